@@ -1,0 +1,42 @@
+/** Time as a parameter: wall clock for validity, monotonic clock for timers (S-17). */
+import { SpiffeError } from "./errors.ts";
+
+export interface Clock {
+  /** Wall time in milliseconds since the Unix epoch; decides validity. */
+  now(): number;
+  /** Monotonic time in milliseconds from an arbitrary start; decides timers and durations. */
+  monotonic(): number;
+  /** Resolves after `ms` milliseconds; rejects with `ERR_SPIFFE_ABORTED` when the signal aborts first. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** The largest delay a timer takes; a longer one would fire at once. */
+export const MAX_TIMER_MS: number = 2 ** 31 - 1;
+
+/** The machine's own clocks. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  sleep(ms, signal) {
+    return new Promise((resolve, reject) => {
+      const aborted = () => new SpiffeError("ERR_SPIFFE_ABORTED", "The wait was aborted", { cause: signal?.reason });
+      if (signal?.aborted) return reject(aborted());
+      const end = performance.now() + ms;
+      let timer: ReturnType<typeof setTimeout>;
+      const onAbort = () => {
+        clearTimeout(timer);
+        reject(aborted());
+      };
+      const arm = () => {
+        const left = end - performance.now();
+        if (left <= 0) {
+          signal?.removeEventListener("abort", onAbort);
+          return resolve();
+        }
+        timer = setTimeout(arm, Math.min(left, MAX_TIMER_MS));
+      };
+      signal?.addEventListener("abort", onAbort, { once: true });
+      arm();
+    });
+  },
+};
