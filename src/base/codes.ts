@@ -142,14 +142,22 @@ export const REASONS = [
   "peer.not-authorized",
   "peer.own-identity-lost",
   "peer.throttled",
+  "peer.session-reused",
   "peer.internal",
   // requests
   "request.target",
+  "request.method",
+  "request.framing",
   "request.authority",
   "request.authorization",
   "request.no-credentials",
   "request.too-large",
   "request.no-route",
+  // upstreams of the gateway
+  "upstream.unreachable",
+  "upstream.identity",
+  "upstream.timeout",
+  "upstream.aborted",
   // policy
   "policy.allowed",
   "policy.denied",

@@ -1,0 +1,88 @@
+/** Base64 and base64url (RFC 4648 §4, §5), strict: one text per octet string, everything else is refused. */
+import { accept, refuse, type Verdict } from "../base/index.ts";
+
+const INVALID = 0xff;
+const PAD = 0x3d;
+const STANDARD = alphabet("+/");
+const URL_SAFE = alphabet("-_");
+
+/**
+ * Decodes standard base64 with padding. White space, missing padding, the other alphabet and bits that no octet uses
+ * are refused.
+ *
+ * @returns the octets, or `encoding.base64`
+ */
+export function decodeBase64(text: string): Verdict<Uint8Array<ArrayBuffer>> {
+  if (text.length % 4 !== 0)
+    return refuse("encoding.base64", "Expected base64 with padding to a multiple of 4 characters");
+  let length = text.length;
+  if (length > 0 && text.charCodeAt(length - 1) === PAD) length -= text.charCodeAt(length - 2) === PAD ? 2 : 1;
+  return decode(text, length, STANDARD.values, "base64");
+}
+
+/**
+ * Decodes base64url without padding, as JOSE has it (RFC 7515 §2). Padding, white space, the other alphabet and bits
+ * that no octet uses are refused.
+ *
+ * @returns the octets, or `encoding.base64`
+ */
+export function decodeBase64Url(text: string): Verdict<Uint8Array<ArrayBuffer>> {
+  return decode(text, text.length, URL_SAFE.values, "base64url");
+}
+
+/** Encodes to standard base64 with padding. */
+export function encodeBase64(bytes: Uint8Array): string {
+  const text = encode(bytes, STANDARD.digits);
+  return text.padEnd(Math.ceil(text.length / 4) * 4, "=");
+}
+
+/** Encodes to base64url without padding. */
+export function encodeBase64Url(bytes: Uint8Array): string {
+  return encode(bytes, URL_SAFE.digits);
+}
+
+function alphabet(last: string): { digits: string; values: Uint8Array } {
+  const digits = `ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789${last}`;
+  const values = new Uint8Array(256).fill(INVALID);
+  for (let i = 0; i < 64; i++) values[digits.charCodeAt(i)] = i;
+  return { digits, values };
+}
+
+function decode(text: string, length: number, values: Uint8Array, name: string): Verdict<Uint8Array<ArrayBuffer>> {
+  const rest = length % 4;
+  if (rest === 1) return refuse("encoding.base64", `Expected ${name} of a whole number of octets`);
+  const bytes = new Uint8Array((length >>> 2) * 3 + (rest === 0 ? 0 : rest - 1));
+  let bits = 0;
+  let buffer = 0;
+  let at = 0;
+  for (let i = 0; i < length; i++) {
+    const c = text.charCodeAt(i);
+    const value = values[c & 0xff]!;
+    if (value === INVALID || c > 0xff)
+      return refuse("encoding.base64", `Expected only the ${name} alphabet, got another character at offset ${i}`);
+    buffer = ((buffer << 6) | value) & 0xfff;
+    bits += 6;
+    if (bits >= 8) {
+      bits -= 8;
+      bytes[at++] = buffer >>> bits;
+    }
+  }
+  if ((buffer & ((1 << bits) - 1)) !== 0)
+    return refuse("encoding.base64", `Expected the unused bits at the end of ${name} to be zero`);
+  return accept(bytes);
+}
+
+function encode(bytes: Uint8Array, digits: string): string {
+  let text = "";
+  let i = 0;
+  for (; i + 2 < bytes.length; i += 3) {
+    const group = (bytes[i]! << 16) | (bytes[i + 1]! << 8) | bytes[i + 2]!;
+    text += digits[group >>> 18]! + digits[(group >>> 12) & 63]! + digits[(group >>> 6) & 63]! + digits[group & 63]!;
+  }
+  if (i + 1 === bytes.length) text += digits[bytes[i]! >>> 2]! + digits[(bytes[i]! & 3) << 4]!;
+  if (i + 2 === bytes.length) {
+    const group = (bytes[i]! << 8) | bytes[i + 1]!;
+    text += digits[group >>> 10]! + digits[(group >>> 4) & 63]! + digits[(group & 15) << 2]!;
+  }
+  return text;
+}

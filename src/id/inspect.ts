@@ -1,0 +1,9 @@
+/** How a value shows itself in `console.log` and `util.inspect`, on Node, Bun and Deno, without importing any of them. */
+export function inspectAs<T extends object>(prototype: T, show: (self: T) => string): void {
+  const value = function (this: T): string {
+    return show(this);
+  };
+  for (const key of ["nodejs.util.inspect.custom", "Deno.customInspect"]) {
+    Object.defineProperty(prototype, Symbol.for(key), { value });
+  }
+}
