@@ -1,0 +1,51 @@
+/** Small operations on octet strings that the portable core needs and no runtime has everywhere. */
+
+const HEX: readonly string[] = Array.from({ length: 256 }, (_, octet) => octet.toString(16).padStart(2, "0"));
+
+/** Lower-case hexadecimal. */
+export function toHex(octets: Uint8Array): string {
+  let text = "";
+  for (let i = 0; i < octets.length; i++) text += HEX[octets[i]!];
+  return text;
+}
+
+/** Octets of a hexadecimal constant of this code; not for input from outside. */
+export function fromHex(text: string): Uint8Array<ArrayBuffer> {
+  const octets = new Uint8Array(text.length / 2);
+  for (let i = 0; i < octets.length; i++) octets[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  return octets;
+}
+
+/** One character per octet: a key for maps, equal exactly when the octets are. */
+export function binaryString(octets: Uint8Array): string {
+  if (octets.length <= 4_096) return String.fromCharCode.apply(null, octets as unknown as number[]);
+  let text = "";
+  for (let i = 0; i < octets.length; i += 4_096) text += binaryString(octets.subarray(i, i + 4_096));
+  return text;
+}
+
+/** Whether two octet strings are the same; for public data, not constant in time. */
+export function equalOctets(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** Compares two big-endian integers of the same length: negative, zero or positive. */
+export function compareOctets(a: Uint8Array, b: Uint8Array): number {
+  for (let i = 0; i < a.length; i++) {
+    const difference = a[i]! - b[i]!;
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+/** A big-endian integer as BigInt. */
+export function toBigInt(octets: Uint8Array): bigint {
+  return octets.length === 0 ? 0n : BigInt(`0x${toHex(octets)}`);
+}
+
+/** A BigInt as big-endian octets of a fixed length. */
+export function fromBigInt(value: bigint, length: number): Uint8Array<ArrayBuffer> {
+  return fromHex(value.toString(16).padStart(2 * length, "0"));
+}

@@ -1,0 +1,122 @@
+/** What checks signatures, and how a verification asks for it. */
+import { SpiffeError } from "../base/index.ts";
+import type { SignatureAlgorithm } from "./algorithms.ts";
+import { nodeVerifier } from "./native/node.ts";
+import { webcryptoVerifier } from "./native/webcrypto.ts";
+import type { PublicKey } from "./public-key.ts";
+
+/** A backend that checks signatures; `verify` answers `false`, and never throws, for whatever it can not check. */
+export interface SignatureVerifier<K = unknown> {
+  readonly name: string;
+  /** Whether both methods answer at once, without promises. */
+  readonly sync: boolean;
+  /** Prepares a key; drivers do it once per key object. */
+  importKey(key: PublicKey): K | Promise<K>;
+  verify(alg: SignatureAlgorithm, key: K, signature: Uint8Array, data: Uint8Array): boolean | Promise<boolean>;
+}
+
+/** A backend that answers at once, as a TLS listener needs it (S-8). */
+export interface SyncSignatureVerifier<K = unknown> extends SignatureVerifier<K> {
+  readonly sync: true;
+  importKey(key: PublicKey): K;
+  verify(alg: SignatureAlgorithm, key: K, signature: Uint8Array, data: Uint8Array): boolean;
+}
+
+/** One signature that a verification wants checked. */
+export interface SignatureCheck {
+  readonly alg: SignatureAlgorithm;
+  readonly key: PublicKey;
+  readonly signature: Uint8Array;
+  readonly data: Uint8Array;
+}
+
+/** A verification written once for all backends: it yields checks, is told their results, and returns its verdict. */
+export type Checks<T> = Generator<SignatureCheck, T, boolean>;
+
+/**
+ * The backend of `node:crypto`, which Node, Bun and Deno have, or `undefined` elsewhere.
+ */
+export function nativeVerifier(): SyncSignatureVerifier | undefined {
+  return nodeVerifier();
+}
+
+/** The backend that verifications use unless told otherwise: `node:crypto` where it is, else WebCrypto. */
+export function chooseVerifier(): SignatureVerifier {
+  return nodeVerifier() ?? webcryptoVerifier;
+}
+
+/**
+ * The backend of synchronous verifications.
+ *
+ * @throws SpiffeError `ERR_SPIFFE_BACKEND` where the runtime has no `node:crypto`
+ */
+export function chooseSyncVerifier(): SyncSignatureVerifier {
+  const verifier = nodeVerifier();
+  if (verifier !== undefined) return verifier;
+  throw new SpiffeError("ERR_SPIFFE_BACKEND", "Expected a runtime with node:crypto, which synchronous checks need", {
+    hint: "Use the asynchronous form, which works with WebCrypto.",
+  });
+}
+
+const importedKeys = new WeakMap<SignatureVerifier, WeakMap<PublicKey, unknown>>();
+
+/** The prepared key, from the table of keys that this backend has prepared before. */
+function imported<K>(verifier: SignatureVerifier<K>, key: PublicKey): K | Promise<K> {
+  let keys = importedKeys.get(verifier);
+  if (keys === undefined) importedKeys.set(verifier, (keys = new WeakMap()));
+  let prepared = keys.get(key) as K | Promise<K> | undefined;
+  if (prepared === undefined) keys.set(key, (prepared = verifier.importKey(key)));
+  return prepared;
+}
+
+/**
+ * Runs a verification with a backend of either kind.
+ *
+ * @param checks the verification
+ * @param verifier {@link chooseVerifier}'s unless given
+ * @returns the verification's result; a backend that throws counts as a signature that does not verify
+ */
+export async function runChecks<T>(checks: Checks<T>, verifier: SignatureVerifier = chooseVerifier()): Promise<T> {
+  let step = checks.next();
+  while (!step.done) {
+    const { alg, key, signature, data } = step.value;
+    let valid = false;
+    try {
+      const prepared = imported(verifier, key);
+      valid =
+        (await verifier.verify(alg, prepared instanceof Promise ? await prepared : prepared, signature, data)) === true;
+    } catch {
+      valid = false;
+    }
+    step = checks.next(valid);
+  }
+  return step.value;
+}
+
+/**
+ * Runs a verification at once.
+ *
+ * @param checks the verification
+ * @param verifier {@link chooseSyncVerifier}'s unless given; `sync` must be true
+ * @throws SpiffeError `ERR_SPIFFE_BACKEND` for a backend that is not synchronous
+ */
+export function runChecksSync<T>(checks: Checks<T>, verifier: SyncSignatureVerifier = chooseSyncVerifier()): T {
+  if (verifier.sync !== true) {
+    throw new SpiffeError(
+      "ERR_SPIFFE_BACKEND",
+      `Expected a synchronous verifier, got ${(verifier as SignatureVerifier).name}`,
+    );
+  }
+  let step = checks.next();
+  while (!step.done) {
+    const { alg, key, signature, data } = step.value;
+    let valid = false;
+    try {
+      valid = verifier.verify(alg, imported(verifier, key) as never, signature, data) === true;
+    } catch {
+      valid = false;
+    }
+    step = checks.next(valid);
+  }
+  return step.value;
+}

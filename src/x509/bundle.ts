@@ -1,0 +1,140 @@
+/** The X.509 authorities of one trust domain. */
+import { accept, LIMITS, refuse, unwrap, type Verdict } from "../base/index.ts";
+import { binaryString } from "../crypto/octets.ts";
+import { splitDer } from "../encoding/der.ts";
+import { decodePem, encodePem } from "../encoding/pem.ts";
+import { TrustDomain } from "../id/index.ts";
+import { Certificate } from "./certificate.ts";
+import type { DistinguishedName } from "./name.ts";
+
+/**
+ * A trust domain and the certificates of its authorities.
+ *
+ * A certificate in the bundle is trusted because it is there: it need not be self-signed (X509-38). Whether it may issue
+ * (CA, key usage, validity) is decided on every verification. An empty bundle trusts nothing.
+ *
+ * @example
+ * ```ts
+ * import { X509Bundle } from "spiffe-edge";
+ * const bundle = X509Bundle.fromDer("example.org", new Uint8Array());
+ * console.assert(bundle.isEmpty && bundle.trustDomain.name === "example.org");
+ * ```
+ */
+export class X509Bundle {
+  readonly trustDomain: TrustDomain;
+  readonly authorities: readonly Certificate[];
+  #bySubject: Map<string, Certificate[]> | undefined;
+
+  /**
+   * @param trustDomain whose authorities these are
+   * @param authorities parsed certificates; duplicates are dropped
+   */
+  constructor(trustDomain: TrustDomain, authorities: readonly Certificate[]) {
+    this.trustDomain = trustDomain;
+    const distinct = new Map<string, Certificate>();
+    for (const authority of authorities) {
+      const key = binaryString(authority.der);
+      if (!distinct.has(key)) distinct.set(key, authority);
+    }
+    this.authorities = Object.freeze([...distinct.values()]);
+  }
+
+  /**
+   * Reads concatenated DER certificates, as the Workload API sends them.
+   *
+   * @param trustDomain a trust domain or its name
+   * @param concatenated any number of certificates in DER, at most 4 MiB; no bytes may be left over
+   * @throws SpiffeError `ERR_SPIFFE_BUNDLE`
+   */
+  static fromDer(trustDomain: TrustDomain | string, concatenated: Uint8Array): X509Bundle {
+    return unwrap(X509Bundle.safeFromDer(trustDomain, concatenated), "ERR_SPIFFE_BUNDLE");
+  }
+
+  /** {@link fromDer} as a verdict. */
+  static safeFromDer(trustDomain: TrustDomain | string, concatenated: Uint8Array): Verdict<X509Bundle> {
+    const elements = splitDer(concatenated);
+    if (!elements.ok)
+      return {
+        ...elements,
+        reason: elements.reason === "encoding.too-large" ? "bundle.too-large" : "bundle.malformed",
+      };
+    return fromElements(trustDomain, elements.value);
+  }
+
+  /**
+   * Reads PEM with any number of `CERTIFICATE` blocks.
+   *
+   * @throws SpiffeError `ERR_SPIFFE_BUNDLE`
+   */
+  static fromPem(trustDomain: TrustDomain | string, pem: string): X509Bundle {
+    return unwrap(X509Bundle.safeFromPem(trustDomain, pem), "ERR_SPIFFE_BUNDLE");
+  }
+
+  /** {@link fromPem} as a verdict. */
+  static safeFromPem(trustDomain: TrustDomain | string, pem: string): Verdict<X509Bundle> {
+    const blocks = decodePem(pem);
+    if (!blocks.ok) return blocks;
+    const foreign = blocks.value.find((block) => block.label !== "CERTIFICATE");
+    if (foreign !== undefined) {
+      return refuse("bundle.malformed", `Expected CERTIFICATE blocks only, got ${JSON.stringify(foreign.label)}`);
+    }
+    return fromElements(
+      trustDomain,
+      blocks.value.map((block) => block.der),
+    );
+  }
+
+  /** Whether the bundle trusts nothing. */
+  get isEmpty(): boolean {
+    return this.authorities.length === 0;
+  }
+
+  /** Whether this very certificate is in the bundle. */
+  has(certificate: Certificate): boolean {
+    return this.authoritiesNamed(certificate.subject).some((authority) => authority.equals(certificate));
+  }
+
+  /** The authorities with a subject, byte for byte. */
+  authoritiesNamed(subject: DistinguishedName): readonly Certificate[] {
+    if (this.#bySubject === undefined) {
+      this.#bySubject = new Map();
+      for (const authority of this.authorities) {
+        const named = this.#bySubject.get(authority.subject.key);
+        if (named === undefined) this.#bySubject.set(authority.subject.key, [authority]);
+        else named.push(authority);
+      }
+    }
+    return this.#bySubject.get(subject.key) ?? [];
+  }
+
+  /** Whether both are of one trust domain and hold the same certificates, in any order. */
+  equals(other: X509Bundle): boolean {
+    if (!this.trustDomain.equals(other.trustDomain)) return false;
+    if (this.authorities.length !== other.authorities.length) return false;
+    return this.authorities.every((authority) => other.has(authority));
+  }
+
+  /** The certificates in PEM, one block after the other. */
+  toPem(): string {
+    return this.authorities.map((authority) => encodePem("CERTIFICATE", authority.der)).join("");
+  }
+
+  toJSON(): { trustDomain: string; authorities: readonly Certificate[] } {
+    return { trustDomain: this.trustDomain.name, authorities: this.authorities };
+  }
+}
+
+function fromElements(trustDomain: TrustDomain | string, elements: readonly Uint8Array[]): Verdict<X509Bundle> {
+  const domain = typeof trustDomain === "string" ? TrustDomain.safeParse(trustDomain) : accept(trustDomain);
+  if (!domain.ok) return domain;
+  if (elements.length > LIMITS.bundleKeys) {
+    return refuse("bundle.too-large", `Expected at most ${LIMITS.bundleKeys} certificates, got ${elements.length}`);
+  }
+  const authorities: Certificate[] = [];
+  for (const [index, element] of elements.entries()) {
+    const certificate = Certificate.safeParse(element);
+    if (!certificate.ok) return { ...certificate, message: `Certificate ${index}: ${certificate.message}`, index };
+    authorities.push(certificate.value);
+  }
+  return accept(new X509Bundle(domain.value, authorities));
+}

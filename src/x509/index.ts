@@ -1,0 +1,18 @@
+/** X.509-SVIDs: certificates, bundles, and the verification of a peer's chain. */
+export { X509Bundle } from "./bundle.ts";
+export { Certificate } from "./certificate.ts";
+export type { KeyUsage } from "./extensions.ts";
+export { checkLeaf, type LeafLeniency, spiffeIdOf } from "./leaf.ts";
+export { DistinguishedName } from "./name.ts";
+export type { X509BundleSource, X509SvidSource } from "./source.ts";
+export { X509Svid, type X509SvidOptions } from "./svid.ts";
+export {
+  type PresentedChain,
+  safeVerifyX509Svid,
+  safeVerifyX509SvidSync,
+  type VerifiedX509Svid,
+  verifyX509Svid,
+  verifyX509SvidSync,
+  type X509SyncVerifyOptions,
+  type X509VerifyOptions,
+} from "./verify.ts";

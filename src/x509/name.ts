@@ -1,0 +1,140 @@
+/** Distinguished names (RFC 5280 §4.1.2.4): kept as bytes, checked for shape, read only when somebody asks. */
+import { binaryString, equalOctets, toHex } from "../crypto/octets.ts";
+import { type DerReader, decodeDer, derFault, dottedOid, TAG } from "../encoding/der.ts";
+
+/** One attribute of a relative distinguished name. */
+export interface NameAttribute {
+  /** Dotted object identifier. */
+  readonly type: string;
+  /** The value when it is a string type that has one reading (PrintableString, IA5String, valid UTF8String). */
+  readonly text: string | undefined;
+  /** The whole value in DER. */
+  readonly der: Uint8Array;
+}
+
+const SHORT: Readonly<Record<string, string>> = {
+  "2.5.4.3": "CN",
+  "2.5.4.5": "serialNumber",
+  "2.5.4.6": "C",
+  "2.5.4.7": "L",
+  "2.5.4.8": "ST",
+  "2.5.4.10": "O",
+  "2.5.4.11": "OU",
+  "2.5.4.45": "x500UniqueIdentifier",
+  "0.9.2342.19200300.100.1.25": "DC",
+  "1.2.840.113549.1.9.1": "emailAddress",
+};
+
+/** A certificate's subject or issuer. Two names are the same exactly when their bytes are. */
+export class DistinguishedName {
+  /** The Name in DER. */
+  readonly der: Uint8Array;
+  #key: string | undefined;
+  #comparable: readonly (readonly string[] | undefined)[] | undefined;
+
+  /** Takes bytes that {@link readName} has checked. */
+  constructor(der: Uint8Array) {
+    this.der = der;
+  }
+
+  /** Whether the name has no attribute at all. */
+  get isEmpty(): boolean {
+    return this.der.length === 2;
+  }
+
+  /** A map key: the bytes, one character each. */
+  get key(): string {
+    return (this.#key ??= binaryString(this.der));
+  }
+
+  /** The relative distinguished names, each a set of attributes, in the order of the encoding. */
+  get relativeNames(): readonly (readonly NameAttribute[])[] {
+    const verdict = decodeDer(this.der, (reader) => {
+      const names: NameAttribute[][] = [];
+      const sequence = reader.sequence();
+      while (!sequence.atEnd) names.push(readAttributes(sequence.enter(TAG.set)));
+      return names;
+    });
+    return verdict.ok ? verdict.value : [];
+  }
+
+  /**
+   * The relative names in a form where equal means the same name to RFC 5280 §7.1: attributes sorted, letter case and
+   * runs of space folded. `undefined` for one with a value that can not be read.
+   */
+  get comparable(): readonly (readonly string[] | undefined)[] {
+    return (this.#comparable ??= this.relativeNames.map((attributes) => {
+      if (attributes.some((attribute) => attribute.text === undefined)) return undefined;
+      return attributes.map(({ type, text }) => `${type}=${foldText(text!)}`).sort();
+    }));
+  }
+
+  equals(other: DistinguishedName): boolean {
+    return equalOctets(this.der, other.der);
+  }
+
+  /** The name for people, in the order of RFC 4514: `CN=web,O=Example,C=DE`. */
+  toString(): string {
+    return this.relativeNames
+      .map((attributes) => attributes.map(show).join("+"))
+      .reverse()
+      .join(",");
+  }
+
+  toJSON(): string {
+    return this.toString();
+  }
+}
+
+function foldText(text: string): string {
+  return text.normalize("NFKC").toLowerCase().trim().replace(/\s+/g, " ");
+}
+
+function show({ type, text, der }: NameAttribute): string {
+  const value =
+    text === undefined ? `#${toHex(der)}` : text.replace(/[\\",+<>;=#]|^ | $/g, "\\$&").replace(/\p{C}/gu, "�");
+  return `${Object.hasOwn(SHORT, type) ? SHORT[type] : type}=${value}`;
+}
+
+/** Reads a Name; every relative distinguished name must have an attribute. */
+export function readName(reader: DerReader): DistinguishedName {
+  const sequence = reader.sequence();
+  while (!sequence.atEnd) {
+    const set = sequence.enter(TAG.set);
+    if (set.atEnd) derFault("a relative distinguished name is empty");
+    while (!set.atEnd) {
+      const attribute = set.sequence();
+      attribute.oidBytes();
+      attribute.element();
+      attribute.end();
+    }
+  }
+  return new DistinguishedName(reader.last);
+}
+
+function readAttributes(set: DerReader): NameAttribute[] {
+  const attributes: NameAttribute[] = [];
+  while (!set.atEnd) {
+    const attribute = set.sequence();
+    const type = dottedOid(attribute.oidBytes());
+    const tag = attribute.next;
+    const der = attribute.element();
+    attribute.end();
+    attributes.push({ type, text: attributeText(tag, der), der });
+  }
+  return attributes;
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function attributeText(tag: number, der: Uint8Array): string | undefined {
+  if (tag !== TAG.utf8String && tag !== TAG.printableString && tag !== TAG.ia5String) return undefined;
+  const content = decodeDer(der, (reader) => reader.value(tag));
+  if (!content.ok) return undefined;
+  if (tag !== TAG.utf8String && content.value.some((octet) => octet >= 0x80)) return undefined;
+  try {
+    return utf8.decode(content.value);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * Certification paths (RFC 5280 §6): found from the authorities downwards, so that no key is used before a key that is
+ * already trusted has signed it (S-13), and within fixed bounds of work (S-16).
+ */
+import { accept, LIMITS, type Refusal, refuse, type Verdict } from "../../base/index.ts";
+import { equalOctets } from "../../crypto/octets.ts";
+import type { Checks } from "../../crypto/verifier.ts";
+import type { Certificate } from "../certificate.ts";
+import type { NameConstraints } from "../extensions.ts";
+import type { DistinguishedName } from "../name.ts";
+import { checkAnchor, checkPresented } from "./certificate-rules.ts";
+import { type ConstraintBudget, checkNameConstraints } from "./name-constraints.ts";
+
+/** What a path is searched for and in. */
+export interface PathRequest {
+  /** The presented certificates, leaf first, the others in any order. */
+  readonly presented: readonly Certificate[];
+  /** The trusted authorities with this subject. */
+  readonly anchorsNamed: (subject: DistinguishedName) => readonly Certificate[];
+  /** Wall time in ms since the epoch. */
+  readonly now: number;
+}
+
+/** A presented certificate that may stand in a path, with its place in the chain. */
+interface Candidate {
+  readonly certificate: Certificate;
+  readonly index: number;
+}
+
+/** What the authorities above allow to the next certificate. */
+interface Allowance {
+  /** The path so far, anchor first. */
+  readonly path: readonly Certificate[];
+  /** How many more CAs that are not self-issued may follow. */
+  readonly pathLength: number;
+  readonly constraints: readonly NameConstraints[];
+}
+
+/**
+ * Searches a valid path from an authority to the leaf and yields the signatures it wants checked.
+ *
+ * @returns the path, leaf first and anchor last, or the refusal that came closest to the leaf
+ */
+export function* findPath(request: PathRequest): Checks<Verdict<readonly Certificate[]>> {
+  const { presented, now } = request;
+  if (presented[0] === undefined) return refuse("x509.chain-empty", "Expected a certificate");
+  const fault = checkPresented(presented[0], 0, now);
+  if (fault !== undefined) return fault;
+  return yield* new Search(request).run();
+}
+
+class Search {
+  readonly #now: number;
+  readonly #candidates: readonly Candidate[];
+  readonly #anchors: ReadonlySet<Certificate>;
+  readonly #signatures = new Map<Certificate, Map<Certificate, boolean>>();
+  readonly #budget: ConstraintBudget = { left: LIMITS.nameConstraintWork };
+  #stepsLeft: number = LIMITS.pathSteps;
+  #signaturesLeft: number = LIMITS.pathSignatures;
+  #closest: Refusal = refuse("x509.no-path", "Expected a chain to an authority of the leaf's trust domain");
+  #closeness = 0;
+  #exhausted: Refusal | undefined;
+
+  constructor({ presented, anchorsNamed, now }: PathRequest) {
+    this.#now = now;
+    this.#candidates = connectedTo(presented);
+    this.#anchors = new Set(
+      this.#candidates.flatMap(({ certificate }) => likelyFirst(anchorsNamed(certificate.issuer), certificate)),
+    );
+  }
+
+  *run(): Checks<Verdict<readonly Certificate[]>> {
+    for (const anchor of this.#anchors) {
+      const fault = checkAnchor(anchor, this.#now);
+      if (fault !== undefined) {
+        this.#note(fault, 1);
+        continue;
+      }
+      const pathLength = anchor.pathLength ?? Number.POSITIVE_INFINITY;
+      const path = yield* this.#descend(anchor, { path: [anchor], pathLength, constraints: constraintsOf(anchor) });
+      if (path !== undefined) return accept(path);
+      if (this.#exhausted !== undefined) return this.#exhausted;
+    }
+    return this.#closest;
+  }
+
+  /** Tries every certificate that may come below an issuer that is trusted by now. */
+  *#descend(issuer: Certificate, above: Allowance): Checks<readonly Certificate[] | undefined> {
+    for (const { certificate, index } of this.#candidates) {
+      if (!certificate.issuer.equals(issuer.subject) || isIn(above.path, certificate)) continue;
+      if (this.#stepsLeft-- === 0) return this.#exhaust(STEPS);
+      const final = index === 0;
+      const counted = !final && !certificate.isSelfIssued;
+      const fault =
+        (final ? undefined : checkPresented(certificate, index, this.#now)) ??
+        (counted && above.pathLength === 0 ? PATH_LENGTH : undefined);
+      if (fault !== undefined) {
+        this.#note({ ...fault, index }, 2 * above.path.length + 1);
+        continue;
+      }
+      const valid = yield* this.#signatureValid(issuer, certificate);
+      if (this.#exhausted !== undefined) return undefined;
+      if (!valid) {
+        // one that names another key was never this issuer's: that is no path, not a spoilt signature
+        if (keyHint(issuer, certificate) !== "other") this.#note({ ...SIGNATURE, index }, 2 * above.path.length);
+        continue;
+      }
+      // nothing below is worth its cost before the signature: decoding the key, comparing names
+      const key = certificate.safePublicKey();
+      // self-issued authorities are exempt, as they carry on with a new key of the same one (§6.1.4 b)
+      const named = final || counted;
+      const late =
+        (key.ok ? undefined : key) ??
+        (named ? checkNameConstraints(certificate, above.constraints, this.#budget) : undefined);
+      if (late?.reason === "x509.work-limit") return this.#exhaust(late);
+      if (late !== undefined) {
+        this.#note({ ...late, index }, 2 * above.path.length + 1);
+        continue;
+      }
+      const path = [...above.path, certificate];
+      if (final) return path.reverse();
+      const left = counted ? above.pathLength - 1 : above.pathLength;
+      const found = yield* this.#descend(certificate, {
+        path,
+        pathLength: Math.min(left, certificate.pathLength ?? Number.POSITIVE_INFINITY),
+        constraints: [...above.constraints, ...constraintsOf(certificate)],
+      });
+      if (found !== undefined || this.#exhausted !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  /** Whether the issuer's key made the certificate's signature; asked once per pair. */
+  *#signatureValid(issuer: Certificate, certificate: Certificate): Checks<boolean> {
+    let known = this.#signatures.get(issuer);
+    if (known === undefined) this.#signatures.set(issuer, (known = new Map()));
+    let valid = known.get(certificate);
+    if (valid !== undefined) return valid;
+    const alg = certificate.signatureAlgorithm;
+    const key = issuer.safePublicKey();
+    if (alg === undefined || !key.ok || !key.value.fits(alg)) {
+      valid = false;
+    } else if (this.#signaturesLeft-- === 0) {
+      this.#exhaust(SIGNATURES);
+      return false;
+    } else {
+      valid = yield { alg, key: key.value, signature: certificate.signature, data: certificate.tbs };
+    }
+    known.set(certificate, valid);
+    return valid;
+  }
+
+  /** Remembers the refusal of the attempt that came closest to the leaf. */
+  #note(refusal: Refusal, closeness: number): void {
+    if (closeness <= this.#closeness) return;
+    this.#closest = refusal;
+    this.#closeness = closeness;
+  }
+
+  #exhaust(refusal: Refusal): undefined {
+    this.#exhausted ??= refusal;
+  }
+}
+
+const STEPS = refuse("x509.work-limit", `Expected a chain that is judged in ${LIMITS.pathSteps} steps (S-16)`);
+const SIGNATURES = refuse(
+  "x509.work-limit",
+  `Expected a chain that needs ${LIMITS.pathSignatures} signature checks (S-16)`,
+);
+const PATH_LENGTH = refuse("x509.path-length", "Expected fewer authorities below a path length constraint (X509-14)");
+const SIGNATURE = refuse("x509.signature", "Expected a signature by the issuer's key");
+
+function constraintsOf(certificate: Certificate): readonly NameConstraints[] {
+  const { nameConstraints } = certificate.extensions;
+  return nameConstraints === undefined ? [] : [nameConstraints];
+}
+
+/** Whether a path has this certificate, or another one for the same subject and key, which would be a loop. */
+function isIn(path: readonly Certificate[], certificate: Certificate): boolean {
+  return path.some((other) => other.subject.equals(certificate.subject) && equalOctets(other.spki, certificate.spki));
+}
+
+/** The leaf and the presented certificates that may stand above it by their names, without duplicates. */
+function connectedTo(presented: readonly Certificate[]): Candidate[] {
+  const connected: Candidate[] = [{ certificate: presented[0]!, index: 0 }];
+  // the list grows while it is walked
+  for (const { certificate: below } of connected) {
+    presented.forEach((certificate, index) => {
+      if (!certificate.subject.equals(below.issuer)) return;
+      if (connected.some((known) => known.certificate.equals(certificate))) return;
+      connected.push({ certificate, index });
+    });
+  }
+  return connected;
+}
+
+/** What the key identifiers say about an issuer: only a hint, for order and wording (RFC 5280 §4.2.1.1). */
+function keyHint(issuer: Certificate, certificate: Certificate): "same" | "other" | "none" {
+  const [held, wanted] = [issuer.extensions.subjectKeyId, certificate.extensions.authorityKeyId];
+  if (held === undefined || wanted === undefined) return "none";
+  return equalOctets(held, wanted) ? "same" : "other";
+}
+
+/** Puts the authorities whose key the certificate names first. */
+function likelyFirst(anchors: readonly Certificate[], certificate: Certificate): readonly Certificate[] {
+  if (anchors.length < 2) return anchors;
+  const likely = anchors.filter((anchor) => keyHint(anchor, certificate) === "same");
+  return [...likely, ...anchors.filter((anchor) => !likely.includes(anchor))];
+}

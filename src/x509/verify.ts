@@ -1,0 +1,132 @@
+/** Verification of a peer's X.509-SVID (X509-SVID §5). */
+import { accept, type Clock, refuse, SpiffeError, systemClock, type Verdict } from "../base/index.ts";
+import {
+  type Checks,
+  runChecks,
+  runChecksSync,
+  type SignatureVerifier,
+  type SyncSignatureVerifier,
+} from "../crypto/verifier.ts";
+import type { SpiffeId } from "../id/index.ts";
+import type { Certificate } from "./certificate.ts";
+import { checkLeaf, type LeafLeniency } from "./leaf.ts";
+import { findPath } from "./path/search.ts";
+import type { X509BundleSource } from "./source.ts";
+import { parseChain } from "./svid.ts";
+
+/** A peer that proved to be who its certificate says. */
+export interface VerifiedX509Svid {
+  readonly id: SpiffeId;
+  /** The path that was used: leaf first, the bundle's authority last. */
+  readonly chain: readonly Certificate[];
+  /** The earliest end of a certificate on the path. */
+  readonly expiresAt: Date;
+}
+
+/** Options of {@link verifyX509Svid}. */
+export interface X509VerifyOptions extends LeafLeniency {
+  /** Decides validity by `now()`; the machine's clock unless given. */
+  readonly clock?: Clock | undefined;
+  /** The backend for signatures; `node:crypto` where it is, else WebCrypto. */
+  readonly verifier?: SignatureVerifier | undefined;
+}
+
+/** Options of {@link verifyX509SvidSync}. */
+export interface X509SyncVerifyOptions extends X509VerifyOptions {
+  readonly verifier?: SyncSignatureVerifier | undefined;
+}
+
+/** A presented chain: parsed certificates or their DER, leaf first, intermediates in any order. */
+export type PresentedChain = readonly (Certificate | Uint8Array)[];
+
+/** The verification, once for every backend. */
+function* verification(
+  chain: PresentedChain,
+  bundles: X509BundleSource,
+  options: X509VerifyOptions,
+): Checks<Verdict<VerifiedX509Svid>> {
+  const parsed = parseChain(chain);
+  if (!parsed.ok) return parsed;
+  const presented = parsed.value;
+  const id = checkLeaf(presented[0]!, options);
+  if (!id.ok) return { ...id, index: 0 };
+  const { trustDomain } = id.value;
+  const bundle = bundles.x509BundleFor(trustDomain);
+  // the source's answer is for the leaf's own trust domain or it is nothing (X509-36)
+  if (bundle === undefined || !bundle.trustDomain.equals(trustDomain)) {
+    return refuse("x509.no-bundle", `Expected a bundle of the trust domain ${trustDomain}, but there is none`);
+  }
+  const now = (options.clock ?? systemClock).now();
+  const anchorsNamed = bundle.authoritiesNamed.bind(bundle);
+  const path = yield* findPath({ presented, anchorsNamed, now });
+  if (!path.ok) return path;
+  const expiresAt = new Date(Math.min(...path.value.map((certificate) => certificate.notAfter.getTime())));
+  return accept(Object.freeze({ id: id.value, chain: Object.freeze(path.value), expiresAt }));
+}
+
+/**
+ * Verifies a peer's certificate chain against the bundle of the peer's own trust domain.
+ *
+ * A path is built from the bundle's authorities through the presented intermediates to the leaf, by the rules of RFC 5280
+ * §6 and X509-SVID §5. Authentication only: whether this peer may do something is for the caller to decide.
+ *
+ * @param chain leaf first, intermediates in any order; at most 10 certificates and 64 KiB
+ * @param bundles where the authorities come from
+ * @returns the peer's ID and the path that was used
+ * @throws SpiffeError `ERR_SPIFFE_X509_VERIFY`; `reason` names the broken rule
+ * @example
+ * ```ts
+ * import { isSpiffeError, verifyX509Svid } from "spiffe-edge";
+ * const nobody = { x509BundleFor: () => undefined };
+ * try {
+ *   await verifyX509Svid([], nobody);
+ * } catch (error) {
+ *   console.assert(isSpiffeError(error, "ERR_SPIFFE_X509_VERIFY") && error.reason === "x509.chain-empty");
+ * }
+ * ```
+ */
+export async function verifyX509Svid(
+  chain: PresentedChain,
+  bundles: X509BundleSource,
+  options: X509VerifyOptions = {},
+): Promise<VerifiedX509Svid> {
+  return verified(await safeVerifyX509Svid(chain, bundles, options));
+}
+
+/** {@link verifyX509Svid} as a verdict: the index of a refusal is the certificate's place in the chain. */
+export async function safeVerifyX509Svid(
+  chain: PresentedChain,
+  bundles: X509BundleSource,
+  options: X509VerifyOptions = {},
+): Promise<Verdict<VerifiedX509Svid>> {
+  return runChecks(verification(chain, bundles, options), options.verifier);
+}
+
+/**
+ * {@link verifyX509Svid} at once, for callers that must decide before the next byte, such as a TLS listener.
+ *
+ * @throws SpiffeError `ERR_SPIFFE_X509_VERIFY`, or `ERR_SPIFFE_BACKEND` without a synchronous backend
+ */
+export function verifyX509SvidSync(
+  chain: PresentedChain,
+  bundles: X509BundleSource,
+  options: X509SyncVerifyOptions = {},
+): VerifiedX509Svid {
+  return verified(safeVerifyX509SvidSync(chain, bundles, options));
+}
+
+/** {@link verifyX509SvidSync} as a verdict. */
+export function safeVerifyX509SvidSync(
+  chain: PresentedChain,
+  bundles: X509BundleSource,
+  options: X509SyncVerifyOptions = {},
+): Verdict<VerifiedX509Svid> {
+  return runChecksSync(verification(chain, bundles, options), options.verifier);
+}
+
+function verified(verdict: Verdict<VerifiedX509Svid>): VerifiedX509Svid {
+  if (verdict.ok) return verdict.value;
+  const place =
+    verdict.index === undefined ? "" : verdict.index === 0 ? "The leaf: " : `Intermediate ${verdict.index}: `;
+  throw new SpiffeError("ERR_SPIFFE_X509_VERIFY", place + verdict.message, { reason: verdict.reason });
+}
