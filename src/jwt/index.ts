@@ -1,0 +1,20 @@
+/** JWT-SVIDs and JWT bundles. */
+export { JwtBundle, type JwtBundleSource, type JwtJwk } from "./bundle.ts";
+export { MAX_AUDIENCES } from "./claims.ts";
+export {
+  type BundleWarning,
+  type JwkSet,
+  type JwkSetProfile,
+  type JwtKey,
+  parseJwkSet,
+  readJwtKey,
+} from "./jwk-set.ts";
+export { JwtSvid, type JwtSvidOptions } from "./svid.ts";
+export {
+  type JwtValidateOptions,
+  type JwtValidateSyncOptions,
+  safeValidateJwtSvid,
+  safeValidateJwtSvidSync,
+  validateJwtSvid,
+  validateJwtSvidSync,
+} from "./validate.ts";

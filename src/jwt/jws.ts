@@ -1,0 +1,92 @@
+/** The one form of JWS a JWT-SVID may have: compact, nine algorithms, three header parameters (JWT-SVID §2, RFC 7515). */
+import { accept, LIMITS, refuse, type Verdict } from "../base/index.ts";
+import { JWS_ALGORITHMS, type JwsAlgorithm } from "../crypto/index.ts";
+import { decodeBase64Url } from "../encoding/base64.ts";
+import { isJsonObject, type JsonObject, parseJson } from "../encoding/strict-json.ts";
+
+/** A JWS that has the right shape. Nothing in it has been verified. */
+export interface Jws {
+  readonly algorithm: JwsAlgorithm;
+  readonly keyId: string | undefined;
+  readonly payload: Uint8Array;
+  readonly signature: Uint8Array;
+  /** The bytes that were signed: header and payload as they came, with the dot. */
+  readonly signingInput: Uint8Array;
+}
+
+/** Header parameters that bring keys or change what is signed; refused even where others are let through. */
+const DANGEROUS: ReadonlySet<string> = new Set(["jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "b64"]);
+const KNOWN: ReadonlySet<string> = new Set(["alg", "kid", "typ"]);
+
+/**
+ * Takes a compact JWS apart. The algorithm is judged before everything else that the header says (JWT-04).
+ *
+ * @param token at most 16 KiB, header at most 4 KiB
+ * @param lenientHeader lets header parameters pass that have no meaning here
+ */
+export function parseJws(token: string, lenientHeader = false): Verdict<Jws> {
+  if (typeof token !== "string") return refuse("jwt.malformed", "Expected a token as text");
+  if (token.length > LIMITS.token) return refuse("jwt.too-large", `Expected a token of at most ${LIMITS.token} bytes`);
+  const first = token.indexOf(".");
+  const second = token.indexOf(".", first + 1);
+  if (first < 0 || second < 0 || token.indexOf(".", second + 1) >= 0) {
+    return refuse("jwt.malformed", "Expected a compact JWS of three parts");
+  }
+  const header = parseObject(decodeBase64Url(token.slice(0, first)), LIMITS.joseHeader, "header");
+  if (!header.ok) return header;
+  const algorithm = JWS_ALGORITHMS.get(header.value.alg as string);
+  if (algorithm === undefined) {
+    return refuse("jwt.algorithm", `Expected "alg" to be one of ${[...JWS_ALGORITHMS.keys()].join(", ")}`);
+  }
+  const keyId = readHeader(header.value, lenientHeader);
+  if (!keyId.ok) return keyId;
+  const payload = decodeBase64Url(token.slice(first + 1, second));
+  if (!payload.ok) return refuse("jwt.malformed", `${payload.message}, in the payload`);
+  const signature = decodeBase64Url(token.slice(second + 1));
+  if (!signature.ok) return refuse("jwt.malformed", `${signature.message}, in the signature`);
+  if (signature.value.length === 0) return refuse("jwt.signature", "Expected a signature, got none");
+  return accept({
+    algorithm,
+    keyId: keyId.value,
+    payload: payload.value,
+    signature: signature.value,
+    signingInput: asciiBytes(token, second),
+  });
+}
+
+/** Reads a JSON object out of bytes, with every fault as `jwt.malformed` or `jwt.too-large`. */
+export function parseObject(bytes: Verdict<Uint8Array>, maxBytes: number, part: string): Verdict<JsonObject> {
+  const json = bytes.ok ? parseJson(bytes.value, { maxBytes }) : bytes;
+  if (!json.ok) {
+    const reason = json.reason === "encoding.too-large" ? "jwt.too-large" : "jwt.malformed";
+    return refuse(reason, `${json.message}, in the ${part}`);
+  }
+  return isJsonObject(json.value)
+    ? accept(json.value)
+    : refuse("jwt.malformed", `Expected the ${part} to be an object`);
+}
+
+/** Judges everything in the header beside `alg`; gives the key ID. */
+function readHeader(header: JsonObject, lenient: boolean): Verdict<string | undefined> {
+  if (header.crit !== undefined) return refuse("jwt.critical", 'Expected no "crit" header parameter');
+  for (const name of Object.keys(header)) {
+    if (DANGEROUS.has(name)) return refuse("jwt.header", `Expected no "${name}" header parameter`);
+    if (!lenient && !KNOWN.has(name))
+      return refuse("jwt.header", "Expected only the header parameters alg, kid and typ");
+  }
+  const { typ, kid } = header;
+  if (typ !== undefined && typ !== "JWT" && typ !== "JOSE") {
+    return refuse("jwt.type", 'Expected "typ" to be absent, JWT or JOSE');
+  }
+  if (kid !== undefined && (typeof kid !== "string" || kid === "")) {
+    return refuse("jwt.header", 'Expected "kid" to be absent or a text that is not empty');
+  }
+  return accept(kid);
+}
+
+/** The octets of the first `length` characters, all of which have been found to be ASCII. */
+function asciiBytes(text: string, length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}

@@ -1,0 +1,188 @@
+/** Validation of JWT-SVIDs: every rule in one generator, run by an asynchronous and a synchronous driver. */
+import { type Clock, type Refusal, refuse, SpiffeError, systemClock, unwrap, type Verdict } from "../base/index.ts";
+import {
+  type Checks,
+  runChecks,
+  runChecksSync,
+  type SignatureVerifier,
+  type SyncSignatureVerifier,
+} from "../crypto/index.ts";
+import type { JwtBundle, JwtBundleSource } from "./bundle.ts";
+import { type JwtClaims, readClaims } from "./claims.ts";
+import { type Jws, parseJws } from "./jws.ts";
+import { type JwtSvid, makeJwtSvid } from "./svid.ts";
+
+/** How a token is judged. */
+export interface JwtValidateOptions {
+  /** Whom the validator is: the token must be for at least one of these, compared byte for byte. Never empty. */
+  readonly audience: string | readonly string[];
+  readonly clock?: Clock;
+  /** How far the sender's clock may be off, in milliseconds: 10,000 unless given, at most 120,000. */
+  readonly leewayMs?: number;
+  /** Refuses tokens without `kid`; otherwise up to 8 keys that fit are tried. */
+  readonly requireKeyId?: true;
+  /** Lets unknown header parameters pass; those that bring keys or are critical stay refused. */
+  readonly lenientHeader?: true;
+  /** The backend; the runtime's own unless given. */
+  readonly verifier?: SignatureVerifier;
+}
+
+/** How a token is judged at once, by a synchronous backend. */
+export interface JwtValidateSyncOptions extends Omit<JwtValidateOptions, "verifier"> {
+  readonly verifier?: SyncSignatureVerifier;
+}
+
+const DEFAULT_LEEWAY_MS = 10_000;
+const MAX_LEEWAY_MS = 120_000;
+
+/**
+ * Validates a JWT-SVID: shape, algorithm, subject, time, audience, and the signature under a key of the subject's own
+ * trust domain (JWT-SVID §2 to §6).
+ *
+ * @param token compact JWS of at most 16 KiB
+ * @param bundles where the JWT bundle of the subject's trust domain is looked up; none means refused
+ * @returns the SVID, all of whose rules hold
+ * @throws SpiffeError `ERR_SPIFFE_JWT_VERIFY`, `reason` names the rule; `ERR_SPIFFE_USAGE` when `audience` is empty or
+ *   `leewayMs` out of range
+ *
+ * @example
+ * ```ts
+ * import { isSpiffeError, JwtBundle, validateJwtSvid } from "spiffe-edge";
+ * const bundle = JwtBundle.fromJwks("example.org", '{"keys":[]}', "workload-api");
+ * try {
+ *   await validateJwtSvid("e30.e30.AA", bundle, { audience: "spiffe://example.org/orders" });
+ * } catch (error) {
+ *   console.assert(isSpiffeError(error, "ERR_SPIFFE_JWT_VERIFY") && error.reason === "jwt.algorithm");
+ * }
+ * ```
+ */
+export async function validateJwtSvid(
+  token: string,
+  bundles: JwtBundleSource,
+  options: JwtValidateOptions,
+): Promise<JwtSvid> {
+  return unwrap(await safeValidateJwtSvid(token, bundles, options), "ERR_SPIFFE_JWT_VERIFY");
+}
+
+/**
+ * Like {@link validateJwtSvid}, but returns a verdict and does not throw for any token.
+ *
+ * @throws SpiffeError `ERR_SPIFFE_USAGE` for wrong options
+ */
+export async function safeValidateJwtSvid(
+  token: string,
+  bundles: JwtBundleSource,
+  options: JwtValidateOptions,
+): Promise<Verdict<JwtSvid>> {
+  return await runChecks(validation(token, bundles, settingsOf(options)), options.verifier);
+}
+
+/**
+ * Like {@link validateJwtSvid}, at once, with a synchronous backend.
+ *
+ * @throws SpiffeError `ERR_SPIFFE_JWT_VERIFY`, `ERR_SPIFFE_USAGE`, and `ERR_SPIFFE_BACKEND` where there is no such backend
+ */
+export function validateJwtSvidSync(token: string, bundles: JwtBundleSource, options: JwtValidateSyncOptions): JwtSvid {
+  return unwrap(safeValidateJwtSvidSync(token, bundles, options), "ERR_SPIFFE_JWT_VERIFY");
+}
+
+/**
+ * Like {@link validateJwtSvidSync}, but returns a verdict and does not throw for any token.
+ *
+ * @throws SpiffeError `ERR_SPIFFE_USAGE` for wrong options, `ERR_SPIFFE_BACKEND`
+ */
+export function safeValidateJwtSvidSync(
+  token: string,
+  bundles: JwtBundleSource,
+  options: JwtValidateSyncOptions,
+): Verdict<JwtSvid> {
+  return runChecksSync(validation(token, bundles, settingsOf(options)), options.verifier);
+}
+
+interface Settings {
+  readonly audience: ReadonlySet<string>;
+  readonly now: number;
+  readonly leewayMs: number;
+  readonly requireKeyId: boolean;
+  readonly lenientHeader: boolean;
+}
+
+/** Judges the options. An empty audience would mean "any", so it is an error (JWT-22). */
+function settingsOf(options: JwtValidateOptions | JwtValidateSyncOptions): Settings {
+  const { audience, clock = systemClock, leewayMs = DEFAULT_LEEWAY_MS } = options;
+  const values = typeof audience === "string" ? [audience] : audience;
+  if (!Array.isArray(values) || values.length === 0 || values.some((value) => typeof value !== "string" || !value)) {
+    throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected at least one audience, and none of them empty", {
+      hint: "Name the audience this service accepts, usually its own SPIFFE ID.",
+    });
+  }
+  if (!(Number.isFinite(leewayMs) && leewayMs >= 0 && leewayMs <= MAX_LEEWAY_MS)) {
+    throw new SpiffeError("ERR_SPIFFE_USAGE", `Expected leewayMs from 0 to ${MAX_LEEWAY_MS}`);
+  }
+  return {
+    audience: new Set(values),
+    now: clock.now(),
+    leewayMs,
+    requireKeyId: options.requireKeyId === true,
+    lenientHeader: options.lenientHeader === true,
+  };
+}
+
+/** The whole validation. Cheap rules come first: a token nobody meant for us costs no signature check. */
+function* validation(token: string, bundles: JwtBundleSource, settings: Settings): Checks<Verdict<JwtSvid>> {
+  const jws = parseJws(token, settings.lenientHeader);
+  if (!jws.ok) return jws;
+  const claims = readClaims(jws.value.payload);
+  if (!claims.ok) return claims;
+  const refused = judge(jws.value, claims.value, settings);
+  if (refused !== undefined) return refused;
+  const { trustDomain } = claims.value.id;
+  const bundle = bundles.jwtBundleFor(trustDomain);
+  if (bundle === undefined || !bundle.trustDomain.equals(trustDomain)) {
+    return refuse("jwt.no-bundle", `Expected a token of a trust domain with a JWT bundle, got one of ${trustDomain}`);
+  }
+  const { algorithm, keyId, signature, signingInput } = jws.value;
+  const candidates = bundle.candidates(algorithm, keyId);
+  if (candidates.length === 0) return noKey(jws.value, bundle);
+  for (const { key } of candidates) {
+    if (yield { alg: algorithm.algorithm, key, signature, data: signingInput }) {
+      return { ok: true, value: makeJwtSvid(token, jws.value, claims.value) };
+    }
+  }
+  return refuse("jwt.signature", `Expected a signature by a key of ${trustDomain}, got one that does not verify`);
+}
+
+/** The rules that need neither key nor bundle. Comparisons are written so that a clock without a number refuses. */
+function judge(jws: Jws, claims: JwtClaims, settings: Settings): Refusal | undefined {
+  const { now, leewayMs } = settings;
+  if (settings.requireKeyId && jws.keyId === undefined)
+    return refuse("jwt.header", 'Expected a "kid" header parameter');
+  if (!(now < claims.expiresAt + leewayMs)) {
+    return refuse("jwt.expired", `Expected a token that is still valid, got one that ended ${date(claims.expiresAt)}`);
+  }
+  if (claims.notBefore !== undefined && !(now + leewayMs >= claims.notBefore)) {
+    return refuse(
+      "jwt.not-yet-valid",
+      `Expected a token that is valid by now, got one from ${date(claims.notBefore)} on`,
+    );
+  }
+  if (!claims.audience.some((value) => settings.audience.has(value))) {
+    return refuse(
+      "jwt.audience",
+      `Expected a token for ${[...settings.audience].join(" or ")}, got one for somebody else`,
+    );
+  }
+  return undefined;
+}
+
+function noKey({ keyId, algorithm }: Jws, bundle: JwtBundle): Refusal {
+  if (keyId !== undefined && !bundle.hasKeyId(keyId)) {
+    return refuse("jwt.key-not-found", `Expected a "kid" that the bundle of ${bundle.trustDomain} has`);
+  }
+  if (bundle.isEmpty) return refuse("jwt.key-not-found", `Expected the bundle of ${bundle.trustDomain} to have keys`);
+  return refuse("jwt.key-type", `Expected a key that fits ${algorithm.name} in the bundle of ${bundle.trustDomain}`);
+}
+
+function date(ms: number): string {
+  return new Date(ms).toISOString();
+}
