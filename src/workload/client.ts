@@ -1,0 +1,198 @@
+/** The Workload API's calls, once and as streams, each answer judged before it is returned. */
+import type { Transport } from "@connectrpc/connect";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { SpiffeError } from "../base/errors.ts";
+import type { Verdict } from "../base/verdict.ts";
+import { SpiffeId } from "../id/index.ts";
+import type { JwtSvid } from "../jwt/index.ts";
+import { type Logger, silentLogger } from "../telemetry/logger.ts";
+import { type CallOptions, Connection, type Profile } from "./connection.ts";
+import { endpointFromEnvironment, parseEndpoint } from "./endpoint.ts";
+import { decodeJwtSvids, decodeValidation, type ValidatedJwtSvid } from "./jwt-messages.ts";
+import { JWT_BUNDLES, X509_BUNDLES, X509_CONTEXT } from "./profiles.ts";
+import { checkTimeout } from "./signals.ts";
+import { type JwtBundles, type Snapshot, snapshot, type X509Bundles, type X509Context } from "./snapshot.ts";
+import { Source } from "./source.ts";
+
+/** How to reach a Workload API. */
+export interface ClientOptions {
+  /** The address, `unix:///path` or `tcp://address:port`; `SPIFFE_ENDPOINT_SOCKET` by default. */
+  socket?: string | undefined;
+  /** A Connect transport to use instead of dialling an address; its owner closes it. */
+  transport?: Transport | undefined;
+  /** Milliseconds a single call may take, 30,000 by default; `Infinity` has to be written. */
+  timeoutMs?: number | undefined;
+  clock?: Clock | undefined;
+  logger?: Logger | undefined;
+}
+
+/** Which tokens to fetch. */
+export interface JwtSvidOptions extends CallOptions {
+  /** Whom the token is for; ends as its `aud`. At least one, none empty. */
+  readonly audience: string | readonly string[];
+  /** One of the caller's identities; all of them by default. */
+  readonly id?: SpiffeId | string | undefined;
+}
+
+/** The connection of a client, for the sources of this folder. */
+export let connectionOf: (client: WorkloadApiClient) => Connection;
+
+/**
+ * A client of the SPIFFE Workload API.
+ *
+ * Nothing is dialled before the first call. Streams reconnect by themselves; most programs use `Workload`, which keeps
+ * everything at hand.
+ *
+ * @example
+ * ```ts
+ * import { WorkloadApiClient } from "spiffe-edge/workload";
+ * import { Authority } from "spiffe-edge/testing";
+ * await using authority = await Authority.start({
+ *   trustDomain: "example.org",
+ *   entries: [{ id: "spiffe://example.org/web", socket: "web" }],
+ * });
+ * await using client = new WorkloadApiClient({ socket: authority.socketFor("web") });
+ * const { svids } = await client.fetchX509Context();
+ * console.assert(svids[0]?.id.uri === "spiffe://example.org/web");
+ * ```
+ */
+export class WorkloadApiClient {
+  readonly #connection: Connection;
+
+  static {
+    connectionOf = (client) => client.#connection;
+  }
+
+  /** @throws SpiffeError `ERR_SPIFFE_ENDPOINT` for a missing or malformed address; `ERR_SPIFFE_USAGE` for the timeout */
+  constructor(options: ClientOptions = {}) {
+    const { socket, transport } = options;
+    if (socket !== undefined && transport !== undefined) {
+      throw new SpiffeError("ERR_SPIFFE_USAGE", "A Workload API client takes a socket or a transport, not both");
+    }
+    this.#connection = new Connection({
+      endpoint: socket !== undefined ? parseEndpoint(socket) : transport ? undefined : endpointFromEnvironment(),
+      transport,
+      timeoutMs: checkTimeout(options.timeoutMs ?? 30_000),
+      clock: options.clock ?? systemClock,
+      logger: options.logger ?? silentLogger,
+    });
+  }
+
+  /**
+   * All X.509 identities of the caller, with the bundles they may verify peers by (WL-20 to WL-29, S-11).
+   *
+   * @throws SpiffeError `ERR_SPIFFE_NO_IDENTITY` when the caller has none; `ERR_SPIFFE_WORKLOAD_API` with a reason when
+   *   the answer breaks a rule or the agent is not there; `ERR_SPIFFE_TIMEOUT`; `ERR_SPIFFE_ABORTED`;
+   *   `ERR_SPIFFE_PERMISSION`; `ERR_SPIFFE_CLOSED`
+   */
+  fetchX509Context(options: CallOptions = {}): Promise<X509Context> {
+    return this.#fetch(X509_CONTEXT, options);
+  }
+
+  /**
+   * The X.509 context and each newer one; reconnects by itself and skips updates that break a rule. After a redaction
+   * comes a context without SVIDs and bundles. Ends when the signal aborts or this client is closed.
+   *
+   * @throws SpiffeError when the Workload API forbids to ask again
+   */
+  watchX509Context(options: { signal?: AbortSignal | undefined } = {}): AsyncIterable<X509Context> {
+    return this.#watch(X509_CONTEXT, options.signal);
+  }
+
+  /** The X.509 bundles the caller may trust. Throws as {@link WorkloadApiClient.fetchX509Context} does. */
+  fetchX509Bundles(options: CallOptions = {}): Promise<X509Bundles> {
+    return this.#fetch(X509_BUNDLES, options);
+  }
+
+  /** The X.509 bundles and each newer state, as {@link WorkloadApiClient.watchX509Context}. */
+  watchX509Bundles(options: { signal?: AbortSignal | undefined } = {}): AsyncIterable<X509Bundles> {
+    return this.#watch(X509_BUNDLES, options.signal);
+  }
+
+  /** The JWT bundles the caller may trust. Throws as {@link WorkloadApiClient.fetchX509Context} does. */
+  fetchJwtBundles(options: CallOptions = {}): Promise<JwtBundles> {
+    return this.#fetch(JWT_BUNDLES, options);
+  }
+
+  /** The JWT bundles and each newer state, as {@link WorkloadApiClient.watchX509Context}. */
+  watchJwtBundles(options: { signal?: AbortSignal | undefined } = {}): AsyncIterable<JwtBundles> {
+    return this.#watch(JWT_BUNDLES, options.signal);
+  }
+
+  /**
+   * JWT-SVIDs of all the caller's identities, or of the named one, for an audience (WL-40 to WL-43). Nothing is cached
+   * here.
+   *
+   * @throws SpiffeError `ERR_SPIFFE_USAGE` for an empty audience; else as {@link WorkloadApiClient.fetchX509Context}
+   */
+  async fetchJwtSvids(options: JwtSvidOptions): Promise<JwtSvid[]> {
+    const audience = audienceList(options.audience);
+    const id = typeof options.id === "string" ? SpiffeId.parse(options.id) : options.id;
+    const message = await this.#connection.call("fetch-jwt", options, (api, rpc) =>
+      api.fetchJWTSVID({ audience, spiffeId: id?.uri ?? "" }, rpc),
+    );
+    return this.#accept("fetch-jwt", decodeJwtSvids(message, { audience, id }, this.#connection.clock));
+  }
+
+  /** The first of {@link WorkloadApiClient.fetchJwtSvids}: the default identity's, or the named one's. */
+  async fetchJwtSvid(options: JwtSvidOptions): Promise<JwtSvid> {
+    const [first] = await this.fetchJwtSvids(options);
+    return first!;
+  }
+
+  /**
+   * Lets the agent validate a JWT-SVID (WL-48 to WL-50).
+   *
+   * @param options the token in compact form, and the caller's own name among its audiences
+   * @throws SpiffeError `ERR_SPIFFE_JWT_VERIFY` when the agent refuses the token; else as
+   *   {@link WorkloadApiClient.fetchX509Context}
+   */
+  async validateJwtSvid(options: { token: string; audience: string } & CallOptions): Promise<ValidatedJwtSvid> {
+    const { token, audience } = options;
+    const phase = "validate-jwt";
+    const message = await this.#connection.call(
+      phase,
+      options,
+      (api, rpc) => api.validateJWTSVID({ svid: token, audience: audienceList(audience)[0]! }, rpc),
+      token,
+    );
+    return this.#accept(phase, decodeValidation(message));
+  }
+
+  /** Ends every call and stream, and the connection. Idempotent. */
+  async close(): Promise<void> {
+    this.#connection.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #fetch<M, T extends Snapshot>(profile: Profile<M, T>, options: CallOptions): Promise<T> {
+    const verdict = await this.#connection.first(profile, options);
+    const content = this.#accept(`fetch-${profile.name}`, verdict);
+    return snapshot<T>(content, this.#connection.clock.now(), 1);
+  }
+
+  async *#watch<M, T extends Snapshot>(profile: Profile<M, T>, signal: AbortSignal | undefined): AsyncGenerator<T> {
+    const source = new Source<T>(this.#connection, profile);
+    try {
+      yield* source.updates(signal);
+    } finally {
+      await source.close();
+    }
+  }
+
+  #accept<T>(phase: string, verdict: Verdict<T>): T {
+    if (verdict.ok) return verdict.value;
+    const sentence = `The answer of the Workload API at ${this.#connection.socket} was refused: ${verdict.message}`;
+    throw new SpiffeError("ERR_SPIFFE_WORKLOAD_API", sentence, { reason: verdict.reason, phase });
+  }
+}
+
+/** The audiences as a list without repetition. */
+export function audienceList(audience: string | readonly string[]): string[] {
+  const list = [...new Set(typeof audience === "string" ? [audience] : audience)];
+  if (list.length > 0 && !list.includes("")) return list;
+  throw new SpiffeError("ERR_SPIFFE_USAGE", "A JWT-SVID needs at least one audience, and none may be empty");
+}

@@ -1,0 +1,231 @@
+/** What every source is: one stream held open, one frozen snapshot, one set of names to look at it. */
+import { SpiffeError } from "../base/errors.ts";
+import type { Connection, Profile } from "./connection.ts";
+import { Latest } from "./latest.ts";
+import type { Opening } from "./open.ts";
+import { linkSignals } from "./signals.ts";
+import { type Content, type Snapshot, snapshot } from "./snapshot.ts";
+import { watch } from "./watch.ts";
+
+/**
+ * How a source stands.
+ *
+ * `starting`: nothing received yet; `ready`: it holds the agent's newest state; `stale`: it holds a state, but the
+ * stream is down or the newest update was dropped; `expired`: the held identity's time is over; `revoked`: the agent
+ * denied the identity, nothing is held; `closed`.
+ */
+export type SourceState = "starting" | "ready" | "stale" | "expired" | "revoked" | "closed";
+
+/** What a source has seen since it was opened. */
+export interface SourceCounters {
+  /** Valid updates that changed something. */
+  readonly updates: number;
+  /** Valid updates equal to the state held. */
+  readonly unchanged: number;
+  /** Updates that broke a rule and were dropped. */
+  readonly invalid: number;
+  /** Streams opened. */
+  readonly streams: number;
+  /** PermissionDenied answers. */
+  readonly denied: number;
+}
+
+/** Base of the sources: watches one stream of the Workload API until it is closed. */
+export class Source<T extends Snapshot> {
+  readonly #connection: Connection;
+  readonly #profile: Profile<unknown, T>;
+  readonly #latest = new Latest<T>();
+  readonly #closing = new AbortController();
+  readonly #running: Promise<void>;
+  readonly #counters = { updates: 0, unchanged: 0, invalid: 0, streams: 0, denied: 0 };
+  #current: T | undefined;
+  #lastError: SpiffeError | undefined;
+  #revoked = false;
+  #fresh = false;
+  #sequence = 0;
+
+  constructor(connection: Connection, profile: Profile<unknown, T>) {
+    this.#connection = connection;
+    this.#profile = profile;
+    this.#running = this.#run();
+  }
+
+  /** The newest valid state, whole and frozen; undefined before the first, after a redaction and once closed. */
+  get current(): T | undefined {
+    return this.#current;
+  }
+
+  /** The newest trouble, also after it has passed. */
+  get lastError(): SpiffeError | undefined {
+    return this.#lastError;
+  }
+
+  /** Counts since opening; a copy. */
+  get counters(): SourceCounters {
+    return { ...this.#counters };
+  }
+
+  get state(): SourceState {
+    if (this.#closing.signal.aborted) return "closed";
+    if (this.#revoked) return "revoked";
+    if (this.#current === undefined) return "starting";
+    if (this.isExpired(this.#current)) return "expired";
+    return this.#fresh ? "ready" : "stale";
+  }
+
+  /**
+   * Waits until a state is held.
+   *
+   * @param signal ends the wait, not the source
+   * @throws SpiffeError `ERR_SPIFFE_ABORTED`; `ERR_SPIFFE_CLOSED`; or the final error when the Workload API forbids to
+   *   ask again (InvalidArgument, Unimplemented) or Deno lacks a permission
+   */
+  async ready(signal?: AbortSignal): Promise<T> {
+    for await (const _ of this.#latest.values(signal)) {
+      // The newest state may be the empty one of a redaction: wait on.
+      if (this.#current !== undefined) return this.#current;
+    }
+    if (signal?.aborted) {
+      throw new SpiffeError("ERR_SPIFFE_ABORTED", "The wait for a source was aborted", { cause: signal.reason });
+    }
+    throw this.absence("No state of the Workload API");
+  }
+
+  /**
+   * The current state, if any, then each newer one; a slow reader gets only the newest. After a redaction comes an empty
+   * state. Ends quietly when the signal aborts or the source is closed.
+   *
+   * @throws SpiffeError the final error when the Workload API forbids to ask again
+   */
+  updates(signal?: AbortSignal): AsyncIterableIterator<T> {
+    return this.#latest.values(signal);
+  }
+
+  /** Ends the stream and every reader of {@link Source.updates}; idempotent. The state is dropped. */
+  async close(): Promise<void> {
+    this.#end();
+    await this.#running;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** This source, as opening it looks at it. */
+  protected get opening(): Opening {
+    return {
+      connection: this.#connection,
+      ready: (signal) => this.ready(signal),
+      lastError: () => this.lastError,
+      close: () => this.close(),
+    };
+  }
+
+  /** Whether the state's time is over; only identities have one. */
+  protected isExpired(_state: T): boolean {
+    return false;
+  }
+
+  /** Called after everything held was redacted. */
+  protected onRedaction(): void {}
+
+  /** The error that says why there is no state to answer from. */
+  protected absence(what: string): SpiffeError {
+    const options = { phase: `watch-${this.#profile.name}`, cause: this.#lastError };
+    switch (this.state) {
+      case "closed":
+        return new SpiffeError("ERR_SPIFFE_CLOSED", `${what}: the source is closed`);
+      case "revoked":
+        return new SpiffeError("ERR_SPIFFE_REVOKED", `${what}: the agent withdrew this workload's identity`, {
+          ...options,
+          reason: "workload.revoked",
+          retryable: true,
+          hint: "Register the workload again; the source recovers by itself.",
+        });
+      default: {
+        const why = this.#lastError?.message ?? "nothing has been received yet";
+        return new SpiffeError("ERR_SPIFFE_NOT_READY", `${what}: ${why}`, { ...options, retryable: true });
+      }
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { closing, clock } = this.#connection;
+    const profile = this.#profile;
+    const phase = `watch-${profile.name}`;
+    const link = linkSignals(this.#closing.signal, closing);
+    try {
+      await watch({
+        open: (signal) => this.#connection.stream(profile, signal),
+        decode: (message) => profile.decode(message, clock),
+        failure: (thrown) => this.#connection.failure(thrown, phase),
+        phase,
+        clock,
+        signal: link.signal,
+        events: {
+          opening: () => void this.#counters.streams++,
+          update: (content) => this.#onUpdate(content),
+          invalid: (error) => {
+            this.#counters.invalid++;
+            this.#onTrouble("update dropped", error);
+          },
+          denied: (error) => this.#onDenied(error),
+          disconnected: (error) => {
+            if (error === undefined) this.#fresh = false;
+            else this.#onTrouble("stream lost", error);
+          },
+        },
+      });
+      this.#end();
+    } catch (thrown) {
+      const { error } = this.#connection.failure(thrown, phase);
+      this.#onTrouble("watch ended", error);
+      this.#latest.end(error);
+    } finally {
+      link.release();
+    }
+  }
+
+  #onUpdate(content: Content<T>): void {
+    const held = this.#current;
+    if (held !== undefined && this.#profile.same(held, content)) this.#counters.unchanged++;
+    else {
+      this.#counters.updates++;
+      this.#current = this.#publish(content);
+    }
+    this.#revoked = false;
+    this.#fresh = true;
+  }
+
+  #onDenied(error: SpiffeError): void {
+    this.#counters.denied++;
+    this.#onTrouble("identity denied", error);
+    if (this.#current === undefined) return;
+    this.#current = undefined;
+    this.#revoked = true;
+    this.onRedaction();
+    this.#publish(this.#profile.empty);
+  }
+
+  #onTrouble(what: string, error: SpiffeError): void {
+    // The same trouble again is worth a debug line only.
+    const repeated = !this.#fresh && this.#lastError?.message === error.message;
+    const { socket, logger } = this.#connection;
+    const { code, reason, phase, message } = error;
+    logger[repeated ? "debug" : "warn"](`Workload API: ${what}`, { socket, phase, code, reason, error: message });
+    this.#lastError = error;
+    this.#fresh = false;
+  }
+
+  #publish(content: Content<T>): T {
+    const state = snapshot<T>(content, this.#connection.clock.now(), ++this.#sequence);
+    this.#latest.set(state);
+    return state;
+  }
+
+  #end(): void {
+    this.#closing.abort();
+    this.#current = undefined;
+    this.#latest.end();
+  }
+}

@@ -1,0 +1,202 @@
+import assert from "node:assert/strict";
+import { after, describe, it } from "node:test";
+import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
+import { eventually, untilLeft, WorkloadServer } from "../../test/support/workload-server.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { SpiffeError } from "../base/errors.ts";
+import { accept, refuse } from "../base/verdict.ts";
+import type { X509BundlesResponse } from "../gen/workload/workload_pb.js";
+import { silentLogger } from "../telemetry/logger.ts";
+import { Connection, type Profile } from "./connection.ts";
+import { parseEndpoint } from "./endpoint.ts";
+import type { Snapshot } from "./snapshot.ts";
+import { watch } from "./watch.ts";
+
+const closing: (() => Promise<void> | void)[] = [];
+after(async () => {
+  for (const close of closing.reverse()) await close();
+});
+
+/** Messages are names in a map; `bad` breaks a rule. */
+const NAMES: Profile<X509BundlesResponse, Snapshot & { names: string[] }> = {
+  name: "names",
+  open: (api, options) => api.fetchX509Bundles({}, options),
+  async decode({ bundles }) {
+    const names = Object.keys(bundles);
+    return names.includes("bad") ? refuse("bundle.trust-domain", "bad") : accept({ names });
+  },
+  same: () => false,
+  empty: { names: [] },
+};
+
+type Script = (context: HandlerContext) => AsyncGenerator<string>;
+
+/** Watches a server that plays one script per stream and then keeps silent; sleeps are noted, not slept. */
+async function play(...scripts: Script[]): Promise<{ events: string[]; sleeps: number[]; thrown?: SpiffeError }> {
+  const events: string[] = [];
+  const sleeps: number[] = [];
+  const stop = new AbortController();
+  let streams = 0;
+  let elapsed = 0;
+  const server = await WorkloadServer.start({
+    async *fetchX509Bundles(_, context) {
+      const script = scripts[streams++];
+      if (script === undefined) {
+        stop.abort();
+        return;
+      }
+      let said: string | undefined;
+      for await (const name of script(context)) {
+        if (name.startsWith("+")) {
+          await eventually(() => said === undefined || events.includes(`update ${said}`), "the update was seen");
+          elapsed += Number(name);
+        } else {
+          said = name;
+          yield { bundles: { [name]: new Uint8Array(1) } };
+        }
+      }
+    },
+  });
+  closing.push(() => server.close());
+  const clock: Clock = {
+    now: systemClock.now,
+    monotonic: () => elapsed,
+    async sleep(ms) {
+      sleeps.push(ms);
+    },
+  };
+  const endpoint = parseEndpoint(server.socket);
+  const connection = new Connection({ endpoint, timeoutMs: 10_000, clock, logger: silentLogger });
+  closing.push(() => connection.close());
+  try {
+    await watch({
+      open: (signal) => connection.stream(NAMES, signal),
+      decode: (message) => NAMES.decode(message as X509BundlesResponse, clock),
+      failure: (error) => connection.failure(error, "watch-names"),
+      phase: "watch-names",
+      clock,
+      signal: stop.signal,
+      random: () => 1,
+      events: {
+        opening: () => void events.push("open"),
+        update: ({ names }) => void events.push(`update ${names}`),
+        invalid: (error) => void events.push(`invalid ${error.reason}`),
+        denied: (error) => void events.push(`denied ${error.code}`),
+        disconnected: (error) => void events.push(error === undefined ? "ended" : `lost ${error.code}`),
+      },
+    });
+  } catch (thrown) {
+    assert.ok(thrown instanceof SpiffeError);
+    return { events, sleeps, thrown };
+  }
+  return { events, sleeps };
+}
+
+const saying = (...names: string[]): Script =>
+  async function* () {
+    yield* names;
+  };
+const failing = (code: Code, ...names: string[]): Script =>
+  async function* () {
+    yield* names;
+    throw new ConnectError("scripted", code);
+  };
+
+describe("watch", () => {
+  it("[WL-05] hands on every full state in order, and [WL-04] reconnects when the server ends the stream", async () => {
+    const { events, sleeps } = await play(saying("a", "b"), saying("c"));
+    assert.deepEqual(events, ["open", "update a", "update b", "ended", "open", "update c", "ended", "open"]);
+    assert.deepEqual(sleeps, [50, 100]);
+  });
+
+  it("[WL-04] reconnects at once after a stream of a second that ended cleanly", async () => {
+    const { sleeps } = await play(saying("a", "+1000"), saying("b", "+999"), saying("c", "+1000"));
+    assert.deepEqual(sleeps, [0, 50, 0]);
+  });
+
+  it("[WL-11] drops an update that breaks a rule, and the stream goes on", async () => {
+    const { events } = await play(saying("a", "bad", "c"));
+    assert.deepEqual(events.slice(0, 4), ["open", "update a", "invalid bundle.trust-domain", "update c"]);
+  });
+
+  it("[WE-16] backs off while the agent is unavailable, and an update that lasted starts that over", async () => {
+    const unavailable = failing(Code.Unavailable);
+    const { events, sleeps } = await play(
+      unavailable,
+      unavailable,
+      failing(Code.Unavailable, "a"),
+      failing(Code.Unavailable, "b", "+10000"),
+      unavailable,
+    );
+    assert.deepEqual(sleeps, [200, 400, 800, 200, 400]);
+    assert.equal(events.filter((event) => event === "lost ERR_SPIFFE_WORKLOAD_API").length, 5);
+  });
+
+  for (const [id, code] of [
+    ["WE-15", Code.InvalidArgument],
+    ["WE-19", Code.Unimplemented],
+  ] as const) {
+    it(`[${id}] ${Code[code]} ends it, at the start and on a live stream; Internal does not`, async () => {
+      for (const names of [[], ["a"]]) {
+        const { events, thrown } = await play(failing(code, ...names), saying("b"));
+        assert.equal(thrown?.retryable, false);
+        assert.ok(thrown.message.includes(Code[code]));
+        assert.equal(events.filter((event) => event === "open").length, 1);
+        const twin = await play(failing(Code.Internal, ...names), saying("b"));
+        assert.equal(twin.thrown, undefined);
+        assert.ok(twin.events.includes("update b"));
+      }
+    });
+  }
+
+  it("[WL-29] [WE-18] PermissionDenied is told apart, and asked again more slowly", async () => {
+    const denied = failing(Code.PermissionDenied);
+    const { events, sleeps } = await play(failing(Code.PermissionDenied, "a"), denied, saying("b"));
+    assert.deepEqual(events.slice(0, 6), [
+      "open",
+      "update a",
+      "denied ERR_SPIFFE_NO_IDENTITY",
+      "open",
+      "denied ERR_SPIFFE_NO_IDENTITY",
+      "open",
+    ]);
+    assert.deepEqual(sleeps.slice(0, 2), [1000, 2000]);
+    assert.ok(events.includes("update b"));
+  });
+
+  it("stops at its signal while a stream is open, and the agent learns of it", async () => {
+    let left = () => {};
+    const gone = new Promise<void>((resolve) => {
+      left = resolve;
+    });
+    const server = await WorkloadServer.start({
+      async *fetchX509Bundles(_, context) {
+        yield { bundles: { a: new Uint8Array(1) } };
+        await untilLeft(context);
+        left();
+      },
+    });
+    closing.push(() => server.close());
+    const endpoint = parseEndpoint(server.socket);
+    const connection = new Connection({ endpoint, timeoutMs: 10_000, clock: systemClock, logger: silentLogger });
+    closing.push(() => connection.close());
+    const stop = new AbortController();
+    const ignored = () => {};
+    await watch({
+      open: (signal) => connection.stream(NAMES, signal),
+      decode: (message) => NAMES.decode(message as X509BundlesResponse, systemClock),
+      failure: (error) => connection.failure(error, "watch-names"),
+      phase: "watch-names",
+      clock: systemClock,
+      signal: stop.signal,
+      events: {
+        opening: ignored,
+        update: () => stop.abort(),
+        invalid: ignored,
+        denied: ignored,
+        disconnected: ignored,
+      },
+    });
+    await gone;
+  });
+});

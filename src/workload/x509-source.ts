@@ -1,0 +1,108 @@
+/** X.509 identity and bundles, kept current by the Workload API. */
+import { SpiffeError } from "../base/errors.ts";
+import type { TrustDomain } from "../id/index.ts";
+import type { X509Bundle, X509BundleSource, X509Svid, X509SvidSource } from "../x509/index.ts";
+import { type HeldClient, holdClient, type OpenOptions, type SourceOptions, whenReady } from "./open.ts";
+import { X509_CONTEXT } from "./profiles.ts";
+import type { X509Context } from "./snapshot.ts";
+import { Source } from "./source.ts";
+
+/** Options of an {@link X509Source}. */
+export interface X509SourceOptions extends SourceOptions {
+  /** Take the SVID with this hint; without one the agent's first, which is the default identity. */
+  readonly hint?: string | undefined;
+}
+
+/**
+ * The workload's own X.509-SVID and every X.509 bundle it may trust.
+ *
+ * Rotation replaces the snapshot whole. Time is enforced here: an SVID is not handed out after its `notAfter`, whatever
+ * the agent does. After a redaction neither SVID nor bundle is handed out.
+ *
+ * @example
+ * ```ts
+ * import { X509Source } from "spiffe-edge/workload";
+ * import { Authority } from "spiffe-edge/testing";
+ * await using authority = await Authority.start({
+ *   trustDomain: "example.org",
+ *   entries: [{ id: "spiffe://example.org/web", socket: "web" }],
+ * });
+ * await using source = await X509Source.open({ socket: authority.socketFor("web") });
+ * console.assert(source.x509Svid().id.path === "/web");
+ * ```
+ */
+export class X509Source extends Source<X509Context> implements X509BundleSource, X509SvidSource {
+  readonly #hint: string | undefined;
+  readonly #held: HeldClient;
+
+  /**
+   * Starts watching; `ready()` tells when the first state has come.
+   *
+   * @throws SpiffeError `ERR_SPIFFE_ENDPOINT`, `ERR_SPIFFE_USAGE`
+   */
+  constructor(options: X509SourceOptions = {}) {
+    const held = holdClient(options);
+    super(held.connection, X509_CONTEXT);
+    this.#held = held;
+    this.#hint = options.hint;
+  }
+
+  /**
+   * Makes a source and waits for its first state.
+   *
+   * @throws SpiffeError `ERR_SPIFFE_TIMEOUT` with socket, phase and last error; or what {@link Source.ready} throws
+   */
+  static async open(options: X509SourceOptions & OpenOptions = {}): Promise<X509Source> {
+    const source = new X509Source(options);
+    await whenReady(source.opening, options);
+    return source;
+  }
+
+  /**
+   * The workload's SVID, valid now.
+   *
+   * @throws SpiffeError `ERR_SPIFFE_NOT_READY`, `ERR_SPIFFE_EXPIRED`, `ERR_SPIFFE_REVOKED`, `ERR_SPIFFE_CLOSED`;
+   *   `ERR_SPIFFE_NO_IDENTITY` when no SVID has the wanted hint
+   */
+  x509Svid(): X509Svid {
+    const state = this.current;
+    if (state === undefined) throw this.absence("No X509-SVID");
+    const svid = this.#pick(state);
+    if (svid === undefined) {
+      const hints = state.svids.flatMap((candidate) => candidate.hint ?? []);
+      const there =
+        hints.length === 0 ? "none has a hint" : `there are ${hints.map((h) => JSON.stringify(h)).join(", ")}`;
+      const sentence = `No X509-SVID has the hint ${JSON.stringify(this.#hint)}; ${there}`;
+      throw new SpiffeError("ERR_SPIFFE_NO_IDENTITY", sentence, { reason: "workload.no-svid" });
+    }
+    if (this.#isOver(svid)) {
+      const sentence = `The X509-SVID of ${svid.id.uri} expired at ${svid.expiresAt.toISOString()} and no newer one came`;
+      const options = { reason: "x509.expired", retryable: true, cause: this.lastError } as const;
+      throw new SpiffeError("ERR_SPIFFE_EXPIRED", sentence, options);
+    }
+    return svid;
+  }
+
+  /** The bundle of a trust domain; undefined means it is not trusted (WL-12). */
+  x509BundleFor(trustDomain: TrustDomain): X509Bundle | undefined {
+    return this.current?.bundles.get(trustDomain.name);
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
+    await this.#held.release();
+  }
+
+  protected override isExpired(state: X509Context): boolean {
+    const svid = this.#pick(state);
+    return svid !== undefined && this.#isOver(svid);
+  }
+
+  #isOver(svid: X509Svid): boolean {
+    return this.#held.connection.clock.now() > svid.expiresAt.getTime();
+  }
+
+  #pick({ svids }: X509Context): X509Svid | undefined {
+    return this.#hint === undefined ? svids[0] : svids.find(({ hint }) => hint === this.#hint);
+  }
+}
