@@ -1,0 +1,2 @@
+export { Authority, type AuthorityOptions } from "./authority.ts";
+export type { AuthorityEntry } from "./entries.ts";
