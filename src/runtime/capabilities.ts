@@ -1,0 +1,62 @@
+/** What differs between the runtimes, one row per difference with the measured reason. Nothing else asks for the runtime. */
+import { type RuntimeName, runtime } from "./detect.ts";
+
+/** One difference: what holds on this runtime, and why that is known. */
+export interface Capability<T> {
+  readonly value: T;
+  readonly why: string;
+}
+
+/** The table of differences. */
+export interface Capabilities {
+  /** The call that gives every certificate a peer presented, in wire order (S-7). */
+  readonly peerChain: Capability<"x509-links" | "detailed-certificate" | "none">;
+  /** Whether a server can switch TLS session resumption off (S-4). */
+  readonly resumptionOff: Capability<boolean>;
+  /** Whether the TLS stack refuses a renegotiation that the client starts, or can be told to (S-2). */
+  readonly renegotiationOff: Capability<boolean>;
+  /** Whether installing a key that does not fit its certificate fails at once; if not, later handshakes all fail (S-3). */
+  readonly mismatchedKeyThrows: Capability<boolean>;
+  /** Whether the runtime has `node:tls` and `node:http2` servers. */
+  readonly tlsServer: Capability<boolean>;
+}
+
+function row<T>(value: T, why: string): Capability<T> {
+  return Object.freeze({ value, why });
+}
+
+const serves = row(true, "http2.createSecureServer with allowHTTP1 serves both protocols and asks for certificates");
+
+const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
+  node: {
+    peerChain: row("x509-links", "getPeerCertificate(true) loses an intermediate; X509Certificate links keep wire order"),
+    resumptionOff: row(true, "SSL_OP_NO_TICKET in every context leaves nothing that can be resumed"),
+    renegotiationOff: row(true, "SSL_OP_NO_RENEGOTIATION is honoured, and TLS 1.3 has no renegotiation"),
+    mismatchedKeyThrows: row(false, "setSecureContext takes a foreign key silently"),
+    tlsServer: serves,
+  },
+  bun: {
+    peerChain: row("x509-links", "X509Certificate links keep wire order"),
+    resumptionOff: row(true, "SSL_OP_NO_TICKET in every context leaves nothing that can be resumed"),
+    renegotiationOff: row(true, "BoringSSL refuses renegotiation by clients; the OpenSSL option is 0 here"),
+    mismatchedKeyThrows: row(true, "setSecureContext compares key and certificate"),
+    tlsServer: serves,
+  },
+  deno: {
+    peerChain: row("detailed-certificate", "X509Certificate links end after two; getPeerCertificate(true) has them all"),
+    resumptionOff: row(false, "neither SSL_OP_NO_TICKET nor setTicketKeys has an effect in rustls here"),
+    renegotiationOff: row(true, "rustls has no renegotiation"),
+    mismatchedKeyThrows: row(false, "setSecureContext takes a foreign key silently"),
+    tlsServer: serves,
+  },
+  workerd: {
+    peerChain: row("none", "no TLS sockets with certificates of peers"),
+    resumptionOff: row(false, "TLS is ended in front of the worker"),
+    renegotiationOff: row(false, "TLS is ended in front of the worker"),
+    mismatchedKeyThrows: row(false, "no server contexts"),
+    tlsServer: row(false, "TLS is ended in front of the worker"),
+  },
+};
+
+/** The rows that hold on the runtime this module was loaded in. */
+export const capabilities: Capabilities = Object.freeze(TABLE[runtime.name]);

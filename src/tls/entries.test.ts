@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { createSecureServer, type Http2SecureServer } from "node:http2";
+import type { TLSSocket } from "node:tls";
+import { after, before, describe, it } from "node:test";
+import { TestCa } from "../authority/test-ca.ts";
+import { guardEntries } from "./entries.ts";
+import { markConnection } from "./peer.ts";
+import { http1Get, http2Ended, http2Requests, rawExchange, rawOptions, type Shown, shown } from "./wire.testing.ts";
+
+interface Way {
+  way: string;
+  alpn: string;
+  bytes: Uint8Array;
+  /** What an HTTP/1.1 answer holds, or how many streams of HTTP/2 are answered. */
+  answer: RegExp | number;
+  handled: number;
+}
+
+/** Every way in, as bytes, with what an accepted client gets back. */
+const WAYS: readonly Way[] = [
+  { way: "request", alpn: "http/1.1", bytes: http1Get(), answer: /HTTP\/1\.1 200/, handled: 1 },
+  {
+    way: "upgrade",
+    alpn: "http/1.1",
+    bytes: http1Get("/", ["connection: upgrade", "upgrade: echo"]),
+    answer: /HTTP\/1\.1 101/,
+    handled: 1,
+  },
+  {
+    way: "CONNECT",
+    alpn: "http/1.1",
+    bytes: Buffer.from("CONNECT orders:1 HTTP/1.1\r\nhost: orders:1\r\n\r\n"),
+    answer: /HTTP\/1\.1 400/,
+    handled: 0,
+  },
+  {
+    way: "Expect: 100-continue",
+    alpn: "http/1.1",
+    bytes: http1Get("/", ["expect: 100-continue"]),
+    answer: /HTTP\/1\.1 100[^]*HTTP\/1\.1 200/,
+    handled: 1,
+  },
+  {
+    way: "another Expect",
+    alpn: "http/1.1",
+    bytes: http1Get("/", ["expect: more"]),
+    answer: /HTTP\/1\.1 417/,
+    handled: 0,
+  },
+  { way: "stream", alpn: "h2", bytes: http2Requests(5), answer: 5, handled: 5 },
+  { way: "stream with CONNECT", alpn: "h2", bytes: http2Requests(1, [], "CONNECT"), answer: 1, handled: 0 },
+  {
+    way: "stream with Expect",
+    alpn: "h2",
+    bytes: http2Requests(1, [["expect", "100-continue"]]),
+    answer: 1,
+    handled: 1,
+  },
+];
+
+type Marking = "accepted" | "refused" | "none";
+
+let server: Http2SecureServer;
+let port: number;
+let show: Shown;
+let marking: Marking = "none";
+let handled = 0;
+let stray = 0;
+
+async function start(): Promise<void> {
+  const ca = await TestCa.create();
+  const { cert, key } = shown(await ca.issue({ id: "spiffe://example.org/orders" }));
+  show = shown(await ca.issue({ id: "spiffe://example.org/web" }));
+  // A server without the gate: what is tested is the second answer alone.
+  server = createSecureServer({ cert, key, allowHTTP1: true, ALPNProtocols: ["h2", "http/1.1"] });
+  server.prependListener("secureConnection", (socket: TLSSocket) => {
+    if (marking !== "none") markConnection(socket, { accepted: marking === "accepted" });
+  });
+  guardEntries(server, {
+    handler: (_request, response) => {
+      handled++;
+      response.end("ok");
+    },
+    onUpgrade: (_request, socket) => {
+      handled++;
+      socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+    },
+    begin() {},
+    upgraded() {},
+    session() {},
+    stray: () => stray++,
+    failed: (error) => assert.fail(String(error)),
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  port = (server.address() as { port: number }).port;
+}
+
+describe("entry points", () => {
+  before(start);
+  after(() => server.close());
+
+  for (const { way, alpn, bytes, answer, handled: expected } of WAYS) {
+    it(`[S-1] [A-6] ${way} (${alpn}) is cut without an acceptance and served with one`, async () => {
+      const answered = (seen: Buffer) =>
+        typeof answer === "number" ? http2Ended(seen) >= answer : answer.test(seen.toString("latin1"));
+      for (const refusing of ["none", "refused"] as const) {
+        marking = refusing;
+        handled = stray = 0;
+        const seen = await rawExchange(rawOptions(port, show, alpn), bytes, answered);
+        assert.equal(seen.handshake, true);
+        assert.equal(answered(seen.bytes), false);
+        assert.equal(handled, 0);
+        assert.ok(stray > 0, "nothing noticed it");
+      }
+      marking = "accepted";
+      handled = stray = 0;
+      const seen = await rawExchange(rawOptions(port, show, alpn), bytes, answered);
+      assert.equal(answered(seen.bytes), true);
+      assert.equal(handled, expected);
+      assert.equal(stray, 0);
+    });
+  }
+});

@@ -1,0 +1,152 @@
+/**
+ * Every way a request can enter a server, each behind the same question: was this connection accepted (S-1)?
+ *
+ * The gate in front already keeps refused sockets away from HTTP. This is the second, independent answer, for the day a
+ * runtime hands a request over by another way.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Http2SecureServer, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import type { Duplex } from "node:stream";
+import type { ListenerRequest, ListenerResponse } from "./connections.ts";
+import { type ConnectionVerdict, connectionPeer } from "./peer.ts";
+
+/** Answers a request. May be async; what it throws becomes a 500 or a reset, never the end of the process. */
+export type Handler = (request: ListenerRequest, response: ListenerResponse) => void | Promise<void>;
+
+/** Takes over a socket that a client wants to use for another protocol. */
+export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Uint8Array) => void | Promise<void>;
+
+/** What the entry points lead to. */
+export interface Rooms {
+  readonly handler: Handler;
+  readonly onUpgrade: UpgradeHandler | undefined;
+  /** A request, upgrade or session of an accepted connection begins. */
+  begin(verdict: ConnectionVerdict, response: ListenerResponse): void;
+  upgraded(verdict: ConnectionVerdict): void;
+  session(verdict: ConnectionVerdict, session: ServerHttp2Session): void;
+  /** Something came in over a connection that was not accepted. */
+  stray(): void;
+  failed(error: unknown): void;
+}
+
+function ignore(): void {}
+
+function destroyBelow(request: ListenerRequest): void {
+  try {
+    (request as { stream?: ServerHttp2Stream }).stream?.session?.destroy();
+    request.socket?.destroy();
+  } catch {
+    // The session is gone already, and its socket with it.
+  }
+}
+
+/** Puts the guards on a server. */
+export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
+  const accepted = (request: ListenerRequest): ConnectionVerdict | undefined => {
+    const verdict = connectionPeer(request);
+    if (verdict?.accepted === true) return verdict;
+    rooms.stray();
+    destroyBelow(request);
+    return undefined;
+  };
+
+  const failed = (error: unknown, response: ListenerResponse): void => {
+    rooms.failed(error);
+    try {
+      if (response.headersSent) return destroyResponse(response);
+      response.statusCode = 500;
+      (response as ServerResponse).end();
+    } catch {
+      destroyResponse(response);
+    }
+  };
+
+  const run = (verdict: ConnectionVerdict, request: ListenerRequest, response: ListenerResponse, go: Handler): void => {
+    try {
+      rooms.begin(verdict, response);
+      void go(request, response)?.then(undefined, (error) => failed(error, response));
+    } catch (error) {
+      failed(error, response);
+    }
+  };
+
+  const entry = (go: Handler) => (request: ListenerRequest, response: ListenerResponse) => {
+    const verdict = accepted(request);
+    if (verdict !== undefined) run(verdict, request, response, go);
+  };
+
+  server.on("request", entry(rooms.handler));
+  server.on(
+    "checkContinue",
+    entry((request, response) => {
+      response.writeContinue();
+      return rooms.handler(request, response);
+    }),
+  );
+  server.on(
+    "checkExpectation",
+    entry((_request, response) => {
+      response.statusCode = 417;
+      (response as ServerResponse).end();
+    }),
+  );
+
+  // HTTP/1.1 gives the socket, HTTP/2 a response; neither becomes a tunnel.
+  server.on("connect", (request: ListenerRequest, below: Duplex | ListenerResponse) => {
+    if (accepted(request) === undefined) return;
+    try {
+      if ("writeHead" in below) {
+        below.statusCode = 400;
+        (below as ServerResponse).end();
+        return;
+      }
+      below.on("error", ignore);
+      below.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    } catch (error) {
+      rooms.failed(error);
+    }
+  });
+
+  const { onUpgrade } = rooms;
+  // Without a listener the header is ignored and the request takes the common way, on every runtime.
+  if (onUpgrade !== undefined) {
+    server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Uint8Array) => {
+      const verdict = accepted(request);
+      if (verdict === undefined) return;
+      const broken = (error: unknown) => {
+        rooms.failed(error);
+        socket.destroy();
+      };
+      try {
+        socket.on("error", ignore);
+        rooms.upgraded(verdict);
+        void onUpgrade(request, socket, head)?.then(undefined, broken);
+      } catch (error) {
+        broken(error);
+      }
+    });
+  }
+
+  server.prependListener("session", (session: ServerHttp2Session) => {
+    const verdict = connectionPeer({ stream: { session } });
+    if (verdict?.accepted === true) return rooms.session(verdict, session);
+    rooms.stray();
+    session.destroy();
+  });
+  server.prependListener("stream", (stream: ServerHttp2Stream) => {
+    if (connectionPeer({ stream })?.accepted === true) return;
+    rooms.stray();
+    stream.session?.destroy();
+  });
+}
+
+function destroyResponse(response: ListenerResponse): void {
+  try {
+    // The HTTP/2 form has no destroy of its own on every runtime.
+    const { stream } = response as { stream?: ServerHttp2Stream };
+    if (stream !== undefined) stream.close(2);
+    else (response as ServerResponse).destroy();
+  } catch {
+    // It ended by itself meanwhile.
+  }
+}

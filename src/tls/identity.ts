@@ -1,0 +1,13 @@
+/** The narrow view of an identity that TLS needs. */
+import type { X509BundleSource, X509SvidSource } from "../x509/index.ts";
+
+/** The own SVID, the bundles that vouch for peers, and a signal at each change of either. */
+export interface X509Material extends X509SvidSource, X509BundleSource {
+  /** Yields after every change; what it yields is not looked at. */
+  updates(signal?: AbortSignal): AsyncIterable<unknown>;
+}
+
+/** What every function here takes; a `Workload` is one. */
+export interface TlsIdentity {
+  readonly x509: X509Material;
+}

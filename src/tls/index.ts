@@ -1,0 +1,26 @@
+/**
+ * Mutual TLS by SPIFFE ID: a listener, a dialler and a fetch that verify peers against the bundles of a live identity.
+ *
+ * @module spiffe-edge/tls
+ */
+export {
+  type Authorizer,
+  authorizeAny,
+  authorizeId,
+  authorizeIdPrefix,
+  authorizeMemberOf,
+  authorizeOneOf,
+  type PeerExpectation,
+  unsafeAnyPeer,
+} from "./authorizers.ts";
+export { type ConnectOptions, connect, type VerifiedConnection } from "./connect.ts";
+export type { ListenerRequest, ListenerResponse } from "./connections.ts";
+export type { ListenerCounters } from "./counters.ts";
+export type { Handler, UpgradeHandler } from "./entries.ts";
+export { createFetch, type FetchOptions, type SpiffeFetch } from "./fetch.ts";
+export { type Http2Options, http2Options } from "./http2-options.ts";
+export type { TlsIdentity, X509Material } from "./identity.ts";
+export { type ListenOptions, listen, type RefusedConnection, type TlsListener } from "./listen.ts";
+export type { ClientCertificate } from "./options.ts";
+export { type ConnectionVerdict, connectionPeer, peerOf } from "./peer.ts";
+export type { ThrottleLimits } from "./throttle.ts";

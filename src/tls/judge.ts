@@ -1,0 +1,47 @@
+/** The verdict on a peer: chain read, verified against the bundle of its trust domain, and authorized. Never throws. */
+import type { TLSSocket } from "node:tls";
+import type { Clock } from "../base/clock.ts";
+import { type Refusal, refuse, type Verdict } from "../base/verdict.ts";
+import type { SyncSignatureVerifier } from "../crypto/index.ts";
+import type { X509Peer } from "../id/peer.ts";
+import { safeVerifyX509SvidSync, type VerifiedX509Svid } from "../x509/index.ts";
+import type { Authorizer } from "./authorizers.ts";
+import { presentedChain, unexpectedlyResumed } from "./chain.ts";
+import type { TlsIdentity } from "./identity.ts";
+
+/** What a verdict depends on beside the socket. */
+export interface Judgement {
+  readonly identity: TlsIdentity;
+  readonly authorize: Authorizer;
+  readonly clock: Clock;
+  readonly verifier: SyncSignatureVerifier;
+}
+
+/** Judges the peer of a finished handshake. Anything thrown on the way is a refusal (S-8). */
+export function judgePeer(socket: TLSSocket, by: Judgement): Verdict<VerifiedX509Svid> {
+  try {
+    if (unexpectedlyResumed(socket)) {
+      return refuse("peer.session-reused", "The TLS session was resumed although resumption is switched off");
+    }
+    const chain = presentedChain(socket);
+    if (chain.ok !== true) return chain;
+    const verified = safeVerifyX509SvidSync(chain.value, by.identity.x509, { clock: by.clock, verifier: by.verifier });
+    if (verified.ok !== true) return verified;
+    const authorized = by.authorize(verified.value);
+    if (authorized?.ok === true) return verified;
+    // An authorizer that answers with a promise or nothing has not accepted.
+    return authorized?.ok === false ? authorized : refuse("peer.internal", "The authorizer gave no verdict");
+  } catch (error) {
+    return internalRefusal(error);
+  }
+}
+
+/** A refusal for something thrown where a verdict was expected. */
+export function internalRefusal(error: unknown): Refusal {
+  return refuse("peer.internal", `The check of the peer failed: ${error instanceof Error ? error.message : "unknown"}`);
+}
+
+/** The identity that a verified SVID stands for. */
+export function peerFrom(verified: VerifiedX509Svid): X509Peer {
+  return Object.freeze({ via: "x509", id: verified.id, expiresAt: verified.expiresAt });
+}

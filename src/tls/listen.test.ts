@@ -1,0 +1,276 @@
+import assert from "node:assert/strict";
+import { connect as dialTcp, createServer as tcpServer } from "node:net";
+import { before, describe, it } from "node:test";
+import { ManualClock } from "../authority/manual-clock.ts";
+import type { StaticIdentity } from "../authority/static-identity.ts";
+import { TestCa, type TestSvid } from "../authority/test-ca.ts";
+import { isSpiffeError } from "../base/errors.ts";
+import { type ListenOptions, listen, type RefusedConnection, type TlsListener } from "./listen.ts";
+import { connectionPeer, peerOf } from "./peer.ts";
+import { http1Done, http1Get, http2Ended, http2Requests, identityOf, rawExchange, rawOptions, type Shown, shown } from "./wire.testing.ts";
+import { chainOf } from "./wrong-peers.testing.ts";
+
+const ORDERS = "spiffe://example.org/orders";
+const WEB = "spiffe://example.org/web";
+
+let ca: TestCa;
+let foreign: TestCa;
+let orders: StaticIdentity;
+let web: TestSvid;
+let good: Shown;
+let bad: Shown;
+
+/** Starts a listener whose handler tells the peer, runs the test, and closes it. */
+async function withListener(
+  options: Partial<ListenOptions>,
+  test: (server: TlsListener, state: { handled: number; refused: RefusedConnection[] }) => Promise<void>,
+  identity: StaticIdentity = orders,
+): Promise<void> {
+  const state = { handled: 0, refused: [] as RefusedConnection[] };
+  const server = await listen(identity, {
+    port: 0,
+    address: "127.0.0.1",
+    throttle: false,
+    handler: (request, response) => {
+      state.handled++;
+      response.end(connectionPeer(request)?.peer === undefined ? "nobody" : peerOf(request).id.uri);
+    },
+    onRefused: (refused) => state.refused.push(refused),
+    ...options,
+  });
+  try {
+    await test(server, state);
+  } finally {
+    await server.close({ deadlineMs: 100 });
+  }
+}
+
+/** One GET; the body, or nothing when the connection was cut. */
+async function get(server: TlsListener, show: Shown): Promise<string | undefined> {
+  const seen = await rawExchange(rawOptions(server.port, show, "http/1.1"), http1Get(), http1Done);
+  return http1Done(seen.bytes) ? seen.bytes.toString().split("\r\n\r\n")[1] : undefined;
+}
+
+/** The same over HTTP/2: whether it was answered. */
+async function getH2(server: TlsListener, show: Shown): Promise<boolean> {
+  const seen = await rawExchange(rawOptions(server.port, show, "h2"), http2Requests(), (bytes) => http2Ended(bytes) > 0);
+  return http2Ended(seen.bytes) > 0;
+}
+
+/** A TCP connection that says nothing, or the given bytes, until the other side closes it. */
+function silent(port: number, bytes?: Uint8Array): Promise<void> {
+  return new Promise((resolve) => {
+    const socket = dialTcp(port, "127.0.0.1", () => bytes !== undefined && socket.write(bytes));
+    socket.on("error", () => {});
+    socket.resume();
+    socket.once("close", () => resolve());
+  });
+}
+
+describe("listen", () => {
+  before(async () => {
+    ca = await TestCa.create();
+    foreign = await TestCa.create();
+    orders = await identityOf(ORDERS, ca);
+    web = await ca.issue({ id: WEB });
+    good = shown(web);
+    bad = shown(await foreign.issue({ id: WEB }));
+  });
+
+  const modes = [
+    { mode: "require", none: undefined, good: WEB, bad: undefined },
+    { mode: "optional", none: "nobody", good: WEB, bad: undefined },
+    { mode: "none", none: "nobody", good: "nobody", bad: "nobody" },
+  ] as const;
+  for (const row of modes) {
+    it(`[S-1] clientCertificate ${row.mode}: without, with a good, with a foreign certificate`, async () => {
+      await withListener({ clientCertificate: row.mode }, async (server, state) => {
+        assert.equal(await get(server, undefined), row.none);
+        assert.equal(await get(server, good), row.good);
+        assert.equal(await get(server, bad), row.bad);
+        assert.equal(await getH2(server, undefined), row.none !== undefined);
+        assert.equal(await getH2(server, good), true);
+        assert.equal(await getH2(server, bad), row.bad !== undefined);
+        const served = [row.none, row.good, row.bad].filter((each) => each !== undefined).length * 2;
+        assert.equal(state.handled, served);
+        assert.equal(state.refused.length, 6 - served);
+        assert.equal(server.counters.accepted, served);
+        assert.equal(server.counters.stray, 0);
+      });
+    });
+  }
+
+  it("[S-2] TLS 1.2 is refused, TLS 1.3 is served", async () => {
+    await withListener({}, async (server, state) => {
+      const old = await rawExchange(
+        rawOptions(server.port, good, "http/1.1", { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" }),
+        http1Get(),
+      );
+      assert.equal(old.handshake, false);
+      assert.equal(state.handled, 0);
+      assert.equal(await get(server, good), WEB);
+    });
+  });
+
+  it("[S-7] [A-8] chains up to ten certificates are verified, longer and larger ones refused", async () => {
+    const nine = shown(await (await chainOf(ca, 9)).issue({ id: WEB }));
+    const ten = shown(await (await chainOf(ca, 10)).issue({ id: WEB }));
+    const many = await ca.issue({ id: WEB });
+    const bulk = (size: number) => ({ oid: "1.3.6.1.4.1.99999.1", critical: false, value: new Uint8Array(size) });
+    const padded = async (size: number) => shown(await ca.issue({ id: WEB, extensions: [bulk(size)] }));
+    await withListener({}, async (server, state) => {
+      assert.equal(await get(server, nine), WEB, "ten certificates");
+      assert.equal(await get(server, ten), undefined, "eleven certificates");
+      assert.equal(state.refused.at(-1)?.reason, "x509.chain-too-large");
+      // Some stacks refuse so many by themselves; then no verdict is made.
+      const flood = { cert: many.certPem + many.certPem.repeat(239), key: many.keyPem };
+      assert.equal(await get(server, flood), undefined, "240 certificates");
+      assert.equal(await get(server, await padded(30_000)), WEB, "30,000 bytes");
+      assert.equal(await get(server, await padded(66_000)), undefined, "66,000 bytes");
+      assert.equal(state.handled, 2);
+    });
+  });
+
+  it("[S-7] an address with five refusals is shut out before TLS, and let in again later", async () => {
+    const clock = new ManualClock();
+    await withListener({ throttle: {}, clock }, async (server, state) => {
+      for (let i = 0; i < 5; i++) {
+        assert.equal(await get(server, good), WEB, "a good peer between refused ones");
+        assert.equal(await get(server, bad), undefined);
+      }
+      const seen = await rawExchange(rawOptions(server.port, good, "http/1.1"), http1Get(), http1Done);
+      assert.equal(seen.handshake, false, "no handshake while shut out");
+      assert.equal(server.counters.throttled, 1);
+      assert.equal(state.refused.at(-1)?.reason, "peer.throttled");
+      assert.equal(state.handled, 5);
+      await clock.advance(10_001);
+      assert.equal(await get(server, good), WEB);
+    });
+  });
+
+  it("[S-7] idle TCP and half a ClientHello are closed, a slow but whole handshake is not needed for others", async () => {
+    await withListener({ handshakeTimeoutMs: 150 }, async (server) => {
+      const waiting = [silent(server.port), silent(server.port, Buffer.from("1603010200010001fc0303", "hex"))];
+      assert.equal(await get(server, good), WEB);
+      await Promise.all(waiting);
+      assert.equal(await get(server, good), WEB);
+      assert.equal(server.counters.timedOut, 2);
+    });
+  });
+
+  it("plain HTTP to the port is counted as a failed handshake and harms nobody", async () => {
+    await withListener({}, async (server, state) => {
+      await silent(server.port, http1Get());
+      assert.equal(state.handled, 0);
+      assert.equal(server.counters.failed, 1);
+      assert.equal(await get(server, good), WEB);
+    });
+  });
+
+  it("[S-8] exceptions of authorizer, bundle source and observer refuse and leave the process alone", async () => {
+    const throwing = {
+      ...orders,
+      x509: {
+        ...orders.x509,
+        x509BundleFor: () => {
+          throw new Error("no bundles today");
+        },
+      },
+    };
+    const quirks: [string, Partial<ListenOptions>, StaticIdentity][] = [
+      ["authorizer throws", { authorize: () => { throw new Error("no"); } }, orders],
+      ["authorizer gives nothing", { authorize: (() => undefined) as never }, orders],
+      ["authorizer is async", { authorize: (async (peer: { id: unknown }) => ({ ok: true, value: peer.id })) as never }, orders],
+      ["bundle source throws", {}, throwing],
+    ];
+    for (const [name, options, identity] of quirks) {
+      await withListener(
+        options,
+        async (server, state) => {
+          assert.equal(await get(server, good), undefined, name);
+          assert.equal(await getH2(server, good), false, name);
+          assert.equal(state.handled, 0, name);
+          assert.equal(server.counters.reasons["peer.internal"], 2, name);
+        },
+        identity,
+      );
+    }
+    const loud = { onRefused: () => { throw new Error("observer"); } };
+    await withListener(loud, async (server) => {
+      assert.equal(await get(server, bad), undefined);
+      assert.equal(await get(server, good), WEB, "the twin of all of them");
+    });
+  });
+
+  it("[S-8] a handler that throws or rejects answers 500 and the next request is served", async () => {
+    const handlers = [() => { throw new Error("sync"); }, async () => { throw new Error("async"); }];
+    for (const handler of handlers) {
+      let calls = 0;
+      const options: Partial<ListenOptions> = {
+        handler: (_request, response) => (calls++ < 2 ? handler() : void response.end("fine")),
+      };
+      await withListener(options, async (server) => {
+        const seen = await rawExchange(rawOptions(server.port, good, "http/1.1"), http1Get(), (bytes) => /\r\n\r\n/.test(String(bytes)));
+        assert.match(seen.bytes.toString(), /^HTTP\/1\.1 500/);
+        assert.equal(await getH2(server, good), true);
+        assert.equal(server.counters.handlerErrors, 2);
+        assert.equal(await get(server, good), "fine");
+      });
+    }
+  });
+
+  it("[S-10] without an own SVID every handshake is refused, and accepted again after an update", async () => {
+    const identity = await identityOf(ORDERS, ca);
+    await withListener(
+      {},
+      async (server, state) => {
+        assert.equal(await get(server, good), WEB);
+        await identity.update({ svid: null });
+        assert.equal(await get(server, good), undefined);
+        assert.equal(state.refused.at(-1)?.reason, "peer.own-identity-lost");
+        await identity.update({ svid: await ca.issue({ id: ORDERS }) });
+        assert.equal(await get(server, good), WEB);
+        assert.equal(state.handled, 2);
+      },
+      identity,
+    );
+  });
+
+  it("[S-9] a connection is destroyed when the peer's certificate ends, and not before", async () => {
+    const clock = new ManualClock();
+    const short = shown(await ca.issue({ id: WEB, notAfter: new Date(clock.now() + 60_000) }));
+    await withListener({ clock }, async (server) => {
+      const opened = Promise.withResolvers<void>();
+      const done = rawExchange(rawOptions(server.port, short, "http/1.1"), http1Get(), () => {
+        opened.resolve();
+        return false;
+      });
+      await opened.promise;
+      assert.equal(server.counters.open, 1);
+      await clock.advance(50_000);
+      assert.equal(server.counters.open, 1);
+      await clock.advance(11_000);
+      const seen = await done;
+      assert.equal(http1Done(seen.bytes), true);
+      assert.equal(server.counters.open, 0);
+    });
+  });
+
+  it("says what is wrong with its options and with the port", async () => {
+    const taken = tcpServer();
+    await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
+    const { port } = taken.address() as { port: number };
+    const handler = () => {};
+    await assert.rejects(listen(orders, { handler, port, address: "127.0.0.1" }), (error) => isSpiffeError(error, "ERR_SPIFFE_PORT_IN_USE"));
+    await new Promise((resolve) => taken.close(resolve));
+    const usage = (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_USAGE");
+    await assert.rejects(listen(orders, { handler, handshakeTimeoutMs: 10_001 }), usage);
+    await assert.rejects(listen(orders, { handler, clientCertificate: "sometimes" as never }), usage);
+    const lost = await identityOf(ORDERS, ca);
+    await lost.update({ svid: null });
+    await assert.rejects(listen(lost, { handler, port: 0 }), (error) => isSpiffeError(error, "ERR_SPIFFE_REVOKED"));
+    const server = await listen(orders, { handler, port, address: "127.0.0.1" });
+    assert.equal(server.port, port, "the twin: the port is free now");
+    await server.close();
+  });
+});

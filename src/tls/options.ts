@@ -1,0 +1,99 @@
+/**
+ * Every TLS option of the package. The only caller of `createSecureServer` and `setSecureContext` (S-3): a context that
+ * is swapped in without one of the options silently brings TLS 1.2 and resumption back.
+ */
+import { constants } from "node:crypto";
+import { createSecureServer, type Http2SecureServer, type SecureServerOptions } from "node:http2";
+import { isIP } from "node:net";
+import type { ConnectionOptions } from "node:tls";
+import { SpiffeError } from "../base/errors.ts";
+import { privateKeyMatchesSync } from "../crypto/index.ts";
+import type { X509Svid } from "../x509/index.ts";
+
+/** Whether a client is asked for its certificate, and whether it may come without. */
+export type ClientCertificate = "require" | "optional" | "none";
+
+/** What decides a server's options beside its SVID. */
+export interface ServerSettings {
+  readonly clientCertificate: ClientCertificate;
+  readonly handshakeTimeoutMs: number;
+}
+
+interface Material {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** Header block of a request or response, bytes (S-25). */
+export const HEADER_BYTES = 65_536;
+
+const materials = new WeakMap<X509Svid, Material>();
+
+/** PEM of an SVID, once per SVID, after its key has been matched with its leaf. */
+function materialOf(svid: X509Svid): Material {
+  const known = materials.get(svid);
+  if (known !== undefined) return known;
+  if (!privateKeyMatchesSync(svid.privateKeyPkcs8(), svid.leaf.publicKey)) {
+    throw new SpiffeError("ERR_SPIFFE_X509_SVID", `Expected the private key of ${svid.id} to fit its leaf certificate`, {
+      reason: "key.mismatch",
+    });
+  }
+  const { certificates, privateKey } = svid.toPem();
+  const material = { cert: certificates, key: privateKey };
+  materials.set(svid, material);
+  return material;
+}
+
+function common(svid: X509Svid): Material & { ca: []; minVersion: "TLSv1.3"; rejectUnauthorized: false } {
+  return {
+    ...materialOf(svid),
+    // No roots: the stack has nothing to build a path with, the verdict is made from the presented bytes.
+    ca: [],
+    minVersion: "TLSv1.3",
+    rejectUnauthorized: false,
+  };
+}
+
+function serverOptions(svid: X509Svid, settings: ServerSettings): SecureServerOptions {
+  return {
+    ...common(svid),
+    requestCert: settings.clientCertificate !== "none",
+    allowHTTP1: true,
+    ALPNProtocols: ["h2", "http/1.1"],
+    // The second constant is missing or 0 where the stack has no renegotiation to switch off.
+    secureOptions: constants.SSL_OP_NO_TICKET | (constants.SSL_OP_NO_RENEGOTIATION ?? 0),
+    handshakeTimeout: settings.handshakeTimeoutMs,
+    noDelay: true,
+    maxHeaderSize: HEADER_BYTES,
+    settings: { maxConcurrentStreams: 128, maxHeaderListSize: HEADER_BYTES, enablePush: false },
+    maxSessionInvalidFrames: 100,
+    maxSessionRejectedStreams: 100,
+  } as SecureServerOptions;
+}
+
+/** Makes the server of a listener. */
+export function createServer(svid: X509Svid, settings: ServerSettings): Http2SecureServer {
+  return createSecureServer(serverOptions(svid, settings));
+}
+
+/** Gives a server a new SVID for the handshakes to come; throws, with the old one kept, when key and leaf differ. */
+export function swapServerContext(server: Http2SecureServer, svid: X509Svid, settings: ServerSettings): void {
+  server.setSecureContext(serverOptions(svid, settings));
+}
+
+/** Options of one dialled connection. Nothing is saved for resumption; the caller judges the peer by itself. */
+export function clientOptions(
+  svid: X509Svid,
+  to: { host: string; port: number; alpn: readonly string[]; servername: string | undefined },
+): ConnectionOptions {
+  const name = to.servername ?? (isIP(to.host) === 0 ? to.host.replace(/\.$/, "") : undefined);
+  return {
+    ...common(svid),
+    host: to.host,
+    port: to.port,
+    ALPNProtocols: [...to.alpn],
+    ...(name === undefined ? {} : { servername: name }),
+    // Names prove nothing here; the SPIFFE ID is compared after the handshake.
+    checkServerIdentity: () => undefined,
+  };
+}

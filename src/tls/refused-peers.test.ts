@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { authorizeId } from "./authorizers.ts";
+import { listen, type TlsListener } from "./listen.ts";
+import {
+  http1Done,
+  http1Get,
+  http2Ended,
+  http2Requests,
+  identityOf,
+  many,
+  Relay,
+  rawExchange,
+  rawOptions,
+  type Shown,
+  shown,
+} from "./wire.testing.ts";
+import { HOME, makeWorld, PARTNER, WEB, type World } from "./wrong-peers.testing.ts";
+
+const PER_CLASS = 50;
+const PIPELINED = 120;
+
+let world: World;
+let server: TlsListener;
+let handled = 0;
+
+/** One client of HTTP/1.1 or HTTP/2; gives back how many answers it got. */
+async function client(port: number, show: Shown, h2: boolean, relay?: Relay): Promise<number> {
+  const { bytes } = await rawExchange(
+    rawOptions(port, show, h2 ? "h2" : "http/1.1"),
+    h2 ? http2Requests(3) : http1Get(),
+    h2 ? (seen) => http2Ended(seen) >= 3 : http1Done,
+    (socket) => relay?.release(socket.localPort ?? 0),
+  );
+  return h2 ? http2Ended(bytes) : Number(http1Done(bytes));
+}
+
+async function start(): Promise<void> {
+  world = await makeWorld();
+  handled = 0;
+  const orders = await identityOf(`spiffe://${HOME}/orders`, world.home, world.partner);
+  server = await listen(orders, {
+    port: 0,
+    address: "127.0.0.1",
+    throttle: false,
+    authorize: authorizeId(WEB),
+    handler: (_request, response) => {
+      handled++;
+      response.end("ok");
+    },
+  });
+}
+
+describe("refused peers of a listener", () => {
+  before(start);
+  after(() => server.close());
+
+  it("[S-1] [S-2] [S-7] [S-12] [A-7] every class of wrong peers is refused with its reason, its twin is served", async () => {
+    assert.ok(world.wrong.length >= 17, `only ${world.wrong.length} classes`);
+    const notListed = { name: "not on the list", reason: "peer.not-authorized" as const, show: shown(await world.home.issue({ id: `${WEB}2` })) };
+    const partner = { ...notListed, name: "member of a federated domain", show: shown(await world.partner.issue({ id: `spiffe://${PARTNER}/web` })) };
+    for (const { name, reason, show } of [...world.wrong, notListed, partner]) {
+      const refusedBefore = server.counters.reasons[reason] ?? 0;
+      handled = 0;
+      await many(PER_CLASS, 8, async (i) => {
+        assert.equal(await client(server.port, show, i % 2 === 0), 0, name);
+      });
+      assert.equal(handled, 0, `${name} reached the handler`);
+      assert.equal((server.counters.reasons[reason] ?? 0) - refusedBefore, PER_CLASS, `${name}: ${JSON.stringify(server.counters)}`);
+    }
+    handled = 0;
+    await many(PER_CLASS, 8, async (i) => {
+      assert.equal(await client(server.port, shown(world.good), i % 2 === 0), i % 2 === 0 ? 3 : 1);
+    });
+    assert.equal(handled, PER_CLASS * 2, "25 clients with one request, 25 with three");
+    assert.equal(server.counters.stray, 0);
+  });
+
+  for (const h2 of [false, true]) {
+    it(`[A-1] requests in the segment of Finished never reach the handler, ${h2 ? "HTTP/2" : "HTTP/1.1"}`, async () => {
+      const relay = await Relay.start(server.port);
+      try {
+        const foreign = world.wrong.find(({ name }) => name.startsWith("foreign CA"))!;
+        for (const show of [undefined, foreign.show]) {
+          const refused = server.counters.refused;
+          handled = 0;
+          await many(PIPELINED, 12, async () => {
+            assert.equal(await client(relay.port, show, h2, relay), 0);
+          });
+          assert.equal(handled, 0);
+          assert.equal(server.counters.refused - refused, PIPELINED);
+        }
+        handled = 0;
+        await many(PIPELINED, 12, async () => {
+          assert.equal(await client(relay.port, shown(world.good), h2, relay), h2 ? 3 : 1);
+        });
+        assert.equal(handled, PIPELINED * (h2 ? 3 : 1));
+        assert.equal(server.counters.stray, 0);
+      } finally {
+        await relay.close();
+      }
+    });
+  }
+});

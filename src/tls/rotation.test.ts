@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import { connect as dialTls, type TLSSocket } from "node:tls";
+import { after, before, describe, it } from "node:test";
+import type { StaticIdentity } from "../authority/static-identity.ts";
+import { TestCa } from "../authority/test-ca.ts";
+import { Certificate, X509Svid } from "../x509/index.ts";
+import { presentedChain } from "./chain.ts";
+import { createFetch } from "./fetch.ts";
+import { listen, type TlsListener } from "./listen.ts";
+import { peerOf } from "./peer.ts";
+import { http1Done, http1Get, identityOf, many, rawExchange, rawOptions, type Shown, shown } from "./wire.testing.ts";
+
+const ORDERS = "spiffe://example.org/orders";
+const WEB = "spiffe://example.org/web";
+
+let ca: TestCa;
+let orders: StaticIdentity;
+let web: StaticIdentity;
+let good: Shown;
+let foreign: Shown;
+let server: TlsListener;
+let handled = 0;
+
+async function get(show: Shown, more = {}): Promise<string> {
+  const seen = await rawExchange(rawOptions(server.port, show, "http/1.1", more), http1Get(), http1Done);
+  return seen.bytes.toString().slice(0, 12);
+}
+
+/** The serial number of the certificate that the listener serves now. */
+function served(): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket: TLSSocket = dialTls(rawOptions(server.port, good, "http/1.1"));
+    socket.once("error", reject);
+    socket.once("secureConnect", () => {
+      const chain = presentedChain(socket);
+      assert.ok(chain.ok);
+      resolve(Certificate.parse(chain.value[0]!).serialNumber);
+      socket.destroy();
+    });
+  });
+}
+
+async function untilCounted(count: () => number, wanted: number): Promise<void> {
+  while (count() < wanted) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+describe("rotation of the own SVID", () => {
+  before(async () => {
+    ca = await TestCa.create();
+    orders = await identityOf(ORDERS, ca);
+    web = await identityOf(WEB, ca);
+    good = shown(await ca.issue({ id: WEB }));
+    foreign = shown(await (await TestCa.create()).issue({ id: WEB }));
+    server = await listen(orders, {
+      port: 0,
+      address: "127.0.0.1",
+      throttle: false,
+      handler: (request, response) => {
+        handled++;
+        response.end(`for ${peerOf(request).id}`);
+      },
+    });
+  });
+  after(() => server.close());
+
+  it("[S-3] the next handshake gets the new leaf, and every control is as before", async () => {
+    const first = await served();
+    const next = await X509Svid.parse(...materialOf(await ca.issue({ id: ORDERS })));
+    await orders.update({ svid: next });
+    await untilCounted(() => server.counters.rotations, 1);
+    assert.equal(await served(), next.leaf.serialNumber);
+    assert.notEqual(next.leaf.serialNumber, first);
+    const refused = server.counters.refused;
+    assert.equal(await get(undefined), "", "no certificate");
+    assert.equal(await get(foreign), "", "foreign CA");
+    assert.equal(server.counters.refused - refused, 2);
+    assert.equal(await get(good, { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" }), "", "TLS 1.2");
+    assert.equal(await get(good), "HTTP/1.1 200");
+  });
+
+  it("[S-3] an SVID whose key does not fit is not served, the old one stays, the next good one is", async () => {
+    const before = await served();
+    const broken = await X509Svid.parse(...materialOf(await ca.issue({ id: ORDERS })));
+    const other = await ca.issue({ id: ORDERS });
+    const mismatched = {
+      id: broken.id,
+      leaf: broken.leaf,
+      certificates: broken.certificates,
+      expiresAt: broken.expiresAt,
+      privateKeyPkcs8: () => other.privateKeyPkcs8,
+      toPem: () => ({ certificates: broken.toPem().certificates, privateKey: other.keyPem }),
+    };
+    const { x509Svid } = orders.x509;
+    orders.x509.x509Svid = () => mismatched as unknown as X509Svid;
+    await orders.update({});
+    await untilCounted(() => server.counters.rotationsRefused, 1);
+    orders.x509.x509Svid = x509Svid;
+    assert.equal(await served(), before);
+    assert.equal(await get(good), "HTTP/1.1 200");
+    const next = await X509Svid.parse(...materialOf(await ca.issue({ id: ORDERS })));
+    const rotations = server.counters.rotations;
+    await orders.update({ svid: next });
+    await untilCounted(() => server.counters.rotations, rotations + 1);
+    assert.equal(await served(), next.leaf.serialNumber);
+  });
+
+  it("[S-3] 200 requests while both sides rotate: none is lost or refused", async () => {
+    const { refused, rotations } = server.counters;
+    handled = 0;
+    const call = createFetch(web, { peer: ORDERS });
+    let rotating = true;
+    const rotation = (async () => {
+      let turns = 0;
+      while (rotating) {
+        await orders.update({ svid: await ca.issue({ id: ORDERS }) });
+        await web.update({ svid: await ca.issue({ id: WEB }) });
+        turns++;
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      return turns;
+    })();
+    const answers = new Set<number>();
+    try {
+      await many(200, 4, async (i) => {
+        const response = await call(`https://127.0.0.1:${server.port}/${i}`);
+        assert.equal(response.status, 200);
+        assert.equal(await response.text(), `for ${WEB}`);
+        answers.add(i);
+      });
+    } finally {
+      rotating = false;
+    }
+    const turns = await rotation;
+    assert.ok(turns > 10, `only ${turns} rotations`);
+    assert.equal(answers.size, 200);
+    assert.equal(handled, 200);
+    assert.equal(server.counters.refused, refused);
+    await untilCounted(() => server.counters.rotations, rotations + 1);
+  });
+
+  it("a bundle that leaves is gone for the next handshake, and back with its return", async () => {
+    await orders.update({ bundles: [] });
+    assert.equal(await get(good), "");
+    assert.ok(server.counters.reasons["x509.no-bundle"]! > 0);
+    await orders.update({ bundles: ca.x509Bundle() });
+    assert.equal(await get(good), "HTTP/1.1 200");
+  });
+});
+
+function materialOf(svid: { chainDer: Uint8Array; privateKeyPkcs8: Uint8Array }): [Uint8Array, Uint8Array] {
+  return [svid.chainDer, svid.privateKeyPkcs8];
+}

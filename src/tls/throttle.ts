@@ -1,0 +1,66 @@
+/** Addresses whose handshakes keep being refused, shut out for a while before TLS costs anything (S-7). */
+import type { Clock } from "../base/clock.ts";
+
+/** When an address is shut out, and for how long. */
+export interface ThrottleLimits {
+  /** Refused handshakes within `windowMs` that shut an address out. */
+  readonly refusals: number;
+  /** Milliseconds in which refusals count together. */
+  readonly windowMs: number;
+  /** Milliseconds for which an address stays shut out. */
+  readonly penaltyMs: number;
+  /** Addresses remembered at most; the one that was refused longest ago is forgotten first. */
+  readonly addresses: number;
+}
+
+/** Five refusals in ten seconds shut an address out for ten seconds. */
+export const DEFAULT_THROTTLE: ThrottleLimits = Object.freeze({
+  refusals: 5,
+  windowMs: 10_000,
+  penaltyMs: 10_000,
+  addresses: 4_096,
+});
+
+interface Row {
+  times: number[];
+  shutUntil: number;
+}
+
+/** The bounded table of refusals per address. */
+export class Throttle {
+  readonly #limits: ThrottleLimits;
+  readonly #clock: Clock;
+  readonly #rows = new Map<string, Row>();
+
+  constructor(limits: ThrottleLimits, clock: Clock) {
+    this.#limits = limits;
+    this.#clock = clock;
+  }
+
+  /** Addresses in the table. */
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  /** Notes a refused handshake. */
+  refused(address: string): void {
+    const now = this.#clock.monotonic();
+    const row = this.#rows.get(address) ?? { times: [], shutUntil: 0 };
+    row.times = row.times.filter((time) => now - time < this.#limits.windowMs);
+    row.times.push(now);
+    if (row.times.length >= this.#limits.refusals) {
+      row.shutUntil = now + this.#limits.penaltyMs;
+      row.times = [];
+    }
+    // Map order is age: the row moves to the young end.
+    this.#rows.delete(address);
+    this.#rows.set(address, row);
+    if (this.#rows.size > this.#limits.addresses) this.#rows.delete(this.#rows.keys().next().value!);
+  }
+
+  /** Whether an address is shut out now. */
+  isShut(address: string): boolean {
+    const row = this.#rows.get(address);
+    return row !== undefined && row.shutUntil > this.#clock.monotonic();
+  }
+}

@@ -1,0 +1,204 @@
+/** What tests of this folder need on the wire: identities, raw TLS clients, requests as bytes. */
+import { connect as dialTcp, createServer as tcpServer, type Server, type Socket } from "node:net";
+import { type ConnectionOptions, connect as dialTls, type TLSSocket } from "node:tls";
+import { type StaticIdentity, staticIdentity } from "../authority/static-identity.ts";
+import type { TestCa, TestSvid } from "../authority/test-ca.ts";
+import type { TrustDomain } from "../id/index.ts";
+import type { X509Bundle } from "../x509/index.ts";
+
+/** PEM of what a raw client or server presents; nothing for a client without a certificate. */
+export type Shown = { readonly cert: string; readonly key: string } | undefined;
+
+export function shown(svid: TestSvid): NonNullable<Shown> {
+  return { cert: svid.certPem, key: svid.keyPem };
+}
+
+/** An identity with the ID that trusts the given CAs, the first of which issued it. */
+export async function identityOf(id: string, ca: TestCa, ...others: TestCa[]): Promise<StaticIdentity> {
+  return staticIdentity({ svid: await ca.issue({ id }), bundles: [ca, ...others].map((each) => each.x509Bundle()) });
+}
+
+/** Bundles that can be looked up like those of a workload. */
+export function bundlesOf(...bundles: X509Bundle[]): { x509BundleFor(td: TrustDomain): X509Bundle | undefined } {
+  return { x509BundleFor: (td) => bundles.find((bundle) => bundle.trustDomain.equals(td)) };
+}
+
+/** Options of a raw client that checks nothing. */
+export function rawOptions(port: number, show: Shown, alpn: string, more: ConnectionOptions = {}): ConnectionOptions {
+  return {
+    host: "127.0.0.1",
+    port,
+    ca: [],
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined,
+    ALPNProtocols: [alpn],
+    ...show,
+    ...more,
+  };
+}
+
+/** What a raw client saw until its connection ended. */
+export interface Seen {
+  readonly handshake: boolean;
+  readonly bytes: Buffer;
+}
+
+/** Connects, writes the bytes as soon as TLS allows, and collects until `enough` or the end of the connection. */
+export function rawExchange(
+  options: ConnectionOptions,
+  bytes: Uint8Array,
+  enough: (seen: Buffer) => boolean = () => false,
+  onSecure: (socket: TLSSocket) => void = () => {},
+): Promise<Seen> {
+  return new Promise((resolve) => {
+    let handshake = false;
+    let seen: Buffer = Buffer.alloc(0);
+    const socket = dialTls(options);
+    socket.setNoDelay(true);
+    socket.on("error", () => {});
+    socket.once("secureConnect", () => {
+      handshake = true;
+      socket.write(bytes);
+      onSecure(socket);
+    });
+    socket.on("data", (chunk: Buffer) => {
+      seen = Buffer.concat([seen, chunk]);
+      if (enough(seen)) socket.destroy();
+    });
+    socket.once("close", () => resolve({ handshake, bytes: seen }));
+  });
+}
+
+/** A GET as bytes of HTTP/1.1. */
+export function http1Get(path = "/", headers: readonly string[] = []): Uint8Array {
+  return Buffer.from([`GET ${path} HTTP/1.1`, "host: orders", ...headers, "", ""].join("\r\n"));
+}
+
+/** Whether an answer with a short body has come in whole. */
+export function http1Done(seen: Buffer): boolean {
+  const text = seen.toString("latin1");
+  const head = text.indexOf("\r\n\r\n");
+  const length = /^content-length: (\d+)/im.exec(text)?.[1];
+  return head >= 0 && length !== undefined && text.length >= head + 4 + Number(length);
+}
+
+function frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head[3] = type;
+  head[4] = flags;
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+function literal(text: string): Buffer {
+  return Buffer.concat([Buffer.from([text.length]), Buffer.from(text)]);
+}
+
+/** Header fields that HPACK has no short form for, each as a literal with a new name. */
+function fields(pairs: readonly (readonly [string, string])[]): Buffer {
+  return Buffer.concat(pairs.map(([name, value]) => Buffer.concat([Buffer.from([0]), literal(name), literal(value)])));
+}
+
+/** Preface, SETTINGS and a number of requests as bytes of HTTP/2, one after the other. */
+export function http2Requests(streams = 1, extra: readonly (readonly [string, string])[] = [], method = "GET"): Uint8Array {
+  const pseudo: [string, string][] =
+    method === "CONNECT"
+      ? [
+          [":method", "CONNECT"],
+          [":authority", "orders"],
+        ]
+      : [
+          [":method", method],
+          [":scheme", "https"],
+          [":path", "/"],
+          [":authority", "orders"],
+        ];
+  const requests = Array.from({ length: streams }, (_, i) => frame(1, 5, 2 * i + 1, fields([...pseudo, ...extra])));
+  return Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(4, 0, 0, Buffer.alloc(0)), ...requests]);
+}
+
+/** Streams whose end an HTTP/2 answer holds. */
+export function http2Ended(seen: Buffer): number {
+  let ended = 0;
+  for (let at = 0; at + 9 <= seen.length; ) {
+    const length = seen.readUIntBE(at, 3);
+    if (at + 9 + length > seen.length) break;
+    const type = seen[at + 3];
+    if (((type === 0 || type === 1) && (seen[at + 4]! & 1) === 1) || type === 3) ended++;
+    at += 9 + length;
+  }
+  return ended;
+}
+
+type Held = Map<number, { chunks: Buffer[]; flush: () => void }>;
+
+/**
+ * A relay that holds back what a client sends after its first flight until it is told that the request is written, and
+ * then passes Finished and request on in one write: the server finds both in one segment.
+ */
+export class Relay {
+  readonly port: number;
+  readonly #server: Server;
+  readonly #held: Held;
+
+  private constructor(server: Server, held: Held) {
+    this.#server = server;
+    this.#held = held;
+    this.port = (server.address() as { port: number }).port;
+  }
+
+  static async start(target: number): Promise<Relay> {
+    const held: Held = new Map();
+    const server = tcpServer((client) => {
+      const upstream = dialTcp(target, "127.0.0.1");
+      upstream.setNoDelay(true);
+      client.setNoDelay(true);
+      const row = { chunks: [] as Buffer[], flush: () => {} };
+      let state: "hello" | "hold" | "open" = "hello";
+      row.flush = () => {
+        state = "open";
+        upstream.write(Buffer.concat(row.chunks));
+      };
+      held.set(client.remotePort ?? 0, row);
+      client.on("data", (chunk: Buffer) => {
+        if (state === "hold") row.chunks.push(chunk);
+        else upstream.write(chunk);
+      });
+      upstream.on("data", (chunk: Buffer) => {
+        if (state === "hello") state = "hold";
+        client.write(chunk);
+      });
+      const tie = (from: Socket, to: Socket) => {
+        from.on("error", () => to.destroy());
+        from.on("close", () => to.destroy());
+      };
+      tie(client, upstream);
+      tie(upstream, client);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return new Relay(server, held);
+  }
+
+  /** Passes on what the client at that local port has sent. */
+  release(localPort: number): void {
+    // The bytes are on the loopback device already; a turn of the timer lets this process read them.
+    setTimeout(() => {
+      this.#held.get(localPort)?.flush();
+      this.#held.delete(localPort);
+    }, 10);
+  }
+
+  async close(): Promise<void> {
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}
+
+/** Runs `count` jobs, at most `width` at a time. */
+export async function many(count: number, width: number, job: (index: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  const lane = async () => {
+    while (next < count) await job(next++);
+  };
+  await Promise.all(Array.from({ length: Math.min(width, count) }, lane));
+}
