@@ -1,0 +1,92 @@
+/** The gateway's configuration: as it is written, and as the gateway runs on it. */
+import type { Policy, PolicyRule } from "../policy/index.ts";
+import type { PathPattern } from "../policy/path.ts";
+import type { UpstreamTarget } from "./upstream-url.ts";
+
+/** A listener as it is written. */
+export interface ListenerInput {
+  readonly name?: string;
+  /** Address to bind; `0.0.0.0` by default. */
+  readonly address?: string;
+  /** Port to bind, 0 for any free one; 8443 by default. */
+  readonly port?: number;
+  readonly clientCertificate?: "require" | "optional" | "none";
+  /** Age at which a connection drains; unlimited by default, 30m where TLS resumption cannot be switched off. */
+  readonly maxConnectionAge?: string;
+}
+
+/** An upstream as it is written. */
+export interface UpstreamInput {
+  /** `https://host:port`, `http://` on loopback, or `unix:/path`; of several, requests take turns. */
+  readonly url: string | readonly string[];
+  /** The SPIFFE ID that must answer; needed for https, refused elsewhere. */
+  readonly id?: string;
+  /** Allows plain http to another machine: every request and answer can be read and changed on the way. */
+  readonly unsafePlainUpstream?: true;
+}
+
+/** A route as it is written. */
+export interface RouteInput {
+  readonly name: string;
+  /** Listeners it is reachable by; all by default. */
+  readonly listen?: readonly string[];
+  /** `/a/b`, or `/a/b/**` with everything below; of several that match, the longest wins. */
+  readonly path: string;
+  /** Accepts JWT-SVIDs issued for one of these, beside certificates. */
+  readonly audience?: readonly string[];
+  readonly upstream: string;
+  /** Time until the upstream's answer begins; 30s by default. */
+  readonly timeout?: string;
+}
+
+/** The gateway file. Durations are written `500ms`, `30s`, `5m`, sizes `32KiB`, `10MiB`. */
+export interface GatewayInput {
+  readonly identity?: { readonly socket?: string; readonly startupTimeout?: string };
+  readonly status?: { readonly address?: string; readonly port?: number };
+  readonly listen: ListenerInput | readonly ListenerInput[];
+  readonly upstreams: Readonly<Record<string, UpstreamInput>>;
+  readonly routes: readonly RouteInput[];
+  readonly policy: readonly PolicyRule[];
+  readonly limits?: { readonly handshake?: string; readonly body?: string; readonly idle?: string };
+  readonly drain?: { readonly deadline?: string };
+}
+
+/** A listener to open. */
+export interface ListenerConfig {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly clientCertificate: "require" | "optional" | "none";
+  readonly maxConnectionAgeMs: number | undefined;
+}
+
+/** An upstream to dial. */
+export interface UpstreamConfig {
+  readonly name: string;
+  readonly targets: readonly UpstreamTarget[];
+  readonly id: string | undefined;
+  /** Whether it is reached in plaintext over a network. */
+  readonly unsafePlain: boolean;
+}
+
+/** A route to serve. */
+export interface RouteConfig {
+  readonly name: string;
+  readonly listeners: readonly string[];
+  readonly path: PathPattern;
+  readonly audience: readonly string[];
+  readonly upstream: string;
+  readonly timeoutMs: number;
+}
+
+/** A checked configuration; only {@link parseGatewayConfig} and {@link loadGatewayConfig} make one. */
+export interface GatewayConfig {
+  readonly identity: { readonly socket: string | undefined; readonly startupTimeoutMs: number };
+  readonly status: { readonly address: string; readonly port: number };
+  readonly listeners: readonly ListenerConfig[];
+  readonly upstreams: readonly UpstreamConfig[];
+  readonly routes: readonly RouteConfig[];
+  readonly policy: Policy;
+  readonly limits: { readonly handshakeMs: number; readonly bodyBytes: number; readonly idleMs: number };
+  readonly drain: { readonly deadlineMs: number };
+}

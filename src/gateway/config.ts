@@ -1,0 +1,246 @@
+/** From the text of a gateway file to a checked configuration, or to a list of everything that is wrong with it. */
+import { readFile } from "node:fs/promises";
+import { SpiffeError } from "../base/index.ts";
+import { Policy, type PolicyRule } from "../policy/index.ts";
+import { parsePathPattern } from "../policy/path.ts";
+import { checkRules } from "../policy/rules.ts";
+import { isRecord, type Path, Reader } from "./config-reader.ts";
+import { type ConfigOrigin, readConfigText } from "./config-text.ts";
+import type { GatewayConfig, GatewayInput, ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
+import { readUpstream } from "./config-upstream.ts";
+
+const checked = new WeakSet<GatewayConfig>();
+
+function readListeners(read: Reader, value: unknown): ListenerConfig[] {
+  const many = Array.isArray(value);
+  if (value === undefined) read.report(["listen"], "is missing", "there would be no door", "listen: { port: 8443 }");
+  const items = many
+    ? read.list(value, ["listen"], "- { name: <name>, port: 8443 }")
+    : value === undefined
+      ? []
+      : [value];
+  const listeners: ListenerConfig[] = [];
+  for (const [i, item] of items.entries()) {
+    const path: Path = many ? ["listen", i] : ["listen"];
+    const block = read.object(item, path, ["name", "address", "port", "clientCertificate", "maxConnectionAge"]);
+    if (items.length > 1 && block.name === undefined) {
+      read.report(path, 'needs "name"', "routes choose listeners by name", "name: <name>");
+      continue;
+    }
+    const name = block.name === undefined ? "main" : read.name(block.name, [...path, "name"]);
+    const mode = block.clientCertificate ?? "require";
+    if (mode !== "require" && mode !== "optional" && mode !== "none") {
+      read.report(
+        [...path, "clientCertificate"],
+        `${JSON.stringify(mode)} is no mode`,
+        undefined,
+        "require, optional or none",
+      );
+      continue;
+    }
+    if (name === undefined) continue;
+    if (listeners.some((other) => other.name === name)) {
+      read.report([...path, "name"], `a second listener is called "${name}"`, undefined, "another name");
+    }
+    const address = read.string(block.address, [...path, "address"], "an IP address") ?? "0.0.0.0";
+    const port = read.port(block.port, [...path, "port"], 8_443);
+    if (port !== 0 && listeners.some((other) => other.port === port && other.address === address)) {
+      read.report([...path, "port"], `another listener has port ${port} of ${address}`, undefined, "another port");
+    }
+    const age = block.maxConnectionAge;
+    const maxConnectionAgeMs = age === undefined ? undefined : read.duration(age, [...path, "maxConnectionAge"], 0);
+    listeners.push({ name, address, port, clientCertificate: mode, maxConnectionAgeMs });
+  }
+  return listeners;
+}
+
+function readUpstreams(read: Reader, value: unknown): UpstreamConfig[] {
+  const expected = 'upstreams: { <name>: { url: "https://host:port", id: "spiffe://<domain>/<path>" } }';
+  if (!isRecord(value) || Object.keys(value).length === 0) {
+    read.report(["upstreams"], value === undefined ? "is missing" : "names no upstream", undefined, expected);
+    return [];
+  }
+  return Object.entries(value).flatMap(([name, item]) => {
+    const path: Path = ["upstreams", name];
+    return (read.name(name, path) === undefined ? undefined : readUpstream(read, name, item, path)) ?? [];
+  });
+}
+
+function readRoutes(
+  read: Reader,
+  value: unknown,
+  listeners: readonly ListenerConfig[],
+  upstreams: readonly string[],
+): RouteConfig[] {
+  const expected = '- { name: <name>, path: "/**", upstream: <name> }';
+  if (value === undefined) read.report(["routes"], "is missing", "no request would go anywhere", expected);
+  const items = value === undefined ? [] : read.list(value, ["routes"], expected);
+  const names = listeners.map((listener) => listener.name);
+  const routes: RouteConfig[] = [];
+  for (const [i, item] of items.entries()) {
+    const path: Path = ["routes", i];
+    const block = read.object(item, path, ["name", "listen", "path", "audience", "upstream", "timeout"]);
+    const missing = ["name", "path", "upstream"].filter((key) => block[key] === undefined);
+    for (const key of missing) read.report(path, `needs "${key}"`, undefined, expected);
+    if (missing.length > 0) continue;
+    const name = read.name(block.name, [...path, "name"]);
+    const listen =
+      block.listen === undefined ? names : read.strings(block.listen, [...path, "listen"], `[${names.join(", ")}]`);
+    if (block.listen !== undefined)
+      for (const [j, one] of listen.entries()) read.reference(one, [...path, "listen", j], names, "listener");
+    const upstream = read.string(block.upstream, [...path, "upstream"], "the name of an upstream");
+    if (upstream !== undefined) read.reference(upstream, [...path, "upstream"], upstreams, "upstream");
+    const pattern = parsePathPattern(String(block.path));
+    if (!pattern.ok) read.report([...path, "path"], pattern.message, undefined, '"/a/b" or "/a/b/**"');
+    const audience = read.strings(block.audience, [...path, "audience"], '["spiffe://<domain>/<path>"]');
+    const open = listeners.find((one) => one.clientCertificate === "none" && listen.includes(one.name));
+    if (open !== undefined && block.audience === undefined) {
+      const why = "no caller could prove who it is";
+      read.report(
+        path,
+        `listener "${open.name}" takes no certificates, so this needs "audience"`,
+        why,
+        'audience: ["spiffe://<domain>/<path>"]',
+      );
+    }
+    if (routes.some((other) => other.name === name)) {
+      read.report([...path, "name"], `a second route is called "${name}"`, undefined, "another name");
+    }
+    const twin = routes.find(
+      (other) =>
+        pattern.ok && other.path.text === pattern.value.text && other.listeners.some((one) => listen.includes(one)),
+    );
+    if (twin !== undefined) {
+      read.report(
+        [...path, "path"],
+        `route "${twin.name}" has this path on the same listener`,
+        "one of them would never match",
+        "another path",
+      );
+    }
+    const timeoutMs = read.duration(block.timeout, [...path, "timeout"], 30_000);
+    if (name === undefined || upstream === undefined || !pattern.ok) continue;
+    routes.push({ name, listeners: listen, path: pattern.value, audience, upstream, timeoutMs });
+  }
+  return routes;
+}
+
+function readPolicy(read: Reader, value: unknown, routes: readonly RouteConfig[]): readonly PolicyRule[] {
+  const expected = '- { rule: <name>, allow: { ids: ["spiffe://<domain>/<path>"] }, routes: [<name>] }';
+  if (value === undefined || (Array.isArray(value) && value.length === 0)) {
+    read.report(["policy"], value === undefined ? "is missing" : "is empty", "every request would be denied", expected);
+    return [];
+  }
+  const { issues, rules } = checkRules(value, ["policy"]);
+  read.issues.push(...issues);
+  if (issues.length > 0) return [];
+  const names = routes.map((route) => route.name);
+  for (const [i, rule] of rules.entries()) {
+    for (const [j, name] of [...(rule.routes ?? [])].entries())
+      read.reference(name, ["policy", i, "routes", j], names, "route");
+  }
+  return value as readonly PolicyRule[];
+}
+
+const ROOT = ["identity", "status", "listen", "upstreams", "routes", "policy", "limits", "drain"];
+
+function readConfig(read: Reader, value: unknown): Omit<GatewayConfig, "policy"> & { rules: readonly PolicyRule[] } {
+  const root = read.object(value, [], ROOT);
+  const identity = read.object(root.identity, ["identity"], ["socket", "startupTimeout"]);
+  const status = read.object(root.status, ["status"], ["address", "port"]);
+  const limits = read.object(root.limits, ["limits"], ["handshake", "body", "idle"]);
+  const drain = read.object(root.drain, ["drain"], ["deadline"]);
+  const listeners = readListeners(read, root.listen);
+  const upstreams = readUpstreams(read, root.upstreams);
+  // a route names what is written, also where that has faults of its own
+  const upstreamNames = isRecord(root.upstreams) ? Object.keys(root.upstreams) : [];
+  const routes = readRoutes(read, root.routes, listeners, upstreamNames);
+  return {
+    identity: {
+      socket: read.string(identity.socket, ["identity", "socket"], "unix:///path/of/the/agent.sock"),
+      startupTimeoutMs: read.duration(identity.startupTimeout, ["identity", "startupTimeout"], 30_000),
+    },
+    status: {
+      address: read.string(status.address, ["status", "address"], "an IP address") ?? "127.0.0.1",
+      port: read.port(status.port, ["status", "port"], 9_464),
+    },
+    listeners,
+    upstreams,
+    routes,
+    rules: readPolicy(read, root.policy, routes),
+    limits: {
+      handshakeMs: read.duration(limits.handshake, ["limits", "handshake"], 5_000, 10_000),
+      bodyBytes: read.size(limits.body, ["limits", "body"], 10_485_760),
+      idleMs: read.duration(limits.idle, ["limits", "idle"], 60_000),
+    },
+    drain: { deadlineMs: read.duration(drain.deadline, ["drain", "deadline"], 30_000) },
+  };
+}
+
+/** Settings of {@link parseGatewayConfig}. */
+export interface ParseOptions {
+  /** File name for the messages. */
+  readonly file?: string | undefined;
+  /** Variables for `${NAME}`; those of the process by default. */
+  readonly env?: ConfigOrigin["env"] | undefined;
+}
+
+/**
+ * Checks a configuration, given as YAML or JSON text or as an object of the same shape. Every fault is told, with its
+ * place; nothing is ever started from a configuration that has one.
+ *
+ * @throws `ERR_SPIFFE_CONFIG`, one line per fault: place, what is wrong, why it matters, what was expected
+ *
+ * @example
+ * ```ts
+ * import { parseGatewayConfig } from "spiffe-edge/gateway";
+ * const config = parseGatewayConfig({
+ *   listen: { port: 8443 },
+ *   upstreams: { orders: { url: "http://127.0.0.1:3000" } },
+ *   routes: [{ name: "orders", path: "/orders/**", upstream: "orders" }],
+ *   policy: [{ rule: "web-reads", allow: { ids: ["spiffe://example.org/web"] }, methods: ["GET"], routes: ["orders"] }],
+ * });
+ * console.assert(config.listeners[0]?.clientCertificate === "require");
+ * ```
+ */
+export function parseGatewayConfig(input: string | GatewayInput, options: ParseOptions = {}): GatewayConfig {
+  const env = options.env ?? process.env;
+  const text = typeof input === "string" ? input : JSON.stringify(input);
+  const parsed = readConfigText(text, {
+    file: typeof input === "string" ? (options.file ?? "gateway.yaml") : undefined,
+    env,
+  });
+  const read = new Reader();
+  const found = parsed.faults.length > 0 ? undefined : readConfig(read, parsed.value);
+  const faults = found === undefined ? parsed.faults : read.issues.map((issue) => parsed.sentence(issue));
+  if (found === undefined || faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", faults.join("\n"));
+  const { rules, ...rest } = found;
+  const config: GatewayConfig = Object.freeze({ ...rest, policy: Policy.compile(rules) });
+  checked.add(config);
+  return config;
+}
+
+/**
+ * Reads and checks a gateway file.
+ *
+ * @param file path of a YAML or JSON file
+ * @throws `ERR_SPIFFE_CONFIG` when it cannot be read or has a fault
+ */
+export async function loadGatewayConfig(
+  file: string,
+  options: Omit<ParseOptions, "file"> = {},
+): Promise<GatewayConfig> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (cause) {
+    const code = (cause as { code?: string }).code ?? "unknown error";
+    throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: the gateway file cannot be read (${code})`, { cause });
+  }
+  return parseGatewayConfig(text, { ...options, file });
+}
+
+/** Whether a value came out of {@link parseGatewayConfig}. */
+export function isCheckedConfig(value: unknown): value is GatewayConfig {
+  return typeof value === "object" && value !== null && checked.has(value as GatewayConfig);
+}

@@ -1,0 +1,199 @@
+/** The way of one request through the gateway: target, route, identity, policy, upstream; each step may end it. */
+import { type Clock, type Reason, SpiffeError } from "../base/index.ts";
+import type { Peer } from "../id/index.ts";
+import type { JwtBundleSource } from "../jwt/index.ts";
+import { type Decision, decide, explain, type Policy } from "../policy/index.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { GatewayMetrics } from "../telemetry/metrics.ts";
+import { connectionPeer, type Handler, type ListenerRequest, type ListenerResponse } from "../tls/index.ts";
+import { answerProblem } from "./answer.ts";
+import type { GatewayConfig, RouteConfig } from "./config-types.ts";
+import { fieldsOf, requestFields } from "./headers.ts";
+import { authenticate, carriesSvid } from "./middleware/authenticate.ts";
+import type { Problem } from "./middleware/problem.ts";
+import { type Passed, pass } from "./proxy-stream.ts";
+import type { RouteTable } from "./routes.ts";
+import { checkRequest, type RequestTarget } from "./target.ts";
+import type { Upstream } from "./upstream.ts";
+
+/** What the requests of one listener share. */
+export interface Room {
+  readonly listener: string;
+  readonly routes: RouteTable;
+  readonly policy: Policy;
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly bundles: JwtBundleSource;
+  readonly limits: GatewayConfig["limits"];
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: GatewayMetrics;
+}
+
+/** What becomes known of a request on its way: the material of its one log line. */
+interface Journey {
+  readonly requestId: string;
+  readonly startedAt: number;
+  readonly address: string | undefined;
+  target?: RequestTarget;
+  route?: RouteConfig;
+  peer?: Peer;
+  decision?: Decision;
+}
+
+function addressOf(request: ListenerRequest): string | undefined {
+  try {
+    return request.socket.remoteAddress;
+  } catch {
+    // the session of an HTTP/2 request may be gone already
+    return undefined;
+  }
+}
+
+const badRequest = (reason: Reason, detail: string): Problem => ({
+  status: 400,
+  code: "ERR_SPIFFE_REQUEST",
+  reason,
+  detail,
+});
+
+/** Judges one request; what it needs to go on, or the answer it gets. */
+async function judge(
+  room: Room,
+  request: ListenerRequest,
+  journey: Journey,
+): Promise<Problem | { target: RequestTarget; route: RouteConfig; peer: Peer }> {
+  const verdict = connectionPeer(request);
+  // the listener lets no other connection this far; this is the second look
+  if (verdict?.accepted !== true)
+    throw new SpiffeError("ERR_SPIFFE_NO_PEER", "A request came over a connection nobody accepted");
+  const checked = checkRequest(request);
+  if (!checked.ok) return badRequest(checked.reason, checked.message);
+  const target = checked.value;
+  journey.target = target;
+  const route = room.routes.find(target.path);
+  if (route === undefined) {
+    return { status: 404, code: "ERR_SPIFFE_REQUEST", reason: "request.no-route", detail: "Nothing is served here" };
+  }
+  journey.route = route;
+  const jwt = route.audience.length === 0 ? undefined : { audience: route.audience, bundles: room.bundles };
+  const authorization = target.authorization === undefined ? [] : [target.authorization];
+  const outcome = await authenticate({ x509: verdict.peer, authorization }, jwt, room.clock);
+  if (!outcome.ok) {
+    const { status, reason, message: detail, challenge } = outcome;
+    return { status, code: status === 400 ? "ERR_SPIFFE_REQUEST" : "ERR_SPIFFE_NO_PEER", reason, detail, challenge };
+  }
+  const { peer } = outcome;
+  journey.peer = peer;
+  const decision = decide(room.policy, peer, {
+    method: target.method,
+    path: target.path,
+    host: target.host,
+    listener: room.listener,
+    route: route.name,
+  });
+  journey.decision = decision;
+  room.metrics.decision(decision.verdict, decision.reason);
+  if (decision.verdict === "allow") return { target, route, peer };
+  // which rule denied is for the log, not for the caller
+  const detail = decision.rule === undefined ? explain(decision, peer) : `a rule denies ${peer.id.uri}`;
+  return { status: 403, code: "ERR_SPIFFE_DENIED", reason: decision.reason, detail };
+}
+
+function record(room: Room, request: ListenerRequest, journey: Journey, passed: Passed): void {
+  const { target, route, peer, decision } = journey;
+  const durationMs = room.clock.monotonic() - journey.startedAt;
+  const { status, problem, error, complete } = passed;
+  room.metrics.request({
+    listener: room.listener,
+    route: route?.name ?? "none",
+    method: request.method ?? "",
+    status,
+    via: peer?.via ?? "none",
+    seconds: durationMs / 1_000,
+  });
+  const round = (ms: number | undefined) => (ms === undefined ? undefined : Math.round(ms * 1_000) / 1_000);
+  room.logger.info("request", {
+    requestId: journey.requestId,
+    listener: room.listener,
+    route: route?.name,
+    address: journey.address,
+    method: request.method,
+    // a path that was refused is not repeated: it may be anything
+    path: target?.path,
+    status,
+    peer: peer?.id.uri,
+    via: peer?.via,
+    token: peer?.via === "x509" ? peer.token?.id.uri : undefined,
+    verdict: decision?.verdict,
+    reason: problem?.reason ?? decision?.reason,
+    rule: decision?.rule,
+    code: problem?.code,
+    error: error === undefined ? undefined : error instanceof Error ? error.message : String(error),
+    complete,
+    durationMs: round(durationMs),
+    upstreamMs: round(passed.upstreamMs),
+    bytesIn: passed.bytesIn,
+    bytesOut: passed.bytesOut,
+  });
+}
+
+/** Answers in the gateway's own name and waits until the caller has it. */
+function answer(room: Room, request: ListenerRequest, response: ListenerResponse, problem: Problem): Promise<Passed> {
+  return new Promise((resolve) => {
+    let complete = false;
+    const over = () => resolve({ status: problem.status, problem, bytesIn: 0, bytesOut: 0, complete });
+    response.once("finish", () => {
+      complete = true;
+    });
+    response.once("close", over);
+    if (response.destroyed) return over();
+    answerProblem(request, response, problem, room.limits.bodyBytes);
+  });
+}
+
+/** The handler of a listener. Every request ends in exactly one log line. */
+export function requestHandler(room: Room): Handler {
+  return async function gatewayRequest(request, response) {
+    const requestId = crypto.randomUUID();
+    const journey: Journey = { requestId, startedAt: room.clock.monotonic(), address: addressOf(request) };
+    // stays: a caller that goes away while it is judged is no error of anybody's
+    response.on("error", () => {});
+    request.on("error", () => {});
+    let passed: Passed;
+    try {
+      const judged = await judge(room, request, journey);
+      if ("status" in judged) {
+        passed = await answer(room, request, response, { ...judged, requestId });
+      } else {
+        const { target, route, peer } = judged;
+        const upstream = room.upstreams.get(route.upstream);
+        if (upstream === undefined) throw new SpiffeError("ERR_SPIFFE_INTERNAL", `Route ${route.name} has no upstream`);
+        const dropAuthorization = carriesSvid(target.authorization);
+        const received = fieldsOf(request.rawHeaders);
+        passed = await pass(request, response, {
+          upstream,
+          method: target.method,
+          target: target.target,
+          fields: (host) =>
+            requestFields(received, {
+              peerId: peer.id.uri,
+              dropAuthorization,
+              host,
+              forwardedHost: target.authority,
+              address: journey.address,
+              requestId,
+            }),
+          timeoutMs: route.timeoutMs,
+          idleMs: room.limits.idleMs,
+          bodyBytes: room.limits.bodyBytes,
+          requestId,
+          clock: room.clock,
+        });
+      }
+    } catch (error) {
+      const problem: Problem = { status: 500, code: "ERR_SPIFFE_INTERNAL", detail: "The gateway failed", requestId };
+      passed = { ...(await answer(room, request, response, problem)), error };
+    }
+    record(room, request, journey, passed);
+  };
+}

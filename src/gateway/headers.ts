@@ -1,0 +1,122 @@
+/** What of a message's fields crosses the gateway, and what it adds (S-21). Works on names and values as received. */
+
+/** One field: name as received, value. */
+export type Field = readonly [name: string, value: string];
+
+/** The field that tells an upstream who called; only the gateway sets it. */
+export const IDENTITY_FIELD = "x-spiffe-id";
+
+/** Fields that concern one connection (RFC 9110 §7.6.1) and never go on. */
+const HOP_BY_HOP = new Set([
+  "connection",
+  "http2-settings",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+/** Names that claim an identity, compared after {@link plainName}. */
+const IDENTITY = new Set([IDENTITY_FIELD, "x-forwarded-client-cert"]);
+
+/** What only a proxy may say about the way a request came; a caller's own claims are dropped. */
+const FORWARDING = /^(?:forwarded|x-real-ip|x-request-id|x-forwarded-.*)$/;
+
+/** A name as programs see it that do not tell `_`, `.` and the like from `-`, as CGI and its heirs. */
+function plainName(name: string): string {
+  return name.toLowerCase().replace(/[^a-z0-9]/g, "-");
+}
+
+/** Whether a field name claims an identity, in any spelling. */
+export function isIdentityField(name: string): boolean {
+  return IDENTITY.has(plainName(name));
+}
+
+/** Pairs up names and values that come in turn, as node's `rawHeaders` and `rawTrailers`. */
+export function fieldsOf(raw: readonly string[]): Field[] {
+  const fields: Field[] = [];
+  for (let i = 0; i + 1 < raw.length; i += 2) fields.push([raw[i] as string, raw[i + 1] as string]);
+  return fields;
+}
+
+/** Removes pseudo-header fields, hop-by-hop fields, those `Connection` names, and identity fields, in this order. */
+export function endToEnd(fields: readonly Field[]): Field[] {
+  const named = new Set<string>();
+  for (const [name, value] of fields) {
+    if (name.toLowerCase() !== "connection") continue;
+    for (const option of value.split(",")) named.add(option.trim().toLowerCase());
+  }
+  return fields.filter(([name]) => {
+    const lower = name.toLowerCase();
+    return !lower.startsWith(":") && !HOP_BY_HOP.has(lower) && !named.has(lower) && !isIdentityField(lower);
+  });
+}
+
+/** What the gateway knows of a request when it writes the upstream's. */
+export interface ForwardedRequest {
+  /** The verified caller's ID. */
+  readonly peerId: string;
+  /** Drop `Authorization`: it carried a JWT-SVID. */
+  readonly dropAuthorization: boolean;
+  /** Host as the upstream shall see it. */
+  readonly host: string;
+  /** Host as the caller wrote it. */
+  readonly forwardedHost: string;
+  /** The caller's address, where known. */
+  readonly address: string | undefined;
+  readonly requestId: string;
+}
+
+/** The fields of the request to the upstream: hop-by-hop removal first, identity last. Body framing is the sender's. */
+export function requestFields(received: readonly Field[], request: ForwardedRequest): Field[] {
+  const fields: Field[] = [["host", request.host]];
+  const cookies: string[] = [];
+  for (const [name, value] of endToEnd(received)) {
+    const lower = name.toLowerCase();
+    if (lower === "host" || lower === "expect" || FORWARDING.test(plainName(lower))) continue;
+    if (lower === "authorization" && request.dropAuthorization) continue;
+    // HTTP/2 splits cookies, HTTP/1.1 servers read one field only (RFC 9113 §8.2.3)
+    if (lower === "cookie") cookies.push(value);
+    else fields.push([name, value]);
+  }
+  if (cookies.length > 0) fields.push(["cookie", cookies.join("; ")]);
+  if (request.address !== undefined) fields.push(["x-forwarded-for", request.address]);
+  fields.push(["x-forwarded-host", request.forwardedHost], ["x-forwarded-proto", "https"]);
+  fields.push(["x-request-id", request.requestId], [IDENTITY_FIELD, request.peerId]);
+  return fields;
+}
+
+/** The fields of the answer to the caller. */
+export function responseFields(received: readonly Field[], requestId: string): Field[] {
+  const fields = endToEnd(received).filter(([name]) => plainName(name) !== "x-request-id");
+  return [...fields, ["x-request-id", requestId]];
+}
+
+/** Fields that frame, route or authorise a message and so never come as a trailer (RFC 9110 §6.5.1). */
+const NEVER_TRAILER =
+  /^(?:host|content-.*|authorization|cookie|set-cookie|cache-control|expect|max-forwards|range|location)$/;
+
+/** Trailers that may cross, in either direction. */
+export function trailerFields(received: readonly Field[]): Field[] {
+  return endToEnd(received).filter(([name]) => {
+    const plain = plainName(name);
+    return !NEVER_TRAILER.test(plain) && !FORWARDING.test(plain);
+  });
+}
+
+/** Fields as an object for `writeHead` and `request`: lower-case names, a list where one repeats. */
+export function toHeaderObject(fields: readonly Field[]): Record<string, string | string[]> {
+  const object: Record<string, string | string[]> = Object.create(null);
+  for (const [name, value] of fields) {
+    const lower = name.toLowerCase();
+    const present = object[lower];
+    if (present === undefined) object[lower] = value;
+    else if (typeof present === "string") object[lower] = [present, value];
+    else present.push(value);
+  }
+  return object;
+}

@@ -1,0 +1,23 @@
+/**
+ * The zero-trust gateway: Hono middleware that knows who calls, a server for apps behind it, and a reverse proxy that is
+ * driven by one configuration file.
+ *
+ * @module spiffe-edge/gateway
+ */
+export { loadGatewayConfig, type ParseOptions, parseGatewayConfig } from "./config.ts";
+export type {
+  GatewayConfig,
+  GatewayInput,
+  ListenerConfig,
+  ListenerInput,
+  RouteConfig,
+  RouteInput,
+  UpstreamConfig,
+  UpstreamInput,
+} from "./config-types.ts";
+export { createGateway, type Gateway, type GatewayIdentity, type GatewayOptions } from "./gateway.ts";
+export * from "./middleware/index.ts";
+export { type ProxyOptions, proxy } from "./proxy.ts";
+export { type ServedApp, type ServeOptions, type SpiffeServer, serve } from "./serve.ts";
+export type { Readiness } from "./status.ts";
+export type { UpstreamTarget } from "./upstream-url.ts";

@@ -1,0 +1,122 @@
+/** From what a request carries to a verified caller, or to the answer it gets instead (S-18). */
+import type { Clock, Reason } from "../../base/index.ts";
+import type { Peer, TokenIdentity, X509Peer } from "../../id/index.ts";
+import { type JwtBundleSource, JwtSvid, safeValidateJwtSvid } from "../../jwt/index.ts";
+
+/** The second door: callers that show a JWT-SVID. */
+export interface JwtDoor {
+  /** What a token must have been issued for; one of them is enough. */
+  readonly audience: string | readonly string[];
+  readonly bundles: JwtBundleSource;
+}
+
+/** What a request carries. */
+export interface Credentials {
+  /** The connection's verified certificate identity. */
+  readonly x509: X509Peer | undefined;
+  /** The values of every `Authorization` field. */
+  readonly authorization: readonly string[];
+}
+
+/** The verified caller, or why there is none. */
+export type Authentication =
+  | { readonly ok: true; readonly peer: Peer }
+  | {
+      readonly ok: false;
+      readonly status: 400 | 401;
+      readonly reason: Reason;
+      /** A sentence without the credential. */
+      readonly message: string;
+      /** Value of `WWW-Authenticate` (RFC 6750 §3). */
+      readonly challenge?: string;
+    };
+
+/** The bearer token of an `Authorization` value: none for another scheme, `malformed` for one that is not one token. */
+export function bearerToken(value: string): { token?: string; malformed?: true } {
+  const scheme = /^\s*bearer(?![!#$%&'*+.^_`|~0-9a-z-])/i.exec(value);
+  if (scheme === null) return {};
+  const token = /^ +([A-Za-z0-9\-._~+/]+=*) *$/.exec(value.slice(scheme[0].length));
+  return token?.[1] === undefined ? { malformed: true } : { token: token[1] };
+}
+
+/** Whether an `Authorization` value carries a JWT-SVID, of whatever audience: it proves its bearer, so it goes no further. */
+export function carriesSvid(authorization: string | undefined): boolean {
+  if (authorization === undefined) return false;
+  const { token } = bearerToken(authorization);
+  return token !== undefined && JwtSvid.safeParseUnverified(token).ok;
+}
+
+/** A `WWW-Authenticate` value that names a reason, quotes escaped. */
+function challenge(error: "invalid_token" | "invalid_request", description: string): string {
+  const text = description.replace(/[^\x20-\x7e]/g, "?").replace(/["\\]/g, "\\$&");
+  return `Bearer error="${error}", error_description="${text}"`;
+}
+
+function tokenIdentity(svid: JwtSvid): TokenIdentity {
+  return Object.freeze({ id: svid.id, expiresAt: svid.expiresAt, audience: svid.audience, claims: svid.claims });
+}
+
+/**
+ * Judges a request's credentials. Closed on doubt: a token that does not verify refuses the request even over a good
+ * certificate, and both are verified apart. Without a `jwt` door, `Authorization` is nobody's business here.
+ */
+export async function authenticate(
+  { x509, authorization }: Credentials,
+  jwt: JwtDoor | undefined,
+  clock: Clock,
+): Promise<Authentication> {
+  if (authorization.length > 1) {
+    const message = "The request has more than one Authorization field";
+    return {
+      ok: false,
+      status: 400,
+      reason: "request.authorization",
+      message,
+      challenge: challenge("invalid_request", message),
+    };
+  }
+  if (x509 !== undefined && !(x509.expiresAt.getTime() > clock.now())) {
+    return {
+      ok: false,
+      status: 401,
+      reason: "x509.expired",
+      message: "The certificate of this connection has expired",
+    };
+  }
+  const { token, malformed } =
+    jwt === undefined || authorization[0] === undefined
+      ? ({} as ReturnType<typeof bearerToken>)
+      : bearerToken(authorization[0]);
+  if (malformed) {
+    const message = "The Authorization field does not hold one bearer token";
+    return {
+      ok: false,
+      status: 400,
+      reason: "request.authorization",
+      message,
+      challenge: challenge("invalid_request", message),
+    };
+  }
+  if (jwt !== undefined && token !== undefined) {
+    const verdict = await safeValidateJwtSvid(token, jwt.bundles, { audience: jwt.audience, clock });
+    if (!verdict.ok) {
+      const { reason } = verdict;
+      const message = "The token was not accepted";
+      return { ok: false, status: 401, reason, message, challenge: challenge("invalid_token", reason) };
+    }
+    const identity = tokenIdentity(verdict.value);
+    const peer: Peer =
+      x509 === undefined
+        ? { via: "jwt", id: identity.id, expiresAt: identity.expiresAt, token: identity }
+        : { via: "x509", id: x509.id, expiresAt: x509.expiresAt, token: identity };
+    return { ok: true, peer: Object.freeze(peer) };
+  }
+  if (x509 !== undefined) return { ok: true, peer: x509 };
+  return {
+    ok: false,
+    status: 401,
+    reason: "request.no-credentials",
+    message: jwt === undefined ? "A client certificate is needed" : "A client certificate or a JWT-SVID is needed",
+    ...(jwt === undefined ? {} : { challenge: 'Bearer realm="spiffe"' }),
+  };
+}

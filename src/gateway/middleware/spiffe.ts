@@ -1,0 +1,169 @@
+/** `spiffe()`: puts the verified caller into `c.var.peer`, or answers for the handler. */
+import type { Context, MiddlewareHandler } from "hono";
+import { type Clock, SpiffeError, systemClock } from "../../base/index.ts";
+import type { X509Peer } from "../../id/index.ts";
+import type { JwtBundleSource } from "../../jwt/index.ts";
+import { connectionPeer } from "../../tls/peer.ts";
+import { authenticate, type JwtDoor } from "./authenticate.ts";
+import { assumedPeer, give, noListener, type SpiffeEnv, type SpiffeX509Env } from "./peer-env.ts";
+import { problemResponse } from "./problem.ts";
+
+/** What `spiffe()` needs of a workload: the bundles that tokens are checked against. A `Workload` is one. */
+export interface SpiffeSources {
+  readonly jwt: JwtBundleSource;
+}
+
+/** Where the one log line about wrong wiring goes. */
+export interface ErrorLog {
+  error(message: string, fields?: Readonly<Record<string, unknown>>): void;
+}
+
+/** Settings of `spiffe()`. */
+export interface SpiffeOptions {
+  /** Opens the second door: callers may show a JWT-SVID issued for this audience, alone or beside a certificate. */
+  readonly jwt?: { readonly audience: string | readonly string[] } | undefined;
+  /** Time for validity; the machine's clock by default. */
+  readonly clock?: Clock | undefined;
+  /** Told once when the app is wired so that no identity can reach it; `console` by default. */
+  readonly logger?: ErrorLog | undefined;
+}
+
+interface NodeSocket {
+  readonly encrypted?: boolean;
+  readonly remoteAddress?: string | undefined;
+  readonly destroyed?: boolean;
+}
+
+const consoleLog: ErrorLog = { error: (message) => console.error(message) };
+
+/** Whether a token may be read from a connection that another server accepted (S-18): TLS, loopback or a unix socket. */
+function tokenMayTravel(incoming: object): boolean {
+  const request = incoming as { stream?: { session?: { socket?: NodeSocket } }; socket?: NodeSocket };
+  const socket = request.stream?.session?.socket ?? request.socket;
+  if (socket === undefined || socket === null) return false;
+  if (socket.encrypted === true) return true;
+  if (socket.remoteAddress === undefined) return socket.destroyed === false;
+  return /^(?:::ffff:)?127\.|^::1$/.test(socket.remoteAddress);
+}
+
+/** Whether the platform itself terminates TLS and says so in the URL, which no caller can write there. */
+function onTlsPlatform(c: Context): boolean {
+  const agent = (globalThis as { navigator?: { userAgent?: string } }).navigator?.userAgent;
+  return agent === "Cloudflare-Workers" && c.req.url.startsWith("https://");
+}
+
+/** Every `Authorization` value, as received where the runtime shows it. */
+function authorizationOf(c: Context, incoming: unknown): string[] {
+  const raw = (incoming as { rawHeaders?: readonly string[] } | undefined)?.rawHeaders;
+  if (!Array.isArray(raw)) {
+    const value = c.req.raw.headers.get("authorization");
+    return value === null ? [] : [value];
+  }
+  const values: string[] = [];
+  for (let i = 0; i + 1 < raw.length; i += 2) if (raw[i].toLowerCase() === "authorization") values.push(raw[i + 1]);
+  return values;
+}
+
+type Connection = { readonly x509?: X509Peer | undefined };
+
+/** What the connection proves; throws `ERR_SPIFFE_NO_LISTENER` where nobody has looked at it. */
+function connectionOf(c: Context, jwt: boolean): Connection {
+  const incoming = (c.env as { incoming?: unknown } | undefined)?.incoming;
+  if (typeof incoming === "object" && incoming !== null) {
+    const verdict = connectionPeer(incoming as Parameters<typeof connectionPeer>[0]);
+    if (verdict?.accepted) return { x509: verdict.peer };
+    if (verdict !== undefined) throw noListener("A request arrived on a connection that was refused");
+    if (jwt && tokenMayTravel(incoming)) return {};
+    throw noListener(
+      jwt
+        ? "A request came in plaintext from another machine, where a token must not travel"
+        : "The server that accepted this connection does not verify SPIFFE identities",
+    );
+  }
+  if (jwt && onTlsPlatform(c)) return {};
+  throw noListener("The server that runs this app does not verify SPIFFE identities");
+}
+
+/**
+ * Middleware that lets only verified callers pass and gives the handlers `c.var.peer`.
+ *
+ * The X.509 identity is the verdict of the listener that `serve()` opened. With `jwt`, a JWT-SVID as bearer token is
+ * accepted as well (JWT-03, S-18): it must verify even over a good certificate; with both, the peer is the
+ * certificate's and the token's identity is `peer.token`.
+ *
+ * Answers 401 without valid credentials, 400 for two `Authorization` fields, and 500 `ERR_SPIFFE_NO_LISTENER` with one
+ * log line where the app is not served by a listener that verifies.
+ *
+ * @param workload the source of the JWT bundles, a `Workload`
+ * @param options `jwt: { audience }` opens the door for tokens
+ * @throws `ERR_SPIFFE_USAGE` when the audience is empty
+ *
+ * @example
+ * ```ts
+ * import { Hono } from "hono";
+ * import { asPeer, spiffe } from "spiffe-edge/gateway";
+ * const workload = { jwt: { jwtBundleFor: () => undefined } };
+ * const app = new Hono().use(spiffe(workload)).get("/", (c) => c.text(c.var.peer.id.uri));
+ * const answer = await app.request("/", {}, asPeer("spiffe://example.org/web"));
+ * console.assert((await answer.text()) === "spiffe://example.org/web");
+ * ```
+ */
+export function spiffe(
+  workload: SpiffeSources,
+  options: SpiffeOptions & { readonly jwt: { readonly audience: string | readonly string[] } },
+): MiddlewareHandler<SpiffeEnv>;
+export function spiffe(
+  workload: SpiffeSources,
+  options?: SpiffeOptions & { readonly jwt?: undefined },
+): MiddlewareHandler<SpiffeX509Env>;
+// biome-ignore lint/suspicious/noExplicitAny: the overloads above are the types
+export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): MiddlewareHandler<any> {
+  const { clock = systemClock, logger = consoleLog } = options;
+  let door: JwtDoor | undefined;
+  if (options.jwt !== undefined) {
+    const audience =
+      typeof options.jwt.audience === "string" ? [options.jwt.audience] : [...(options.jwt.audience ?? [])];
+    if (audience.length === 0 || !audience.every((entry) => typeof entry === "string" && entry !== "")) {
+      throw new SpiffeError(
+        "ERR_SPIFFE_USAGE",
+        "spiffe() needs the audience that tokens are issued for, a string that is not empty",
+        {
+          hint: 'jwt: { audience: "spiffe://<domain>/<path of this service>" }',
+        },
+      );
+    }
+    door = { audience, bundles: workload.jwt };
+  }
+  let told = false;
+  return async function spiffeIdentity(c, next) {
+    const assumed = assumedPeer(c.env);
+    const incoming = (c.env as { incoming?: unknown } | undefined)?.incoming;
+    // an assumed peer beside a real connection is ignored: only the listener speaks for connections
+    if (assumed?.via === "jwt" && incoming === undefined) {
+      c.set("peer", give(assumed));
+      return next();
+    }
+    let connection: Connection;
+    try {
+      connection =
+        assumed?.via === "x509" && incoming === undefined ? { x509: assumed } : connectionOf(c, door !== undefined);
+    } catch (error) {
+      const { code, message, hint } = error as SpiffeError;
+      if (!told) logger.error(`${code}: ${message}. ${hint}`);
+      told = true;
+      return problemResponse({ status: 500, code, detail: message });
+    }
+    const outcome = await authenticate(
+      { x509: connection.x509, authorization: authorizationOf(c, incoming) },
+      door,
+      clock,
+    );
+    if (!outcome.ok) {
+      const { status, reason, message: detail, challenge } = outcome;
+      const code = status === 400 ? "ERR_SPIFFE_REQUEST" : "ERR_SPIFFE_NO_PEER";
+      return problemResponse({ status, code, reason, detail, challenge });
+    }
+    c.set("peer", give(outcome.peer));
+    return next();
+  };
+}

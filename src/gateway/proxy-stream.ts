@@ -1,0 +1,299 @@
+/** One request through the gateway: head and body out, head and body back, both streaming, both ends told of a break. */
+import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
+import type { Clock } from "../base/index.ts";
+import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
+import { answerProblem, discardBody, hasBody } from "./answer.ts";
+import { type Field, fieldsOf, responseFields, toHeaderObject, trailerFields } from "./headers.ts";
+import type { Problem } from "./middleware/problem.ts";
+import { isDialFailure, type Upstream } from "./upstream.ts";
+import { badGateway, timeout, unavailable } from "./upstream-problem.ts";
+
+/** What to send where, and how long to wait. */
+export interface Passage {
+  readonly upstream: Upstream;
+  readonly method: string;
+  /** Canonical path and query. */
+  readonly target: string;
+  /** Fields for the upstream at an address; the host differs by address. */
+  fields(authority: string): Field[];
+  /** Milliseconds until the answer begins. */
+  readonly timeoutMs: number;
+  /** Milliseconds without a byte of a body. */
+  readonly idleMs: number;
+  /** Bytes of the request body. */
+  readonly bodyBytes: number;
+  readonly requestId: string;
+  readonly clock: Clock;
+}
+
+/** How it went. */
+export interface Passed {
+  /** Status that the caller saw; 0 when it went away before one. */
+  readonly status: number;
+  readonly problem?: Problem | undefined;
+  /** What broke, for the log. */
+  readonly error?: unknown;
+  /** Milliseconds from sending to the upstream's answer. */
+  readonly upstreamMs?: number | undefined;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** Whether the answer reached its end. */
+  readonly complete: boolean;
+}
+
+/** Methods whose repetition changes nothing (RFC 9110 §9.2.2). */
+const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
+
+/** Passes one request on and its answer back; resolves when the caller's side is over. */
+export function pass(request: ListenerRequest, response: ListenerResponse, passage: Passage): Promise<Passed> {
+  return new Promise((resolve) => new Exchange(request, response, passage, resolve).begin());
+}
+
+class Exchange {
+  readonly #request: ListenerRequest;
+  readonly #response: ListenerResponse;
+  readonly #passage: Passage;
+  readonly #resolve: (passed: Passed) => void;
+  readonly #timers = new AbortController();
+  readonly #addresses: ReturnType<Upstream["targets"]>;
+  readonly #withBody: boolean;
+  readonly #startedAt: number;
+  #outgoing: ClientRequest | undefined;
+  #incoming: IncomingMessage | undefined;
+  #sending = false;
+  #sent = false;
+  #repeated = false;
+  #finished = false;
+  #over = false;
+  #movedAt: number;
+  #upstreamMs: number | undefined;
+  #bytesIn = 0;
+  #bytesOut = 0;
+  #problem: Problem | undefined;
+  #error: unknown;
+
+  constructor(
+    request: ListenerRequest,
+    response: ListenerResponse,
+    passage: Passage,
+    resolve: (passed: Passed) => void,
+  ) {
+    this.#request = request;
+    this.#response = response;
+    this.#passage = passage;
+    this.#resolve = resolve;
+    this.#withBody = hasBody(request);
+    this.#sent = !this.#withBody;
+    this.#addresses = passage.upstream.targets();
+    this.#startedAt = passage.clock.monotonic();
+    this.#movedAt = this.#startedAt;
+  }
+
+  begin(): void {
+    const { clock, timeoutMs, bodyBytes } = this.#passage;
+    this.#response.on("finish", () => {
+      this.#finished = true;
+    });
+    this.#response.once("close", () => this.#end());
+    this.#response.on("error", () => this.#end());
+    this.#request.on("error", () => this.#end());
+    if (Number(this.#request.headers["content-length"] ?? 0) > bodyBytes) return void this.#tooLarge();
+    clock.sleep(timeoutMs, this.#timers.signal).then(
+      () => {
+        if (this.#incoming === undefined) this.#fail(timeout("The upstream's answer did not begin in time"));
+      },
+      () => {},
+    );
+    void this.#watchIdle();
+    this.#attempt(0);
+  }
+
+  #attempt(index: number): void {
+    const address = this.#addresses[index];
+    if (address === undefined || this.#over) return;
+    const { method, target } = this.#passage;
+    let outgoing: ClientRequest;
+    try {
+      const fields = this.#framed(this.#passage.fields(address.target.authority));
+      outgoing = address.send({ method, target, fields });
+    } catch (error) {
+      return void this.#fail(unavailable(error), error);
+    }
+    this.#outgoing = outgoing;
+    outgoing.on("error", (error) => this.#onUpstreamError(error, index, outgoing));
+    outgoing.once("response", (incoming) => this.#onResponse(incoming));
+    outgoing.once("upgrade", (_incoming, socket) => {
+      socket.destroy();
+      this.#fail(badGateway("The upstream switched protocols without being asked"));
+    });
+    if (!this.#withBody) return void outgoing.end();
+    // the body waits for the connection, so that a failed dial has read none of it
+    outgoing.once("socket", () => this.#sendBody(outgoing));
+  }
+
+  /** Body framing of this hop: the stated length, or chunks. */
+  #framed(fields: Field[]): Field[] {
+    const rest = fields.filter(([name]) => name.toLowerCase() !== "content-length");
+    if (!this.#withBody)
+      return /^(?:POST|PUT|PATCH)$/.test(this.#passage.method) ? [...rest, ["content-length", "0"]] : rest;
+    return rest.length < fields.length ? fields : [...rest, ["transfer-encoding", "chunked"]];
+  }
+
+  #sendBody(outgoing: ClientRequest): void {
+    if (this.#sending || this.#over) return;
+    this.#sending = true;
+    outgoing.flushHeaders();
+    const request = this.#request as IncomingMessage;
+    outgoing.on("drain", () => request.resume());
+    request.on("data", (chunk: Uint8Array) => {
+      if (this.#over || this.#outgoing !== outgoing) return;
+      this.#bytesIn += chunk.byteLength;
+      if (this.#bytesIn > this.#passage.bodyBytes) return void this.#tooLarge();
+      this.#moved();
+      if (!outgoing.write(chunk)) request.pause();
+    });
+    request.on("end", () => {
+      if (this.#over) return;
+      this.#sent = true;
+      this.#moved();
+      const trailers = trailerFields(fieldsOf(request.rawTrailers ?? []));
+      if (trailers.length > 0 && outgoing.hasHeader("transfer-encoding"))
+        outgoing.addTrailers(toHeaderObject(trailers) as never);
+      outgoing.end();
+    });
+  }
+
+  #onUpstreamError(error: Error, index: number, outgoing: ClientRequest): void {
+    if (this.#over || this.#outgoing !== outgoing || this.#incoming !== undefined) return;
+    const dial = isDialFailure(error);
+    if (dial && index + 1 < this.#addresses.length) return void this.#attempt(index + 1);
+    // an idle connection that the upstream closed meanwhile: once more, where that is harmless (S-24)
+    const stale = !dial && outgoing.reusedSocket && !this.#withBody && IDEMPOTENT.has(this.#passage.method);
+    if (stale && !this.#repeated) {
+      this.#repeated = true;
+      return void this.#attempt(index);
+    }
+    this.#fail(dial ? unavailable(error) : badGateway("The upstream broke off before it answered"), error);
+  }
+
+  #onResponse(incoming: IncomingMessage): void {
+    if (this.#over) return void incoming.destroy();
+    this.#incoming = incoming;
+    this.#upstreamMs = this.#passage.clock.monotonic() - this.#startedAt;
+    this.#moved();
+    const broken = (error?: unknown) => {
+      if (!this.#over && !this.#finished && !incoming.complete) this.#cut(error);
+    };
+    incoming.on("error", broken);
+    incoming.on("aborted", broken);
+    incoming.on("close", broken);
+    const response = this.#response as ServerResponse;
+    const status = incoming.statusCode ?? 0;
+    try {
+      if (status < 200 || status > 999) throw new Error(`The upstream answered with status ${status}`);
+      response.writeHead(
+        status,
+        toHeaderObject(responseFields(fieldsOf(incoming.rawHeaders), this.#passage.requestId)),
+      );
+    } catch (error) {
+      this.#incoming = undefined;
+      return void this.#fail(badGateway("The upstream's answer cannot be passed on"), error);
+    }
+    if (this.#passage.method === "HEAD" || status === 204 || status === 304) {
+      incoming.resume();
+      response.end();
+      return;
+    }
+    response.on("drain", () => incoming.resume());
+    incoming.on("data", (chunk: Uint8Array) => {
+      if (this.#over) return;
+      this.#bytesOut += chunk.byteLength;
+      this.#moved();
+      if (!response.write(chunk)) incoming.pause();
+    });
+    incoming.on("end", () => {
+      if (this.#over) return;
+      if (!incoming.complete) return void this.#cut();
+      const trailers = trailerFields(fieldsOf(incoming.rawTrailers));
+      if (trailers.length > 0) response.addTrailers(toHeaderObject(trailers) as never);
+      response.end();
+      if (!this.#sent) discardBody(this.#request, this.#response, this.#passage.bodyBytes);
+    });
+    // a head without body bytes yet, as before the first event of a stream, must not wait for them
+    setImmediate(() => {
+      if (!this.#over && this.#bytesOut === 0 && !response.writableEnded) response.flushHeaders();
+    });
+  }
+
+  #moved(): void {
+    this.#movedAt = this.#passage.clock.monotonic();
+  }
+
+  /** Ends bodies that stand still; waiting for the answer has its own time. */
+  async #watchIdle(): Promise<void> {
+    const { clock, idleMs } = this.#passage;
+    try {
+      for (;;) {
+        const left = this.#movedAt + idleMs - clock.monotonic();
+        const waiting = this.#incoming === undefined && !(this.#sending && !this.#sent);
+        if (left > 0 || waiting) await clock.sleep(waiting ? idleMs : left, this.#timers.signal);
+        else break;
+      }
+    } catch {
+      return;
+    }
+    if (this.#incoming === undefined) this.#fail(timeout("The request body stood still"));
+    else this.#cut(new Error("The answer stood still"));
+  }
+
+  #tooLarge(): void {
+    const detail = `The request body is longer than ${this.#passage.bodyBytes} bytes`;
+    this.#fail({ status: 413, code: "ERR_SPIFFE_REQUEST", reason: "request.too-large", detail });
+  }
+
+  /** Answers in the upstream's place. */
+  #fail(problem: Problem, error?: unknown): void {
+    if (this.#over || this.#problem !== undefined) return;
+    if (this.#incoming !== undefined) return void this.#cut(error);
+    this.#problem = problem;
+    this.#error = error;
+    const outgoing = this.#outgoing;
+    this.#outgoing = undefined;
+    outgoing?.destroy();
+    answerProblem(
+      this.#request,
+      this.#response,
+      { ...problem, requestId: this.#passage.requestId },
+      this.#passage.bodyBytes,
+    );
+  }
+
+  /** Breaks an answer that has begun, so that nobody takes it for whole. */
+  #cut(error?: unknown): void {
+    if (this.#over) return;
+    this.#error = error ?? new Error("The upstream broke off its answer");
+    const { stream } = this.#response as unknown as { stream?: { close(code: number): void } };
+    if (stream === undefined) (this.#response as ServerResponse).destroy();
+    else stream.close(2);
+    this.#end();
+  }
+
+  #end(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#timers.abort();
+    const complete = this.#finished;
+    // an answer that is not through, or a request that is not sent, leaves a connection nobody can use again
+    if (!complete || !this.#sent || this.#incoming?.complete !== true) this.#outgoing?.destroy();
+    const status = this.#response.headersSent ? this.#response.statusCode : 0;
+    this.#resolve({
+      status,
+      problem: this.#problem,
+      error: this.#error,
+      upstreamMs: this.#upstreamMs,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+      complete,
+    });
+  }
+}

@@ -1,0 +1,218 @@
+/** `proxy()`: the in-app form of the gateway's way to an upstream, a handler for Hono routes. */
+import type { ClientRequest, IncomingMessage } from "node:http";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { ReadableStream as NodeReadableStream } from "node:stream/web";
+import type { Context, Handler } from "hono";
+import { type Clock, SpiffeError, systemClock } from "../base/index.ts";
+import type { Peer } from "../id/index.ts";
+import { formatIssue } from "../policy/issue.ts";
+import type { TlsIdentity } from "../tls/index.ts";
+import { Reader } from "./config-reader.ts";
+import type { UpstreamInput } from "./config-types.ts";
+import { readUpstream } from "./config-upstream.ts";
+import { type Field, fieldsOf, requestFields, responseFields } from "./headers.ts";
+import { carriesSvid } from "./middleware/authenticate.ts";
+import { givenPeer } from "./middleware/peer-env.ts";
+import { type Problem, problemResponse } from "./middleware/problem.ts";
+import { canonicalTarget } from "./target.ts";
+import { isDialFailure, Upstream } from "./upstream.ts";
+import { badGateway, timeout, unavailable } from "./upstream-problem.ts";
+
+/** Where {@link proxy} sends requests. */
+export interface ProxyOptions extends UpstreamInput {
+  /** Milliseconds until the upstream's answer begins; 30,000 by default. */
+  readonly timeoutMs?: number | undefined;
+  readonly clock?: Clock | undefined;
+}
+
+/** A refusal on its way to the caller. */
+class Refused extends Error {
+  readonly problem: Problem;
+  constructor(problem: Problem, cause?: unknown) {
+    super(problem.detail, { cause });
+    this.problem = problem;
+  }
+}
+
+/**
+ * A handler that sends the request on and returns the upstream's answer, streaming both ways: identity fields are
+ * replaced by `x-spiffe-id` of the verified caller, a JWT-SVID in `Authorization` stays behind, redirects are passed on.
+ * Upgrades and trailers do not pass; `createGateway()` has the stream proxy for trailers.
+ *
+ * Needs `spiffe()` before it. Answers 502 or 504 with a problem document when the upstream does not.
+ *
+ * @param workload the identity to dial with; a `Workload` is one
+ * @param options `url` and, for https, `id`: the SPIFFE ID that must answer
+ * @throws `ERR_SPIFFE_CONFIG` for an upstream that the gateway file would refuse as well
+ *
+ * @example
+ * ```ts
+ * import { Hono } from "hono";
+ * import { createServer } from "node:http";
+ * import { asPeer, proxy, spiffe } from "spiffe-edge/gateway";
+ * import { TestCa } from "spiffe-edge/testing";
+ *
+ * const upstream = createServer((request, response) => response.end(`hello ${request.headers["x-spiffe-id"]}`));
+ * await new Promise<void>((resolve) => upstream.listen(0, "127.0.0.1", resolve));
+ * const url = `http://127.0.0.1:${(upstream.address() as { port: number }).port}`;
+ * const workload = await TestCa.create({ trustDomain: "example.org" }).then((ca) => ({
+ *   jwt: { jwtBundleFor: () => undefined },
+ *   x509: { x509Svid: () => { throw new Error("not needed in plaintext"); }, x509BundleFor: () => ca.x509Bundle(), async *updates() {} },
+ * }));
+ * const app = new Hono().use(spiffe(workload)).all("/*", proxy(workload, { url }));
+ * const answer = await app.request("/", {}, asPeer("spiffe://example.org/web"));
+ * console.assert((await answer.text()) === "hello spiffe://example.org/web");
+ * upstream.close();
+ * ```
+ */
+export function proxy(workload: TlsIdentity, options: ProxyOptions): Handler {
+  const { timeoutMs = 30_000, clock = systemClock, ...input } = options;
+  const read = new Reader();
+  const config = readUpstream(read, "proxy", input, ["proxy()"]);
+  if (config === undefined || read.issues.length > 0) {
+    throw new SpiffeError("ERR_SPIFFE_CONFIG", read.issues.map(formatIssue).join("\n"));
+  }
+  const upstream = new Upstream(config, workload, clock);
+  return async function spiffeProxy(c) {
+    const requestId = crypto.randomUUID();
+    try {
+      return await forward(c, upstream, requestId, timeoutMs, clock);
+    } catch (error) {
+      if (error instanceof Refused) return problemResponse({ ...error.problem, requestId });
+      throw error;
+    }
+  };
+}
+
+async function forward(
+  c: Context,
+  upstream: Upstream,
+  requestId: string,
+  timeoutMs: number,
+  clock: Clock,
+): Promise<Response> {
+  let peer: Peer;
+  try {
+    peer = givenPeer(c.get("peer"));
+  } catch (error) {
+    const { code, message: detail, hint } = error as SpiffeError;
+    console.error(`${code}: ${detail}. ${hint}`);
+    throw new Refused({ status: 500, code, detail }, error);
+  }
+  const { raw } = c.req;
+  const [, authority = "", rest = ""] = /^https?:\/\/([^/?#]*)(.*)$/s.exec(raw.url) ?? [];
+  const checked = canonicalTarget(rest === "" ? "/" : rest);
+  if (!checked.ok) {
+    throw new Refused({ status: 400, code: "ERR_SPIFFE_REQUEST", reason: checked.reason, detail: checked.message });
+  }
+  const { target } = checked.value;
+  const received = [...raw.headers] as Field[];
+  const dropAuthorization = carriesSvid(raw.headers.get("authorization") ?? undefined);
+  const address = (c.env as { incoming?: { socket?: { remoteAddress?: string } } } | undefined)?.incoming?.socket
+    ?.remoteAddress;
+  const fields = (host: string) => {
+    const out = requestFields(received, {
+      peerId: peer.id.uri,
+      dropAuthorization,
+      host,
+      forwardedHost: authority,
+      address,
+      requestId,
+    });
+    return framed(out, raw);
+  };
+  const { incoming, outgoing } = await send(raw, upstream, target, fields, timeoutMs, clock);
+  const status = incoming.statusCode ?? 0;
+  const headers = new Headers();
+  for (const [name, value] of responseFields(fieldsOf(incoming.rawHeaders), requestId)) headers.append(name, value);
+  const empty = raw.method === "HEAD" || status === 204 || status === 304;
+  if (empty) incoming.resume();
+  incoming.once("close", () => {
+    if (!incoming.complete) outgoing.destroy();
+  });
+  const body = empty ? null : (Readable.toWeb(incoming) as unknown as ReadableStream<Uint8Array>);
+  return new Response(body, { status, headers });
+}
+
+/** Body framing of this hop. */
+function framed(fields: Field[], request: Request): Field[] {
+  const length = fields.filter(([name]) => name.toLowerCase() === "content-length");
+  const rest = fields.filter(([name]) => name.toLowerCase() !== "content-length");
+  if (request.body === null)
+    return /^(?:POST|PUT|PATCH)$/.test(request.method) ? [...rest, ["content-length", "0"]] : rest;
+  return length.length === 1 ? fields : [...rest, ["transfer-encoding", "chunked"]];
+}
+
+interface Exchange {
+  readonly incoming: IncomingMessage;
+  readonly outgoing: ClientRequest;
+}
+
+async function send(
+  request: Request,
+  upstream: Upstream,
+  target: string,
+  fields: (authority: string) => Field[],
+  timeoutMs: number,
+  clock: Clock,
+): Promise<Exchange> {
+  const stop = new AbortController();
+  const late = clock.sleep(timeoutMs, stop.signal).then(
+    () => Promise.reject(new Refused(timeout("The upstream's answer did not begin in time"))),
+    () => new Promise<never>(() => {}),
+  );
+  const gone = new Promise<never>((_, reject) => {
+    const leave = () => reject(request.signal.reason);
+    if (request.signal.aborted) leave();
+    request.signal.addEventListener("abort", leave, { signal: stop.signal });
+  });
+  let outgoing: ClientRequest | undefined;
+  try {
+    let failure: unknown;
+    for (const address of upstream.targets()) {
+      try {
+        const sent = address.send({ method: request.method, target, fields: fields(address.target.authority) });
+        outgoing = sent;
+        // of a request that went on, a break while its body is sent or its answer read shows on the answer
+        request.signal.addEventListener("abort", () => sent.destroy(), { once: true });
+        const incoming = await Promise.race([answered(sent, request), late, gone]);
+        return { incoming, outgoing: sent };
+      } catch (error) {
+        if (error instanceof Refused || request.signal.aborted) throw error;
+        failure = error;
+        if (!isDialFailure(error)) break;
+      }
+    }
+    throw new Refused(
+      outgoing === undefined || isDialFailure(failure)
+        ? unavailable(failure)
+        : badGateway("The upstream broke off before it answered"),
+      failure,
+    );
+  } catch (error) {
+    outgoing?.destroy();
+    throw error;
+  } finally {
+    stop.abort();
+    gone.catch(() => {});
+    late.catch(() => {});
+  }
+}
+
+/** Sends the body, once there is a connection, and waits for the head of the answer. */
+function answered(outgoing: ClientRequest, request: Request): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    outgoing.on("error", reject);
+    outgoing.once("response", resolve);
+    outgoing.once("upgrade", (_incoming, socket) => {
+      socket.destroy();
+      reject(new Error("switched protocols"));
+    });
+    const { body } = request;
+    if (body === null) return void outgoing.end();
+    outgoing.once("socket", () => {
+      pipeline(Readable.fromWeb(body as unknown as NodeReadableStream), outgoing).catch(reject);
+    });
+  });
+}

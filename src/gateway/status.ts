@@ -1,0 +1,112 @@
+/** The status port: plain HTTP, apart from traffic, for probes, scrapers and people. Shows no claims and no header values. */
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { SpiffeError } from "../base/index.ts";
+
+/** Whether the gateway can serve, and if not, why. */
+export interface Readiness {
+  readonly ready: boolean;
+  /** What is missing; empty when ready. */
+  readonly reasons: readonly string[];
+  /** What works but should not stay. */
+  readonly warnings: readonly string[];
+}
+
+/** What the status port asks the gateway for. */
+export interface StatusSource {
+  readiness(): Readiness;
+  /** The Prometheus text and its content type. */
+  metrics(): Promise<{ text: string; contentType: string }>;
+  /** The whole state as JSON, without secrets. */
+  status(): object;
+}
+
+/** A running status port. */
+export interface StatusServer {
+  readonly address: string;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+type Answer = { readonly status: number; readonly type: string; readonly body: string };
+
+const json = (status: number, value: unknown): Answer => ({
+  status,
+  type: "application/json",
+  body: `${JSON.stringify(value, null, 2)}\n`,
+});
+
+async function answerOf(path: string, source: StatusSource): Promise<Answer> {
+  switch (path) {
+    case "/livez":
+      return { status: 200, type: "text/plain", body: "alive\n" };
+    case "/readyz": {
+      const readiness = source.readiness();
+      return json(readiness.ready ? 200 : 503, readiness);
+    }
+    case "/metrics": {
+      const { text, contentType } = await source.metrics();
+      return { status: 200, type: contentType, body: text };
+    }
+    case "/status":
+      return json(200, source.status());
+    default:
+      return { status: 404, type: "text/plain", body: "/livez /readyz /metrics /status\n" };
+  }
+}
+
+/**
+ * Opens the status port.
+ *
+ * @throws `ERR_SPIFFE_PORT_IN_USE`, `ERR_SPIFFE_PERMISSION`, or `ERR_SPIFFE_CONFIG` for an address that is none of this machine
+ */
+export async function openStatus(address: string, port: number, source: StatusSource): Promise<StatusServer> {
+  const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, (request, response) => {
+    request.resume();
+    const get = request.method === "GET" || request.method === "HEAD";
+    const path = (request.url ?? "").split("?")[0] as string;
+    const wanted = get
+      ? answerOf(path, source)
+      : Promise.resolve<Answer>({ status: 405, type: "text/plain", body: "GET only\n" });
+    wanted
+      .catch((): Answer => ({ status: 500, type: "text/plain", body: "the state cannot be read\n" }))
+      .then(({ status, type, body }) => {
+        response.writeHead(status, { "content-type": type, "cache-control": "no-store" });
+        response.end(request.method === "HEAD" ? undefined : body);
+      });
+  });
+  await listening(server, address, port);
+  const bound = server.address() as AddressInfo;
+  return {
+    address: bound.address,
+    port: bound.port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function listening(server: Server, address: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (cause: Error & { code?: string }) => {
+      const at = `${address}:${port}`;
+      if (cause.code === "EADDRINUSE") {
+        const hint = "Set status.port to another port, or 0 for a free one";
+        reject(
+          new SpiffeError("ERR_SPIFFE_PORT_IN_USE", `The status port ${at} is taken by another process`, {
+            hint,
+            cause,
+          }),
+        );
+      } else if (cause.code === "EACCES" || cause.code === "EPERM") {
+        reject(new SpiffeError("ERR_SPIFFE_PERMISSION", `The status port ${at} needs a permission`, { cause }));
+      } else
+        reject(
+          new SpiffeError("ERR_SPIFFE_CONFIG", `The status port ${at} cannot be opened: ${cause.message}`, { cause }),
+        );
+    });
+    server.listen(port, address, () => resolve());
+  });
+}

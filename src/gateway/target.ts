@@ -1,0 +1,115 @@
+/** The request line and its authority: read once, refused when two programs could read them differently (S-22, S-23). */
+import { accept, type Refusal, refuse, type Verdict } from "../base/index.ts";
+import { canonicalPath } from "../policy/path.ts";
+
+/** The parts of a node request (HTTP/1.1 or the HTTP/2 compatibility object) that the checks read. */
+export interface RawRequest {
+  readonly method?: string | undefined;
+  readonly url?: string | undefined;
+  readonly httpVersionMajor: number;
+  /** Names and values in turn, as received, pseudo-header fields included. */
+  readonly rawHeaders: readonly string[];
+}
+
+/** A request line in canonical form: what policy, router and upstream see. */
+export interface RequestTarget {
+  readonly method: string;
+  /** Canonical path, without the query. */
+  readonly path: string;
+  /** Path and query: the bytes that go on. */
+  readonly target: string;
+  /** Host and, where given, port; lower-case, no trailing dot. */
+  readonly authority: string;
+  /** Host alone. */
+  readonly host: string;
+  /** The one `Authorization` value, if any. */
+  readonly authorization: string | undefined;
+}
+
+/** Query characters of RFC 3986; the brackets and the bar are added, which browsers leave as they are. */
+const QUERY = /^[A-Za-z0-9\-._~!$&'()*+,;=:@/?%[\]|]*$/;
+const METHOD = /^[A-Z]+(?:-[A-Z]+)*$/;
+const AUTHORITY = /^([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?|\[[0-9a-f:.]+\])\.?(:[0-9]{1,5})?$/;
+
+/** Brings a path with query into canonical form; refuses with `request.target`. */
+export function canonicalTarget(raw: string): Verdict<{ path: string; target: string }> {
+  const mark = raw.indexOf("?");
+  const path = canonicalPath(mark < 0 ? raw : raw.slice(0, mark));
+  if (!path.ok) return path;
+  if (mark < 0) return accept({ path: path.value, target: path.value });
+  const query = raw.slice(mark + 1);
+  if (!QUERY.test(query)) return refuse("request.target", "The query holds a character that is not allowed there");
+  if (/%(?![0-9A-Fa-f]{2})/.test(query)) return refuse("request.target", "The query holds an invalid percent-encoding");
+  return accept({ path: path.value, target: `${path.value}?${query}` });
+}
+
+function canonicalAuthority(raw: string): { authority: string; host: string } | undefined {
+  const match = AUTHORITY.exec(raw.toLowerCase());
+  if (match?.[1] === undefined || match[1].includes("..")) return undefined;
+  return { authority: match[1] + (match[2] ?? ""), host: match[1] };
+}
+
+const badAuthority = (message: string): Refusal => refuse("request.authority", message);
+
+/** The one authority of a request; two that differ, none, userinfo and anything odd refuse (S-23). */
+function authorityOf(
+  hosts: readonly string[],
+  pseudo: readonly string[],
+): Verdict<{ authority: string; host: string }> {
+  if (hosts.length > 1 || pseudo.length > 1) return badAuthority("The request names more than one host");
+  const host = hosts[0] === undefined ? undefined : canonicalAuthority(hosts[0]);
+  const stated = pseudo[0] === undefined ? undefined : canonicalAuthority(pseudo[0]);
+  if ((hosts.length > 0 && host === undefined) || (pseudo.length > 0 && stated === undefined)) {
+    return badAuthority("The request's host is not a plain host name with an optional port");
+  }
+  const authority = stated ?? host;
+  if (authority === undefined) return badAuthority("The request names no host");
+  if (host !== undefined && host.authority !== authority.authority) {
+    return badAuthority("Host and :authority name different hosts");
+  }
+  return accept(authority);
+}
+
+/** Message framing that every server reads alike: at most one of `Content-Length` and `Transfer-Encoding: chunked`. */
+function framingFault(lengths: readonly string[], encodings: readonly string[]): boolean {
+  if (lengths.length + encodings.length > 1) return true;
+  if (lengths[0] !== undefined && !/^[0-9]{1,15}$/.test(lengths[0])) return true;
+  return encodings[0] !== undefined && encodings[0].toLowerCase() !== "chunked";
+}
+
+/**
+ * Checks what a request says about itself before anybody acts on it.
+ *
+ * Refusals: `request.method` (not a token in capitals, or CONNECT), `request.target`, `request.authority`,
+ * `request.authorization` (more than one field), `request.framing`.
+ */
+export function checkRequest(request: RawRequest): Verdict<RequestTarget> {
+  const fields = new Map<string, string[]>();
+  const raw = request.rawHeaders;
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = (raw[i] as string).toLowerCase();
+    const list = fields.get(name);
+    if (list === undefined) fields.set(name, [raw[i + 1] as string]);
+    else list.push(raw[i + 1] as string);
+  }
+  const all = (name: string) => fields.get(name) ?? [];
+  const method = request.method ?? "";
+  if (!METHOD.test(method) || method === "CONNECT") {
+    return refuse("request.method", "The request's method is not one that is served");
+  }
+  const target = canonicalTarget(request.url ?? "");
+  if (!target.ok) return target;
+  if (all(":scheme").some((scheme) => scheme !== "https")) {
+    return refuse("request.target", "The request's scheme is not https");
+  }
+  const authority = authorityOf(all("host"), all(":authority"));
+  if (!authority.ok) return authority;
+  const authorization = all("authorization");
+  if (authorization.length > 1) {
+    return refuse("request.authorization", "The request has more than one Authorization field");
+  }
+  if (framingFault(all("content-length"), all("transfer-encoding"))) {
+    return refuse("request.framing", "The length of the request body is not stated in one plain way");
+  }
+  return accept({ method, ...target.value, ...authority.value, authorization: authorization[0] });
+}

@@ -1,0 +1,45 @@
+/** Addresses of upstreams. */
+
+/** Where an upstream is dialled. */
+export interface UpstreamTarget {
+  /** As written, for logs. */
+  readonly url: string;
+  readonly tls: boolean;
+  /** Whether it is plaintext that leaves this machine. */
+  readonly plainRemote: boolean;
+  /** Path of a unix socket; host and port otherwise. */
+  readonly socketPath?: string;
+  readonly hostname?: string;
+  readonly port?: number;
+  /** The `Host` it is asked by. */
+  readonly authority: string;
+}
+
+/** Names and addresses that never leave the machine. */
+const LOOPBACK = /^(?:localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])$/;
+
+/** Reads `https://host:port`, `http://host:port` or `unix:/path`; undefined for anything else, also for a path or query. */
+export function parseUpstreamUrl(text: unknown): UpstreamTarget | undefined {
+  if (typeof text !== "string") return undefined;
+  const unix = /^unix:(?:\/\/)?(\/[^\0?#]*[^\0?#/])$/.exec(text);
+  if (unix?.[1] !== undefined) {
+    return { url: text, tls: false, plainRemote: false, socketPath: unix[1], authority: "localhost" };
+  }
+  if (!/^https?:\/\/[^/?#@\\\s]+\/?$/.test(text)) return undefined;
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    return undefined;
+  }
+  const tls = url.protocol === "https:";
+  const port = url.port === "" ? (tls ? 443 : 80) : Number(url.port);
+  return {
+    url: text,
+    tls,
+    plainRemote: !tls && !LOOPBACK.test(url.hostname),
+    hostname: url.hostname.replace(/^\[|\]$/g, ""),
+    port,
+    authority: url.host,
+  };
+}

@@ -1,0 +1,353 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { isSpiffeError } from "../base/index.ts";
+import { type Peer, SpiffeId } from "../id/index.ts";
+import { decide, evaluate, explain, Policy, type PolicyRule, type RequestFacts } from "./index.ts";
+import { canonicalPath } from "./path.ts";
+
+const expiresAt = new Date(2 ** 42);
+const id = (path: string, domain = "example.org") => SpiffeId.parse(`spiffe://${domain}${path}`);
+const token = (path: string, domain?: string) => ({ id: id(path, domain), expiresAt, audience: ["a"], claims: {} });
+const x509 = (path: string, domain?: string): Peer => ({ via: "x509", id: id(path, domain), expiresAt });
+const jwt = (path: string): Peer => ({ via: "jwt", id: id(path), expiresAt, token: token(path) });
+const both = (path: string, tokenPath: string): Peer => ({
+  via: "x509",
+  id: id(path),
+  expiresAt,
+  token: token(tokenPath),
+});
+
+const RULES: PolicyRule[] = [
+  { rule: "web-reads", allow: { ids: ["spiffe://example.org/web"] }, methods: ["GET"], path: "/orders/**" },
+  { rule: "web-health", allow: { ids: ["spiffe://example.org/web"] }, path: "/health" },
+  { rule: "cron-by-token", allow: { ids: ["spiffe://example.org/cron"], via: ["jwt"] }, routes: ["orders"] },
+  { rule: "cron-by-cert", allow: { ids: ["spiffe://example.org/cron"], via: ["x509"] }, routes: ["reports"] },
+  { rule: "partner", allow: { trustDomains: ["partner.example"] }, path: "/partner/**" },
+  { rule: "anyone-by-token", allow: { via: ["jwt"] }, path: "/tokens/**" },
+  { rule: "no-secrets", deny: { trustDomains: ["example.org"] }, path: "/orders/secret" },
+  { rule: "no-delete-by-token", deny: { via: ["jwt"] }, methods: ["DELETE"] },
+  { rule: "admin", allow: { ids: ["spiffe://example.org/admin"] } },
+  { rule: "no-evil", deny: { ids: ["spiffe://example.org/evil"] } },
+  { rule: "partner-no-read", deny: { trustDomains: ["partner.example"] }, methods: ["GET"], path: "/partner/write" },
+];
+
+type Row = [title: string, peer: Peer | undefined, facts: Partial<RequestFacts>, outcome: string];
+const TABLE: Row[] = [
+  ["an exact ID on its path", x509("/web"), {}, "allow web-reads"],
+  ["the same ID with another method", x509("/web"), { method: "POST" }, "deny policy.default-deny"],
+  ["another ID on the same path", x509("/web2"), {}, "deny policy.default-deny"],
+  ["a longer ID is another ID", x509("/web/x"), {}, "deny policy.default-deny"],
+  ["the same path in another trust domain", x509("/web", "example.com"), {}, "deny policy.default-deny"],
+  ["the path a subtree begins with", x509("/web"), { path: "/orders" }, "allow web-reads"],
+  ["a path that only begins alike", x509("/web"), { path: "/ordersx" }, "deny policy.default-deny"],
+  ["deep in a subtree", x509("/web"), { path: "/orders/1/2/3" }, "allow web-reads"],
+  ["an exact path", x509("/web"), { path: "/health" }, "allow web-health"],
+  ["an exact path is not a subtree", x509("/web"), { path: "/health/x" }, "deny policy.default-deny"],
+  [
+    "an allowed path with a trailing slash is another path",
+    x509("/web"),
+    { path: "/health/" },
+    "deny policy.default-deny",
+  ],
+  ["paths are case-sensitive", x509("/web"), { path: "/Health" }, "deny policy.default-deny"],
+  ["HEAD is not allowed by GET", x509("/web"), { method: "HEAD" }, "deny policy.default-deny"],
+  ["deny wins over an earlier allow", x509("/web"), { path: "/orders/secret" }, "deny no-secrets"],
+  ["a trailing slash does not escape a deny", x509("/web"), { path: "/orders/secret/" }, "deny no-secrets"],
+  ["below an exactly denied path", x509("/web"), { path: "/orders/secret/x" }, "allow web-reads"],
+  ["deny wins over a later allow", x509("/admin"), { path: "/orders/secret" }, "deny no-secrets"],
+  ["an allow without scope", x509("/admin"), { method: "DELETE", path: "/any" }, "allow admin"],
+  ["no caller", undefined, {}, "deny policy.default-deny"],
+  ["a token where the rule says jwt", jwt("/cron"), { route: "orders" }, "allow cron-by-token"],
+  ["a certificate where the rule says jwt", x509("/cron"), { route: "orders" }, "deny policy.default-deny"],
+  ["a certificate where the rule says x509", x509("/cron"), { route: "reports" }, "allow cron-by-cert"],
+  ["a token where the rule says x509", jwt("/cron"), { route: "reports" }, "deny policy.default-deny"],
+  ["a route the rule does not name", jwt("/cron"), { route: "other" }, "deny policy.default-deny"],
+  ["no route where an allow rule names one", jwt("/cron"), {}, "deny policy.default-deny"],
+  ["a trust domain", x509("/x", "partner.example"), { path: "/partner/1" }, "allow partner"],
+  [
+    "a subdomain of a trust domain",
+    x509("/x", "a.partner.example"),
+    { path: "/partner/1" },
+    "deny policy.default-deny",
+  ],
+  [
+    "a deny of GET covers HEAD",
+    x509("/x", "partner.example"),
+    { method: "HEAD", path: "/partner/write" },
+    "deny partner-no-read",
+  ],
+  ["and leaves POST", x509("/x", "partner.example"), { method: "POST", path: "/partner/write" }, "allow partner"],
+  ["any token", jwt("/whoever"), { path: "/tokens/1" }, "allow anyone-by-token"],
+  ["any certificate is no token", x509("/whoever"), { path: "/tokens/1" }, "deny policy.default-deny"],
+  [
+    "[S-18] a second identity does not widen a rule without via",
+    both("/guest", "/web"),
+    {},
+    "deny policy.default-deny",
+  ],
+  ["[S-18] the certificate's identity does", both("/web", "/guest"), {}, "allow web-reads"],
+  ["[S-18] a rule that says jwt means the token", both("/guest", "/cron"), { route: "orders" }, "allow cron-by-token"],
+  [
+    "[S-18] a rule that says x509 means the certificate",
+    both("/guest", "/cron"),
+    { route: "reports" },
+    "deny policy.default-deny",
+  ],
+  ["[S-18] a deny takes the token's identity too", both("/admin", "/evil"), { path: "/any" }, "deny no-evil"],
+  ["[S-18] and leaves another token", both("/admin", "/good"), { path: "/any" }, "allow admin"],
+  [
+    "[S-18] a deny by token reaches a caller with both",
+    both("/admin", "/admin"),
+    { method: "DELETE", path: "/any" },
+    "deny no-delete-by-token",
+  ],
+];
+
+describe("policy decisions", () => {
+  const policy = Policy.compile(RULES);
+  for (const [title, peer, facts, outcome] of TABLE) {
+    it(`${title}: ${outcome}`, () => {
+      const decision = policy.decide(peer, { method: "GET", path: "/orders/1", ...facts });
+      assert.equal(`${decision.verdict} ${decision.rule ?? decision.reason}`, outcome);
+      assert.equal(decision.mode, "enforce");
+      assert.equal(
+        decision.reason,
+        outcome.startsWith("allow") ? "policy.allowed" : decision.rule ? "policy.denied" : "policy.default-deny",
+      );
+    });
+  }
+
+  it("order of the rules does not change a verdict", () => {
+    const reversed = Policy.compile([...RULES].reverse());
+    for (const [, peer, facts] of TABLE) {
+      const request = { method: "GET", path: "/orders/1", ...facts };
+      assert.equal(reversed.decide(peer, request).verdict, policy.decide(peer, request).verdict);
+    }
+  });
+
+  it("of several matching rules the first is named, whichever way it names the caller", () => {
+    const ids = { ids: ["spiffe://example.org/web"] };
+    const domain = { trustDomains: ["example.org"] };
+    const via = { via: ["x509" as const] };
+    for (const [first, second] of [
+      [ids, domain],
+      [domain, ids],
+      [via, ids],
+      [ids, via],
+      [via, domain],
+      [domain, via],
+    ] as const) {
+      const made = Policy.compile([
+        { rule: "first", allow: first! },
+        { rule: "second", allow: second! },
+      ]);
+      assert.equal(made.decide(x509("/web"), { method: "GET", path: "/" }).rule, "first");
+    }
+  });
+
+  it("an empty policy denies", () => {
+    assert.equal(Policy.compile([]).decide(x509("/web"), { method: "GET", path: "/" }).reason, "policy.default-deny");
+  });
+
+  it("/** takes every path", () => {
+    const all = Policy.compile([{ rule: "all", allow: { via: ["x509"] }, path: "/**" }]);
+    for (const path of ["/", "/a", "/a/b/"]) assert.equal(all.decide(x509("/w"), { method: "GET", path }).rule, "all");
+  });
+
+  it("decide, evaluate and explain agree with the method", () => {
+    const facts = { method: "GET", path: "/orders/1" };
+    assert.deepEqual(decide(policy, x509("/web"), facts), policy.decide(x509("/web"), facts));
+    assert.deepEqual(evaluate(policy, x509("/guest"), facts), policy.decide(x509("/guest"), facts));
+    assert.equal(
+      explain(decide(policy, x509("/guest"), facts), x509("/guest")),
+      "no rule allows spiffe://example.org/guest",
+    );
+    assert.equal(
+      explain(decide(policy, x509("/web"), facts), x509("/web")),
+      "rule web-reads allows spiffe://example.org/web",
+    );
+    assert.equal(explain(decide(policy, undefined, facts), undefined), "no rule allows a caller without an identity");
+  });
+
+  it("names from outside never meet an object's own members", () => {
+    const odd = Policy.compile([
+      { rule: "constructor", allow: { trustDomains: ["constructor"] }, routes: ["__proto__"] },
+    ]);
+    assert.equal(
+      odd.decide(x509("/w", "constructor"), { method: "GET", path: "/", route: "__proto__" }).verdict,
+      "allow",
+    );
+    assert.equal(odd.decide(x509("/w", "tostring"), { method: "GET", path: "/", route: "__proto__" }).verdict, "deny");
+  });
+});
+
+describe("policy rules that do not compile", () => {
+  const good = {
+    rule: "r",
+    allow: { ids: ["spiffe://example.org/web"] },
+    methods: ["GET"],
+    routes: ["a"],
+    path: "/a/**",
+  };
+  const cases: [title: string, rule: unknown, message: RegExp][] = [
+    [
+      "unknown key",
+      { ...good, method: ["GET"] },
+      /^policy\[0\]\.method: unknown key \(did you mean "methods"\?\); .*Expected: one of rule, /,
+    ],
+    [
+      "unknown principal key",
+      { rule: "r", allow: { id: ["spiffe://example.org/web"] } },
+      /allow\.id: unknown key \(did you mean "ids"/,
+    ],
+    ["a mode that this version does not have", { ...good, mode: "audit" }, /mode: unknown key/],
+    ["no name", { allow: good.allow }, /policy\[0\]: needs "rule"/],
+    ["a name with a space", { ...good, rule: "a b" }, /policy\[0\]\.rule: is no name/],
+    ["neither allow nor deny", { rule: "r" }, /neither allows nor denies/],
+    ["both allow and deny", { ...good, deny: good.allow }, /allows and denies/],
+    ["nobody named", { rule: "r", allow: {} }, /does not say who/],
+    ["principals not an object", { rule: "r", allow: "everyone" }, /does not say who/],
+    ["an empty list of IDs", { rule: "r", allow: { ids: [] } }, /ids: is empty/],
+    ["an empty list of methods", { ...good, methods: [] }, /methods: is empty/],
+    [
+      "one ID instead of a list",
+      { rule: "r", allow: { ids: "spiffe://example.org/web" } },
+      /ids: is not a list of strings/,
+    ],
+    [
+      "IDs and trust domains",
+      { rule: "r", allow: { ids: ["spiffe://example.org/web"], trustDomains: ["example.org"] } },
+      /both ids and trustDomains/,
+    ],
+    [
+      "Istio's spelling",
+      { rule: "r", allow: { ids: ["example.org/ns/a/sa/b"] } },
+      /did you mean "spiffe:\/\/example\.org\/ns\/a\/sa\/b"/,
+    ],
+    ["a pattern of IDs", { rule: "r", allow: { ids: ["spiffe://example.org/*"] } }, /is a pattern/],
+    ["a trust domain as ID", { rule: "r", allow: { ids: ["spiffe://example.org"] } }, /names a trust domain/],
+    [
+      "an ID as trust domain",
+      { rule: "r", allow: { trustDomains: ["spiffe://example.org/web"] } },
+      /is no trust domain name/,
+    ],
+    ["an unknown kind of identity", { rule: "r", allow: { via: ["mtls"] } }, /via\[0\]: "mtls" is no kind/],
+    ["a method in small letters", { ...good, methods: ["GET", "post"] }, /methods\[1\]: "post" is no HTTP method/],
+    ["a path with a wildcard in the middle", { ...good, path: "/a/*/b" }, /wildcard that is not a final/],
+    [
+      "a path that no canonical path equals",
+      { ...good, path: "/%61" },
+      /can never match: requests are judged as "\/a"/,
+    ],
+    ["a path with a dot segment", { ...good, path: "/a/../b" }, /can never match/],
+    ["a path with an empty segment", { ...good, path: "/a//**" }, /can never match/],
+    ["a path without slash", { ...good, path: "a" }, /can never match/],
+    ["a rule that is a string", "allow all", /is not a rule/],
+  ];
+  it("the twin of all of them compiles", () => {
+    assert.deepEqual(Policy.compile([good]).rules, ["r"]);
+  });
+  for (const [title, rule, message] of cases) {
+    it(title, () => {
+      assert.throws(
+        () => Policy.compile([rule as PolicyRule]),
+        (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_CONFIG") && message.test(error.message),
+      );
+    });
+  }
+  it("two rules of one name", () => {
+    assert.throws(() => Policy.compile([good, good]), /second rule is called "r"/);
+    assert.equal(Policy.compile([good, { ...good, rule: "r2" }]).rules.length, 2);
+  });
+  it("every fault is told, not only the first", () => {
+    assert.throws(
+      () => Policy.compile([{ rule: "" } as never, { rule: "x" } as never]),
+      (error: Error) => error.message.split("\n").length === 3,
+    );
+  });
+});
+
+describe("[S-22] canonical paths", () => {
+  const refused = [
+    "",
+    "a",
+    "*",
+    "//",
+    "/a//b",
+    "/.",
+    "/..",
+    "/a/.",
+    "/a/..",
+    "/a/../b",
+    "/a/./b",
+    "/%2e%2e/a",
+    "/a/%2E%2e",
+    "/.%2e/x",
+    "/a%2fb",
+    "/a%2Fb",
+    "/a%5cb",
+    "/a%5Cb",
+    "/a\\b",
+    "/a%00",
+    "/a\0",
+    "/a%0a",
+    "/a%1F",
+    "/a%7f",
+    "/a;b",
+    "/a;",
+    "/a#b",
+    "/a b",
+    "/a\tb",
+    "/é",
+    "/%",
+    "/%4",
+    "/%zz",
+    "/%%41",
+    "/%252e%252e",
+    "/%25%32%66",
+    "/%2525",
+    "/%c0%af",
+    "/%ff",
+    "/%e2%28%a1",
+    "/a?b",
+    "/{a}",
+    "/a|b",
+    '/"',
+    "/<a>",
+    "/a^b",
+    "/`",
+    "http://h/a",
+  ];
+  for (const path of refused) {
+    it(`[A-10] ${JSON.stringify(path)} is refused`, () => {
+      const verdict = canonicalPath(path);
+      assert.equal(verdict.ok ? verdict.value : verdict.reason, "request.target");
+    });
+  }
+  const accepted: [string, string][] = [
+    ["/", "/"],
+    ["/a/", "/a/"],
+    ["/a/b", "/a/b"],
+    ["/...", "/..."],
+    ["/.a", "/.a"],
+    ["/a..", "/a.."],
+    ["/%61dmin", "/admin"],
+    ["/a%20b", "/a%20b"],
+    ["/%e2%82%ac", "/%E2%82%AC"],
+    ["/100%25", "/100%25"],
+    ["/a%2b", "/a%2B"],
+    ["/a:b@c", "/a:b@c"],
+    ["/%7Euser", "/~user"],
+    ["/a%3Bb", "/a%3Bb"],
+    ["/a%23b", "/a%23b"],
+    ["/%25zz", "/%25zz"],
+  ];
+  for (const [path, canonical] of accepted) {
+    it(`[A-10] ${path} is judged as ${canonical}`, () => {
+      const verdict = canonicalPath(path);
+      assert.equal(verdict.ok ? verdict.value : verdict.message, canonical);
+      const again = canonicalPath(canonical);
+      assert.equal(again.ok && again.value, canonical);
+    });
+  }
+});

@@ -1,0 +1,105 @@
+/** Prometheus metrics of a gateway. Labels are names from the configuration or closed lists, never a caller's words. */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+
+/** One finished request. */
+export interface RequestMetric {
+  readonly listener: string;
+  /** Name of the route; `none` where no route matched. */
+  readonly route: string;
+  readonly method: string;
+  readonly status: number;
+  /** How the caller proved itself; `none` without identity. */
+  readonly via: string;
+  readonly seconds: number;
+}
+
+/** What is read at each scrape. */
+export interface GatewayReadings {
+  readonly listeners: readonly {
+    readonly name: string;
+    readonly open: number;
+    readonly handshakes: Readonly<Record<string, number>>;
+  }[];
+  /** Seconds since the epoch; undefined without an SVID. */
+  readonly svidExpiry: number | undefined;
+  readonly ready: boolean;
+  readonly draining: boolean;
+  readonly unsafeUpstreams: number;
+}
+
+/** The metrics of one gateway, in a registry of their own. */
+export interface GatewayMetrics {
+  readonly contentType: string;
+  request(metric: RequestMetric): void;
+  /** One policy decision. */
+  decision(verdict: string, reason: string): void;
+  /** The exposition text. */
+  text(): Promise<string>;
+}
+
+const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+
+/**
+ * Makes the metrics of a gateway.
+ *
+ * @param readings called at each scrape for what is counted elsewhere
+ */
+export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const gauge = (name: string, help: string, labelNames: string[] = []) =>
+    new Gauge({ name, help, labelNames, registers });
+  const requests = new Counter({
+    name: "spiffe_edge_requests_total",
+    help: "Requests by listener, route, method, status and kind of identity.",
+    labelNames: ["listener", "route", "method", "status", "via"],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: "spiffe_edge_request_duration_seconds",
+    help: "Time from a request's arrival to the end of its answer.",
+    labelNames: ["route"],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers,
+  });
+  const decisions = new Counter({
+    name: "spiffe_edge_decisions_total",
+    help: "Policy decisions by verdict and reason.",
+    labelNames: ["verdict", "reason"],
+    registers,
+  });
+  const open = gauge("spiffe_edge_connections", "Accepted connections that are open now.", ["listener"]);
+  const handshakes = gauge("spiffe_edge_handshakes", "Handshakes since the start by listener and result.", [
+    "listener",
+    "result",
+  ]);
+  const expiry = gauge("spiffe_edge_svid_expiry_timestamp_seconds", "When the own X509-SVID expires.");
+  const ready = gauge("spiffe_edge_ready", "1 while /readyz answers 200.");
+  const draining = gauge("spiffe_edge_draining", "1 while the gateway takes no new connections.");
+  const unsafe = gauge("spiffe_edge_unsafe_plain_upstreams", "Upstreams that are reached in plaintext over a network.");
+  return {
+    contentType: registry.contentType,
+    request({ listener, route, method, status, via, seconds: spent }) {
+      requests.inc({ listener, route, method: METHODS.has(method) ? method : "other", status: String(status), via });
+      seconds.observe({ route }, spent);
+    },
+    decision(verdict, reason) {
+      decisions.inc({ verdict, reason });
+    },
+    async text() {
+      const now = readings();
+      for (const listener of now.listeners) {
+        open.set({ listener: listener.name }, listener.open);
+        for (const [result, count] of Object.entries(listener.handshakes)) {
+          handshakes.set({ listener: listener.name, result }, count);
+        }
+      }
+      expiry.reset();
+      if (now.svidExpiry !== undefined) expiry.set(now.svidExpiry);
+      ready.set(now.ready ? 1 : 0);
+      draining.set(now.draining ? 1 : 0);
+      unsafe.set(now.unsafeUpstreams);
+      return registry.metrics();
+    },
+  };
+}
