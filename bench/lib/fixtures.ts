@@ -1,0 +1,88 @@
+/** The inputs every stack measures on: distinct chains, tokens and IDs, one in a hundred of them tampered with. */
+import { Buffer } from "node:buffer";
+import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { TestCa } from "../../src/authority/testing.ts";
+
+export const TRUST_DOMAIN = "bench.example";
+export const AUDIENCE = "spiffe://bench.example/orders";
+
+/** The file the measuring processes read; byte strings are base64. */
+export interface Fixtures {
+  trustDomain: string;
+  audience: string;
+  ids: string[];
+  x509: { name: string; bundle: string; chains: string[][] }[];
+  jwt: { name: string; alg: string; jwks: { keys: object[] }; tokens: string[] }[];
+  /** How many of each set's inputs are good. */
+  good: number;
+}
+
+/** Every hundredth input is bad. */
+const isBad = (i: number): boolean => i % 100 === 99;
+
+/**
+ * Prepares `count` distinct inputs per set, of which one in a hundred must be refused.
+ *
+ * @param expiresAt end of all tokens, seconds since the epoch
+ */
+export async function makeFixtures(count: number, now: number): Promise<Fixtures> {
+  return {
+    trustDomain: TRUST_DOMAIN,
+    audience: AUDIENCE,
+    ids: Array.from({ length: count }, (_, i) =>
+      isBad(i)
+        ? `spiffe://${TRUST_DOMAIN}/ns//sa/worker-${i}`
+        : `spiffe://${TRUST_DOMAIN}/ns/team-${i % 7}/sa/worker-${i}`,
+    ),
+    x509: [await chains("P-256", "ec-p256", count), await chains("P-384", "ec-p384", count)],
+    jwt: [tokens("ES256", "P-256", "sha256", count, now), tokens("ES384", "P-384", "sha384", count, now)],
+    good: count - Math.floor(count / 100),
+  };
+}
+
+/** Leaf and intermediate per chain; each chain has an intermediate of its own, so no remembered signature helps. */
+async function chains(label: string, keyType: "ec-p256" | "ec-p384", count: number): Promise<Fixtures["x509"][number]> {
+  const root = await TestCa.create({ trustDomain: TRUST_DOMAIN, keyType });
+  const out: string[][] = [];
+  for (let i = 0; i < count; i++) {
+    const intermediate = await root.intermediate({ keyType });
+    const issued = await intermediate.issue({
+      id: `spiffe://${TRUST_DOMAIN}/ns/team-${i % 7}/sa/worker-${i}`,
+      keyType,
+    });
+    const [leaf, ...rest] = issued.certificatesDer.map((der) => Uint8Array.from(der));
+    if (isBad(i)) leaf![leaf!.length - 1]! ^= 1;
+    out.push([leaf!, ...rest].map((der) => Buffer.from(der).toString("base64")));
+  }
+  return { name: `chain ${label}`, bundle: Buffer.from(root.certificateDer).toString("base64"), chains: out };
+}
+
+function tokens(alg: string, curve: string, hash: string, count: number, now: number): Fixtures["jwt"][number] {
+  const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: curve });
+  const key = createPrivateKey(privateKey.export({ format: "pem", type: "pkcs8" }));
+  const jwk = { ...publicKey.export({ format: "jwk" }), kid: "bench", use: "jwt-svid" };
+  const list = Array.from({ length: count }, (_, i) => {
+    const token = signed(key, alg, hash, {
+      sub: `spiffe://${TRUST_DOMAIN}/ns/team-${i % 7}/sa/worker-${i}`,
+      aud: [AUDIENCE],
+      iat: now,
+      exp: now + 6 * 3600,
+    });
+    return isBad(i) ? tampered(token) : token;
+  });
+  return { name: `jwt-svid ${alg}`, alg, jwks: { keys: [jwk] }, tokens: list };
+}
+
+function signed(key: KeyObject, alg: string, hash: string, claims: object): string {
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const input = `${part({ alg, kid: "bench", typ: "JWT" })}.${part(claims)}`;
+  return `${input}.${sign(hash, Buffer.from(input), { key, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
+}
+
+/** One bit of the signature flipped. */
+export function tampered(token: string): string {
+  const [header, claims, signature] = token.split(".") as [string, string, string];
+  const bytes = Buffer.from(signature, "base64url");
+  bytes[10]! ^= 1;
+  return `${header}.${claims}.${bytes.toString("base64url")}`;
+}

@@ -1,0 +1,53 @@
+/** A process that serves during a measurement. */
+import { spawn } from "node:child_process";
+import { root } from "../../scripts/lib/run.ts";
+
+/** A started server process. */
+export interface Serving {
+  /** What followed `PORT` on its first line: one or more port numbers. */
+  ports: number[];
+  /** Ends it with SIGTERM, then SIGKILL; resolves when it is gone. */
+  stop(): Promise<void>;
+}
+
+const START_MS = 30_000;
+const STOP_MS = 10_000;
+
+/** Starts a program that prints `PORT <number>…` once it serves. */
+export function startServing(
+  [command, args]: [string, readonly string[]],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Serving> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    const ended = new Promise<void>((done) => child.once("close", () => done()));
+    const timer = setTimeout(() => fail("did not serve in time"), START_MS);
+    const fail = (what: string) => {
+      clearTimeout(timer);
+      child.kill("SIGKILL");
+      reject(new Error(`${command} ${args.join(" ")} ${what}:\n${output}`));
+    };
+    const stop = async () => {
+      child.kill("SIGTERM");
+      const hard = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
+      await ended;
+      clearTimeout(hard);
+    };
+    const take = (text: string) => {
+      output = `${output}${text}`.slice(-20_000);
+      const ports = /^PORT ([\d ]+)$/m.exec(output)?.[1];
+      if (ports === undefined) return;
+      clearTimeout(timer);
+      resolve({ ports: ports.trim().split(/\s+/).map(Number), stop });
+    };
+    child.stdout.setEncoding("utf8").on("data", take);
+    child.stderr.setEncoding("utf8").on("data", take);
+    child.once("error", (error) => fail(`did not start: ${error.message}`));
+    child.once("exit", (code, signal) => fail(`ended with ${signal ?? code}`));
+  });
+}

@@ -1,0 +1,96 @@
+/** How each runtime runs test files. */
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { type Leaf, parseJunit } from "./junit.ts";
+import { bin, root, run } from "./run.ts";
+
+export const RUNTIMES = ["bun", "deno", "node"] as const;
+export type RuntimeName = (typeof RUNTIMES)[number];
+
+/** The condition under which the package resolves to its sources. */
+export const CONDITION = "--conditions=spiffe-edge-source";
+
+/**
+ * Command line that runs test files and writes a JUnit file. Paths are relative to the working directory.
+ *
+ * @param testTimeoutMs limit of a single test; Deno knows none
+ */
+function testCommand(
+  runtime: RuntimeName,
+  files: readonly string[],
+  junit: string,
+  testTimeoutMs: number,
+): [string, string[]] {
+  switch (runtime) {
+    case "bun": {
+      const report = ["--reporter=junit", `--reporter-outfile=${junit}`];
+      // Without ./ a name would be a pattern.
+      return [bin("bun"), ["test", CONDITION, `--timeout=${testTimeoutMs}`, ...report, ...files.map((f) => `./${f}`)]];
+    }
+    case "deno":
+      return [bin("deno"), ["test", "-A", "--no-check", CONDITION, `--junit-path=${junit}`, ...files]];
+    case "node": {
+      const report = ["--test-reporter=junit", `--test-reporter-destination=${junit}`];
+      const show = ["--test-reporter=spec", "--test-reporter-destination=stdout"];
+      return [bin("node"), [CONDITION, "--test", `--test-timeout=${testTimeoutMs}`, ...report, ...show, ...files]];
+    }
+  }
+}
+
+export interface TestRun {
+  leaves: Leaf[];
+  passed: number;
+  failed: number;
+  skipped: number;
+  seconds: number;
+  /** The run as a whole took too long and was ended. */
+  timedOut: boolean;
+  /** Standard output and error of the run, without the lines that only say that a test passed. */
+  output: string;
+  /** The lines by which the helper for skips announces one. */
+  skips: string[];
+}
+
+const PASSED_LINE = /^\s*(?:\(pass\)|✔|▶|.* \.\.\. ok\b|running \d+ tests? from|.* \.\.\.$)/;
+
+/** Runs test files on one runtime. A run that ends badly without a failed test counts as one failure. */
+export async function runTests(
+  runtime: RuntimeName,
+  files: readonly string[],
+  options: { junit: string; cwd?: string; testTimeoutMs?: number; timeoutMs?: number },
+): Promise<TestRun> {
+  await mkdir(dirname(options.junit), { recursive: true });
+  await rm(options.junit, { force: true });
+  const [command, args] = testCommand(runtime, files, options.junit, options.testTimeoutMs ?? 120_000);
+  const result = await run(command, args, {
+    cwd: options.cwd ?? root,
+    // What a developer has in the environment does not reach the tests.
+    env: {
+      SPIFFE_ENDPOINT_SOCKET: undefined,
+      NODE_OPTIONS: undefined,
+      SPIFFE_EDGE_TEST_RUNTIME: runtime,
+    },
+    timeoutMs: options.timeoutMs ?? 900_000,
+  });
+  await writeFile(options.junit.replace(/\.xml$/, ".log"), result.output);
+  const leaves = parseJunit(await readFile(options.junit, "utf8").catch(() => ""), runtime);
+  const count = (status: Leaf["status"]) => leaves.filter((leaf) => leaf.status === status).length;
+  if (result.code !== 0 && count("failed") === 0) {
+    const detail = `${runtime} ended with code ${result.code} although no test is recorded as failed`;
+    leaves.push({ name: `${runtime} run`, status: "failed", detail });
+  }
+  const lines = result.output.split("\n");
+  return {
+    leaves,
+    passed: count("passed"),
+    failed: count("failed"),
+    skipped: count("skipped"),
+    seconds: result.seconds,
+    timedOut: result.code === 124,
+    output: lines
+      .filter((line) => !PASSED_LINE.test(line))
+      .join("\n")
+      .trim(),
+    skips: lines.filter((line) => line.startsWith("skip ")),
+  };
+}

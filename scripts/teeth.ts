@@ -1,0 +1,124 @@
+/**
+ * Proves that the tests bite (G-1): takes out one control after another and requires a failing test on each runtime.
+ *
+ *     npm run test:teeth
+ *     npm run test:teeth -- --control policy-default --runtime node
+ *
+ * Works on copies of the tree. What is left in must pass: the untouched copy as a whole, and some test beside each failure.
+ */
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { parseArgs } from "node:util";
+import { CONTROLS, type Control, replaceOnce } from "./lib/controls.ts";
+import { inParallel, root } from "./lib/run.ts";
+import { RUNTIMES, type RuntimeName, runTests, type TestRun } from "./lib/runtimes.ts";
+
+/** Copied; everything else of the checkout plays no part in unit tests. */
+const PARTS = ["mod.ts", "package.json", "deno.json", "tsconfig.json", "src", "test", "scripts", "proto"];
+const WIDTH = 2;
+
+interface Job {
+  /** Absent: nothing is taken out. */
+  control?: Control;
+  runtime: RuntimeName;
+}
+
+/** Titles of the tests that pass while everything is in place, by runtime. */
+type Titles = Map<RuntimeName, ReadonlySet<string>>;
+
+async function copyTree(): Promise<string> {
+  const tree = await mkdtemp(`${tmpdir()}/spiffe-edge-teeth-`);
+  for (const part of PARTS) await cp(`${root}/${part}`, `${tree}/${part}`, { recursive: true });
+  await symlink(`${root}/node_modules`, `${tree}/node_modules`);
+  return tree;
+}
+
+/** Takes the control out; gives the way back. */
+async function patch(tree: string, { patches }: Control): Promise<() => Promise<void>> {
+  const before = new Map<string, string>();
+  for (const { file, find, replace } of patches) {
+    const path = `${tree}/${file}`;
+    const text = await readFile(path, "utf8");
+    if (!before.has(path)) before.set(path, text);
+    await writeFile(path, replaceOnce(text, file, find, replace));
+  }
+  return async () => {
+    for (const [path, text] of before) await writeFile(path, text);
+  };
+}
+
+/** Why a run does not count as it should; `undefined` when it does. */
+function complaint(run: TestRun, { control, runtime }: Job, titles: Titles): string | undefined {
+  if (control === undefined) return run.failed === 0 && run.passed > 0 ? undefined : `tests fail:\n${run.output}`;
+  if (run.timedOut) return undefined;
+  // A copy that does not even load would fail as well, but by no known title.
+  const noticed = run.leaves.some((leaf) => leaf.status === "failed" && titles.get(runtime)?.has(leaf.name) === true);
+  return noticed ? undefined : `no test notices:\n${run.output}`;
+}
+
+async function runJob(tree: string, job: Job, titles: Titles): Promise<boolean> {
+  const { control, runtime } = job;
+  const tests = control?.tests ?? [...new Set(CONTROLS.flatMap((each) => each.tests))];
+  const restore = control === undefined ? undefined : await patch(tree, control);
+  try {
+    const junit = `${tree}/tmp/${runtime}.xml`;
+    const run = await runTests(runtime, tests, { junit, cwd: tree, testTimeoutMs: 20_000, timeoutMs: 180_000 });
+    if (control === undefined) titles.set(runtime, new Set(run.leaves.map((leaf) => leaf.name)));
+    const trouble = complaint(run, job, titles);
+    const name = control?.name ?? "(nothing taken out)";
+    const found = run.timedOut ? "a test hangs" : `${run.failed} of ${run.failed + run.passed} fail`;
+    const line = `${name.padEnd(24)} ${runtime.padEnd(5)} ${found}, ${run.seconds.toFixed(1)} s`;
+    console.log(trouble === undefined ? `✓ ${line}` : `✗ ${line}: ${trouble}`);
+    return trouble === undefined;
+  } finally {
+    await restore?.();
+  }
+}
+
+async function main(): Promise<number> {
+  const text = { type: "string", multiple: true } as const;
+  const { values } = parseArgs({ options: { control: text, runtime: text } });
+  const unknown =
+    values.control?.find((name) => !CONTROLS.some((control) => control.name === name)) ??
+    values.runtime?.find((name) => !RUNTIMES.includes(name as RuntimeName));
+  if (unknown !== undefined)
+    throw new Error(`${unknown} is not known; controls: ${CONTROLS.map(({ name }) => name).join(", ")}`);
+  const controls = CONTROLS.filter(({ name }) => values.control?.includes(name) ?? true);
+  const runtimes = RUNTIMES.filter((runtime) => values.runtime?.includes(runtime) ?? true);
+
+  const trees = await Promise.all(Array.from({ length: WIDTH }, copyTree));
+  const free = [...trees];
+  const titles: Titles = new Map();
+  const runAll = (jobs: readonly Job[]) =>
+    inParallel(
+      WIDTH,
+      jobs.map((job) => async () => {
+        const tree = free.pop()!;
+        try {
+          return await runJob(tree, job, titles);
+        } catch (error) {
+          console.log(`✗ ${job.control?.name} ${job.runtime}: ${error instanceof Error ? error.message : error}`);
+          return false;
+        } finally {
+          free.push(tree);
+        }
+      }),
+    );
+  try {
+    const whole = await runAll(runtimes.map((runtime) => ({ runtime })));
+    const taken = await runAll(controls.flatMap((control) => runtimes.map((runtime) => ({ control, runtime }))));
+    const results = [...whole, ...taken];
+    const failed = results.filter((good) => !good).length;
+    console.log(`${results.length - failed} passed, ${failed} failed`);
+    return failed === 0 ? 0 : 1;
+  } finally {
+    for (const tree of trees) await rm(tree, { recursive: true, force: true });
+  }
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 2;
+}

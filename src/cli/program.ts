@@ -1,0 +1,70 @@
+/** The command line: which subcommands there are, and how a failure of any of them is told. */
+import process from "node:process";
+import { Command, CommanderError } from "commander";
+import { devCommand } from "./dev.ts";
+import { EXIT, type ExitCode, exitCodeOf, sentenceOf } from "./exit.ts";
+import { fetchCommand } from "./fetch.ts";
+import { gatewayCommand } from "./gateway.ts";
+import { validateCommand } from "./validate.ts";
+import { packageVersion } from "./version.ts";
+
+/**
+ * Runs one command line.
+ *
+ * @param args what follows the program's name
+ * @returns the exit code: 0 done, 1 failed, 2 usage or configuration, 3 drain deadline passed
+ */
+export async function run(args: readonly string[]): Promise<ExitCode> {
+  let code: ExitCode = EXIT.done;
+  const finish = (result: ExitCode) => {
+    code = result;
+  };
+  const program = new Command("spiffe-edge")
+    .description(
+      "SPIFFE identity for Bun, Deno and Node: a development trust domain, a gateway, SVIDs on the command line.",
+    )
+    .version(packageVersion(), "-V, --version", "print the version")
+    .helpCommand(false)
+    .addHelpText("after", EXAMPLES)
+    .addCommand(devCommand(finish))
+    .addCommand(gatewayCommand(finish))
+    .addCommand(fetchCommand())
+    .addCommand(validateCommand());
+  quietly(program);
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return usage(error, args);
+    process.stderr.write(`spiffe-edge: ${sentenceOf(error)}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+const EXAMPLES = `
+Examples:
+  spiffe-edge dev                                    a whole trust domain, a gateway and a caller on this machine
+  spiffe-edge gateway --config gateway.yaml          the gateway, with the identity of a real SPIRE agent
+  spiffe-edge fetch x509 --out ./svid                certificate, key and bundle as PEM files
+  spiffe-edge fetch jwt --audience spiffe://x0tta6bl4.local/orders
+  spiffe-edge validate jwt --audience spiffe://x0tta6bl4.local/orders token.jwt
+
+The Workload API is found by SPIFFE_ENDPOINT_SOCKET, for example unix:///run/spire/agent/public/api.sock.
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 drain deadline passed.`;
+
+/** Errors of the parser are thrown and told by {@link usage}, for every subcommand alike. */
+function quietly(command: Command): void {
+  command.exitOverride().configureOutput({ outputError: () => {} });
+  for (const sub of command.commands) quietly(sub);
+}
+
+function usage(error: CommanderError, args: readonly string[]): ExitCode {
+  if (error.exitCode === 0) return EXIT.done;
+  const words = args.filter((word) => /^[a-z0-9]+$/.test(word)).slice(0, 2);
+  const known = words.filter((word) => ["dev", "gateway", "fetch", "validate", "x509", "jwt"].includes(word));
+  // Without a subcommand the parser has printed the help already.
+  const message = error.code === "commander.help" ? "expected a command" : error.message.replace(/^error: /, "");
+  const sentence = message.replace(/\s*\n\s*/g, " ").replace(/[.\s]+$/, "");
+  process.stderr.write(`spiffe-edge: ${sentence}. See: ${["spiffe-edge", ...known, "--help"].join(" ")}\n`);
+  return EXIT.usage;
+}

@@ -1,0 +1,233 @@
+/** `npm start` from outside: its output, its gateway under curl and openssl, its end. */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { type Ended, launcherNode, Program, root, runProgram, spiffeEdge } from "./support/programs.ts";
+
+const READY = /^ready in [\d.]+ s\./m;
+
+/** What `npm start` runs, without npm around it. */
+function start(args: readonly string[], runtimeDir: string): Program {
+  return new Program([launcherNode, [`${root}scripts/start.mjs`, ...args]], { env: { XDG_RUNTIME_DIR: runtimeDir } });
+}
+
+function tool(command: string, args: readonly string[], input = ""): Promise<{ code: number; output: string }> {
+  return new Promise((resolve) => {
+    const child = execFile(command, [...args], { timeout: 20_000 }, (error, stdout, stderr) => {
+      resolve({ code: typeof error?.code === "number" ? error.code : error ? -1 : 0, output: `${stdout}${stderr}` });
+    });
+    child.stdin?.on("error", () => {});
+    child.stdin?.end(input);
+  });
+}
+
+/** Status and body of a request by curl. */
+async function curl(port: number, ...args: string[]): Promise<{ status: number; body: string }> {
+  const url = `https://127.0.0.1:${port}/orders`;
+  // An SVID has no host name, so curl cannot compare one; openssl looks at the chain below.
+  const { output } = await tool("curl", [
+    "--insecure",
+    "--silent",
+    "--max-time",
+    "10",
+    "--write-out",
+    "\n%{http_code}",
+    ...args,
+    url,
+  ]);
+  const end = output.lastIndexOf("\n");
+  return { status: Number(output.slice(end + 1)), body: output.slice(0, end) };
+}
+
+describe("npm start", () => {
+  let folder: string;
+  let runtimeDir: string;
+  let program: Program;
+  let port: number;
+  let sockets: string;
+  let startMs: number;
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "start-"));
+    runtimeDir = join(folder, "run");
+    await tool("mkdir", ["-m", "0700", runtimeDir]);
+    const started = performance.now();
+    program = start([], runtimeDir);
+    await program.until(READY, 60_000);
+    startMs = performance.now() - started;
+    port = Number(/^gateway +https:\/\/127\.0\.0\.1:(\d+) /m.exec(program.stdout)?.[1]);
+    sockets = /^Workload API +(\S+)\/\{/m.exec(program.stdout)?.[1] ?? "";
+    for (const name of ["web", "guest"]) {
+      const written = await spiffeEdge(["fetch", "x509", "--out", join(folder, name)], {
+        env: { SPIFFE_ENDPOINT_SOCKET: `unix://${sockets}/${name}.sock` },
+      });
+      assert.equal(written.code, 0, written.stderr);
+    }
+  });
+
+  after(async () => {
+    program.child.kill("SIGKILL");
+    await program.ended;
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const pem = (name: string) => ["--cert", join(folder, name, "svid.pem"), "--key", join(folder, name, "key.pem")];
+  const token = async (name: string, audience = "spiffe://x0tta6bl4.local/gateway"): Promise<string> => {
+    const fetched = await spiffeEdge(["fetch", "jwt", "--audience", audience], {
+      env: { SPIFFE_ENDPOINT_SOCKET: `unix://${sockets}/${name}.sock` },
+    });
+    assert.equal(fetched.code, 0, fetched.stderr);
+    return fetched.stdout.trim();
+  };
+
+  it("prints the lines that the documents promise", () => {
+    const number = String.raw`\d+(?:\.\d+)?`;
+    const lines = [
+      /^spiffe-edge \d+\.\d+\.\d+ on (?:bun|node) [\d.]+ · trust domain x0tta6bl4\.local · embedded authority, keys in memory, FOR DEVELOPMENT ONLY$/,
+      /^Workload API {2}\/\S+\/spiffe-edge-\d+\/\{gateway,web,cron,guest\}\.sock {2}\(0700, one socket per workload\)$/,
+      new RegExp(
+        `^X\\.509-SVID {4}spiffe://x0tta6bl4\\.local/gateway {2}fetched in ${number} ms, renews in 2 min \\d+ s {8}JWT-SVID {2}issued in ${number} ms$`,
+      ),
+      /^gateway {7}https:\/\/127\.0\.0\.1:\d+ → demo upstream {6}status {2}http:\/\/127\.0\.0\.1:\d+\/status$/,
+      new RegExp(
+        `^ {2}✓ 200 GET /orders {2}as web {4}mTLS {6}allowed by rule web-reads-orders {6}${number} ms \\(handshake ${number}, upstream ${number}\\)$`,
+      ),
+      new RegExp(`^ {2}✓ 200 GET /orders {2}as cron {3}JWT-SVID {2}allowed by rule cron-reads-orders {5}${number} ms$`),
+      /^ {2}✗ 403 GET \/orders {2}as guest {2}mTLS {6}policy\.default-deny: no rule allows spiffe:\/\/x0tta6bl4\.local\/guest {6}\(as intended\)$/,
+      new RegExp(
+        `^issuance {6}p99 ${number} ms of 50 by the embedded authority \\(npm run bench measures a real SPIRE\\)$`,
+      ),
+      new RegExp(
+        `^ready in ${number} s\\. Real SPIRE: SPIFFE_ENDPOINT_SOCKET=unix:///… npm start\\. Ctrl-C drains and removes the sockets\\.$`,
+      ),
+    ];
+    const printed = program.stdout.trimEnd().split("\n");
+    assert.equal(printed.length, lines.length, program.stdout);
+    for (const [index, line] of lines.entries()) assert.match(printed[index]!, line);
+  });
+
+  it("is ready within 15 s", () => {
+    assert.ok(startMs < 15_000, `ready after ${Math.round(startMs)} ms`);
+  });
+
+  it("[S-28] keeps its sockets where nobody else can enter", () => {
+    assert.equal(statSync(sockets).mode & 0o777, 0o700);
+    assert.deepEqual(readdirSync(sockets).sort(), ["cron.sock", "gateway.sock", "guest.sock", "web.sock"]);
+  });
+
+  it("lets the right SVID in, and neither another one nor none", async () => {
+    const right = await curl(port, ...pem("web"));
+    assert.equal(right.status, 200, right.body);
+    assert.equal((JSON.parse(right.body) as { caller: string }).caller, "spiffe://x0tta6bl4.local/web");
+    const other = await curl(port, ...pem("guest"));
+    assert.equal(other.status, 403, other.body);
+    assert.equal((JSON.parse(other.body) as { reason: string }).reason, "policy.default-deny");
+    const none = await curl(port);
+    assert.equal(none.status, 401, none.body);
+    assert.equal((JSON.parse(none.body) as { reason: string }).reason, "request.no-credentials");
+  });
+
+  it("lets the right token in, and neither a tampered one nor one for somebody else", async () => {
+    const good = await token("cron");
+    const bearer = (value: string) => ["--header", `authorization: Bearer ${value}`];
+    const right = await curl(port, ...bearer(good));
+    assert.equal(right.status, 200, right.body);
+    assert.equal((JSON.parse(right.body) as { caller: string }).caller, "spiffe://x0tta6bl4.local/cron");
+    const [head, claims, signature] = good.split(".") as [string, string, string];
+    const flipped = `${head}.${claims}.${signature[0] === "A" ? "B" : "A"}${signature.slice(1)}`;
+    const tampered = await curl(port, ...bearer(flipped));
+    assert.equal(tampered.status, 401, tampered.body);
+    assert.equal((JSON.parse(tampered.body) as { reason: string }).reason, "jwt.signature");
+    const elsewhere = await curl(port, ...bearer(await token("cron", "spiffe://x0tta6bl4.local/reports")));
+    assert.equal(elsewhere.status, 401, elsewhere.body);
+    const notAllowed = await curl(port, ...bearer(await token("guest")));
+    assert.equal(notAllowed.status, 403, notAllowed.body);
+  });
+
+  it("shows a chain that openssl verifies against the bundle, and no other bundle does", async () => {
+    const look = (ca: string) => {
+      const client = ["-cert", join(folder, "web", "svid.pem"), "-key", join(folder, "web", "key.pem")];
+      const args = [
+        "s_client",
+        "-connect",
+        `127.0.0.1:${port}`,
+        "-CAfile",
+        ca,
+        "-verify_return_error",
+        "-brief",
+        ...client,
+      ];
+      return tool("openssl", args, "");
+    };
+    const right = await look(join(folder, "web", "bundle.pem"));
+    assert.match(right.output, /Verification: OK/);
+    assert.match(right.output, /Protocol version: TLSv1\.3/);
+    const wrong = join(folder, "wrong.pem");
+    const subject = ["-subj", "/CN=wrong", "-keyout", join(folder, "wrong.key"), "-out", wrong];
+    const made = await tool("openssl", [
+      "req",
+      "-x509",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:P-256",
+      "-nodes",
+      ...subject,
+    ]);
+    assert.equal(made.code, 0, made.output);
+    const refused = await look(wrong);
+    assert.doesNotMatch(refused.output, /Verification: OK/);
+    assert.notEqual(refused.code, 0);
+  });
+
+  it("reports itself on the status port", async () => {
+    const url = /status {2}(http:\S+)$/m.exec(program.stdout)![1]!;
+    const status = (await (await fetch(url)).json()) as object;
+    assert.ok(JSON.stringify(status).includes("spiffe://x0tta6bl4.local/gateway"));
+    assert.equal((await fetch(new URL("/readyz", url))).status, 200);
+  });
+
+  it("ends on Ctrl-C with code 0, its sockets and ports gone", async () => {
+    assert.ok(existsSync(sockets));
+    const ended: Ended = await program.end("SIGINT");
+    assert.equal(ended.code, 0, ended.stderr);
+    assert.equal(ended.signal, null);
+    assert.equal(existsSync(sockets), false);
+    assert.deepEqual(readdirSync(runtimeDir), []);
+    assert.equal((await curl(port)).status, 0);
+  });
+});
+
+describe("npm start -- --once", () => {
+  it("makes the calls, prints the lines and ends with code 0", async () => {
+    const runtimeDir = mkdtempSync(join(tmpdir(), "once-"));
+    const ended = await start(["--once"], runtimeDir).ended;
+    assert.equal(ended.code, 0, ended.stderr);
+    assert.match(ended.stdout, READY);
+    assert.deepEqual(readdirSync(runtimeDir), []);
+    rmSync(runtimeDir, { recursive: true });
+  });
+
+  it("SIGTERM to the launcher ends the child too", async () => {
+    const runtimeDir = mkdtempSync(join(tmpdir(), "term-"));
+    const program = start([], runtimeDir);
+    await program.until(READY);
+    const ended = await program.end("SIGTERM");
+    assert.equal(ended.code, 0, ended.stderr);
+    assert.deepEqual(readdirSync(runtimeDir), []);
+    rmSync(runtimeDir, { recursive: true });
+  });
+
+  it("tells in one sentence what is missing where nothing is installed", async () => {
+    const bare = mkdtempSync(join(tmpdir(), "bare-"));
+    await tool("mkdir", ["-p", join(bare, "scripts")]);
+    await tool("cp", [`${root}scripts/start.mjs`, join(bare, "scripts")]);
+    const ended = await runProgram([launcherNode, [join(bare, "scripts", "start.mjs")]], { cwd: dirname(bare) });
+    assert.equal(ended.code, 2);
+    assert.match(ended.stderr, /^spiffe-edge: [^\n]*npm ci\n$/);
+    rmSync(bare, { recursive: true });
+  });
+});
