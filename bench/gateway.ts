@@ -4,15 +4,12 @@ import { join } from "node:path";
 import { run } from "../scripts/lib/run.ts";
 import { encodePem } from "../src/encoding/index.ts";
 import { WorkloadApiClient } from "../src/workload/index.ts";
-import { BENCH_TRUST_DOMAIN } from "./lib/environment.ts";
+import { BENCH_TRUST_DOMAIN, GATEWAY_AUDIENCE } from "./lib/environment.ts";
 import { tampered } from "./lib/fixtures.ts";
 import { type Row, type Runtime, rowOf, type Stack } from "./lib/rows.ts";
 import { type Serving, startServing } from "./lib/serving.ts";
 import type { LoadJob, LoadResult } from "./load.ts";
 import { commandOf, type Sizes } from "./measure-all.ts";
-
-/** Audience of the route that takes tokens. */
-export const GATEWAY_AUDIENCE: string = `spiffe://${BENCH_TRUST_DOMAIN}/orders`;
 
 const CONNECTIONS = 32;
 

@@ -19,14 +19,13 @@ function versionOf(command) {
   return run.status === 0 ? run.stdout.trim().replace(/^v/, "") : undefined;
 }
 
-/** Bun binaries of the platform packages; they are there even when npm ran no install scripts. */
+/** Where npm puts Bun: the package itself, or, when npm ran no install scripts, the package of the platform. */
 function bunsOfModules() {
   const scope = join(modules, "@oven");
-  if (!existsSync(scope)) return [];
-  return readdirSync(scope)
-    .filter((name) => name.startsWith("bun-"))
-    .map((name) => join(scope, name, "bin", `bun${exe}`))
-    .filter((path) => existsSync(path));
+  const platforms = existsSync(scope) ? readdirSync(scope).filter((name) => name.startsWith("bun-")) : [];
+  const paths = [join(modules, "bun", "bin", "bun.exe")];
+  for (const name of platforms) paths.push(join(scope, name, "bin", `bun${exe}`));
+  return paths.filter((path) => existsSync(path));
 }
 
 /** Whether this Node runs TypeScript files by itself (type stripping without a flag). */

@@ -1,7 +1,16 @@
 /** `npm start` from outside: its output, its gateway under curl and openssl, its end. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -53,7 +62,7 @@ describe("npm start", () => {
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), "start-"));
     runtimeDir = join(folder, "run");
-    await tool("mkdir", ["-m", "0700", runtimeDir]);
+    mkdirSync(runtimeDir, { mode: 0o700 });
     const started = performance.now();
     program = start([], runtimeDir);
     await program.until(READY, 60_000);
@@ -221,10 +230,54 @@ describe("npm start -- --once", () => {
     rmSync(runtimeDir, { recursive: true });
   });
 
+  // Stand-ins for the runtimes show what the launcher starts; the tests above start the real ones.
+  const standIn = (version: string) =>
+    `#!/bin/sh\n[ "$1" = --version ] && echo "${version}" || { echo "ran $*"; exit 7; }\n`;
+  const choices: [name: string, files: Record<string, string>, ran: RegExp, code: number][] = [
+    [
+      "Bun of its package",
+      { "node_modules/bun/bin/bun.exe": standIn("9.1.0") },
+      /ran --conditions=spiffe-edge-source \S+\/src\/cli\/main\.ts dev --once/,
+      7,
+    ],
+    [
+      "Bun of the platform's package where no install script ran",
+      {
+        "node_modules/bun/bin/bun.exe": "#!/bin/sh\nexit 1\n",
+        "node_modules/@oven/bun-other-musl/bin/bun": "not for this machine",
+        "node_modules/@oven/bun-this/bin/bun": standIn("9.2.0"),
+      },
+      /ran --conditions=spiffe-edge-source \S+\/src\/cli\/main\.ts dev --once/,
+      7,
+    ],
+    [
+      "Node of its package",
+      { "node_modules/node/bin/node": standIn("v26.0.0") },
+      /starting on node 26\.0\.0\nran --conditions/,
+      7,
+    ],
+  ];
+  for (const [name, files, ran, code] of choices) {
+    it(`takes ${name}, and ends with its code`, async () => {
+      const copy = mkdtempSync(join(tmpdir(), "launch-"));
+      for (const [path, content] of Object.entries({ ...files, "node_modules/commander/index.js": "" })) {
+        mkdirSync(dirname(join(copy, path)), { recursive: true });
+        writeFileSync(join(copy, path), content, { mode: 0o755 });
+      }
+      mkdirSync(join(copy, "scripts"));
+      copyFileSync(`${root}scripts/start.mjs`, join(copy, "scripts", "start.mjs"));
+      const env = { PATH: "/usr/bin:/bin" };
+      const ended = await runProgram([launcherNode, [join(copy, "scripts", "start.mjs"), "--once"]], { env });
+      assert.match(`${ended.stderr}${ended.stdout}`, ran);
+      assert.equal(ended.code, code);
+      rmSync(copy, { recursive: true });
+    });
+  }
+
   it("tells in one sentence what is missing where nothing is installed", async () => {
     const bare = mkdtempSync(join(tmpdir(), "bare-"));
-    await tool("mkdir", ["-p", join(bare, "scripts")]);
-    await tool("cp", [`${root}scripts/start.mjs`, join(bare, "scripts")]);
+    mkdirSync(join(bare, "scripts"));
+    copyFileSync(`${root}scripts/start.mjs`, join(bare, "scripts", "start.mjs"));
     const ended = await runProgram([launcherNode, [join(bare, "scripts", "start.mjs")]], { cwd: dirname(bare) });
     assert.equal(ended.code, 2);
     assert.match(ended.stderr, /^spiffe-edge: [^\n]*npm ci\n$/);

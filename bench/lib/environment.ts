@@ -16,6 +16,9 @@ export interface BenchWorkloadApi {
 export const BENCH_TRUST_DOMAIN = "x0tta6bl4.local";
 export const BENCH_ID: string = `spiffe://${BENCH_TRUST_DOMAIN}/bench`;
 
+/** Audience of the gateway's route that takes tokens. */
+export const GATEWAY_AUDIENCE: string = `spiffe://${BENCH_TRUST_DOMAIN}/orders`;
+
 /** Starts a real SPIRE when its programs are there, else the embedded authority. */
 export async function startWorkloadApi(): Promise<BenchWorkloadApi> {
   const missing = spireMissing();

@@ -15,7 +15,154 @@ export function replaceOnce(text: string, file: string, find: string, replace: s
   return parts.join(replace);
 }
 
+const ENTRIES_OPEN: Control["patches"][number] = {
+  file: "src/tls/entries.ts",
+  find: "    if (verdict?.accepted === true) return verdict;\n    rooms.stray();",
+  replace: "    if (true) return verdict ?? { accepted: true };\n    rooms.stray();",
+};
+
 export const CONTROLS: readonly Control[] = [
+  {
+    name: "x509-chain-signature",
+    patches: [{ file: "src/x509/path/search.ts", find: "      if (!valid) {", replace: "      if (false) {" }],
+    tests: ["src/tls/refused-peers.test.ts"],
+  },
+  {
+    name: "x509-bundle-choice",
+    patches: [
+      {
+        file: "src/x509/verify.ts",
+        find: "if (bundle === undefined || !bundle.trustDomain.equals(trustDomain)) {",
+        replace: "if (bundle === undefined) {",
+      },
+    ],
+    tests: ["src/x509/verify.test.ts"],
+  },
+  {
+    name: "x509-expiry",
+    patches: [
+      {
+        file: "src/x509/path/certificate-rules.ts",
+        find: '    case "after":\n',
+        replace: '    case "after":\n      return undefined;\n',
+      },
+    ],
+    tests: ["src/tls/refused-peers.test.ts"],
+  },
+  {
+    name: "x509-key-match",
+    patches: [
+      {
+        file: "src/x509/svid.ts",
+        find: "if (!(await privateKeyMatches(key, publicKey.value))) {",
+        replace: "if (false) {",
+      },
+    ],
+    tests: ["src/workload/x509-messages.test.ts"],
+  },
+  {
+    name: "agent-answer-id",
+    patches: [
+      {
+        file: "src/workload/x509-messages.ts",
+        find: "if (!svid.value.id.equals(id.value)) {",
+        replace: "if (false) {",
+      },
+    ],
+    tests: ["src/workload/x509-messages.test.ts"],
+  },
+  {
+    name: "agent-answer-chain",
+    patches: [
+      {
+        file: "src/workload/x509-messages.ts",
+        find: "  if (!verified.ok) return verified;\n",
+        replace: "",
+      },
+    ],
+    tests: ["src/workload/x509-messages.test.ts"],
+  },
+  {
+    name: "jwt-signature",
+    patches: [
+      {
+        file: "src/jwt/validate.ts",
+        find: "if (yield { alg: algorithm.algorithm, key, signature, data: signingInput }) {",
+        replace: "if ((yield { alg: algorithm.algorithm, key, signature, data: signingInput }) || true) {",
+      },
+    ],
+    tests: ["src/jwt/validate.test.ts"],
+  },
+  {
+    name: "jwt-bundle-choice",
+    patches: [
+      {
+        file: "src/jwt/validate.ts",
+        find: "if (bundle === undefined || !bundle.trustDomain.equals(trustDomain)) {",
+        replace: "if (bundle === undefined) {",
+      },
+    ],
+    tests: ["src/jwt/validate.test.ts"],
+  },
+  {
+    name: "jwt-expiry",
+    patches: [
+      {
+        file: "src/jwt/validate.ts",
+        find: "if (!(now < claims.expiresAt + leewayMs)) {",
+        replace: "if (false) {",
+      },
+    ],
+    tests: ["src/jwt/validate.test.ts"],
+  },
+  {
+    name: "jwt-audience",
+    patches: [
+      {
+        file: "src/jwt/validate.ts",
+        find: "if (!claims.audience.some((value) => settings.audience.has(value))) {",
+        replace: "if (false) {",
+      },
+    ],
+    tests: ["src/jwt/validate.test.ts"],
+  },
+  {
+    name: "tls-early-refusal",
+    patches: [
+      {
+        file: "src/tls/listen.ts",
+        find: "      if (verdict.ok !== true) {\n        socket.destroy();",
+        replace: `      if (verdict.ok !== true) {
+        for (const listener of own) Reflect.apply(listener, this.#server, [socket]);
+        socket.destroy();`,
+      },
+      ENTRIES_OPEN,
+    ],
+    tests: ["src/tls/refused-peers.test.ts"],
+  },
+  { name: "tls-entry-guard", patches: [ENTRIES_OPEN], tests: ["src/tls/entries.test.ts"] },
+  {
+    name: "tls-authorization",
+    patches: [
+      {
+        file: "src/tls/judge.ts",
+        find: "if (authorized?.ok === true) return verified;",
+        replace: "if (true) return verified;",
+      },
+    ],
+    tests: ["src/tls/refused-peers.test.ts", "src/tls/dialling.test.ts"],
+  },
+  {
+    name: "tls-minimum-version",
+    patches: [
+      {
+        file: "src/tls/options.ts",
+        find: '    minVersion: "TLSv1.3",\n',
+        replace: '    minVersion: "TLSv1.2" as never,\n',
+      },
+    ],
+    tests: ["src/tls/rotation.test.ts", "src/tls/listen.test.ts"],
+  },
   {
     name: "policy-default-deny",
     patches: [
@@ -33,53 +180,10 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/policy/policy.test.ts"],
   },
   {
-    name: "header-strip",
+    name: "gateway-header-strip",
     patches: [
-      {
-        file: "src/gateway/headers.ts",
-        find: "return IDENTITY.has(plainName(name));",
-        replace: "return false;",
-      },
+      { file: "src/gateway/headers.ts", find: "return IDENTITY.has(plainName(name));", replace: "return false;" },
     ],
     tests: ["src/gateway/headers.test.ts"],
-  },
-  {
-    name: "early-refusal",
-    patches: [
-      {
-        file: "src/tls/listen.ts",
-        find: "      if (verdict.ok !== true) {\n        socket.destroy();",
-        replace:
-          "      if (verdict.ok !== true) {\n        for (const listener of own) Reflect.apply(listener, this.#server, [socket]);\n        socket.destroy();",
-      },
-      {
-        file: "src/tls/entries.ts",
-        find: "    if (verdict?.accepted === true) return verdict;\n    rooms.stray();",
-        replace: "    if (true) return verdict ?? { accepted: true };\n    rooms.stray();",
-      },
-    ],
-    tests: ["src/tls/refused-peers.test.ts"],
-  },
-  {
-    name: "entry-guard",
-    patches: [
-      {
-        file: "src/tls/entries.ts",
-        find: "    if (verdict?.accepted === true) return verdict;\n    rooms.stray();",
-        replace: "    if (true) return verdict ?? { accepted: true };\n    rooms.stray();",
-      },
-    ],
-    tests: ["src/tls/entries.test.ts"],
-  },
-  {
-    name: "peer-authorization",
-    patches: [
-      {
-        file: "src/tls/judge.ts",
-        find: "if (authorized?.ok === true) return verified;",
-        replace: "if (true) return verified;",
-      },
-    ],
-    tests: ["src/tls/refused-peers.test.ts"],
   },
 ];

@@ -30,21 +30,22 @@ function child(script: string, options: SpawnOptions = {}): ChildProcess {
   return spawn(process.execPath, args, { ...options, stdio: ["ignore", "pipe", "inherit"] });
 }
 
-/** A process that serves an authority in this directory until it is killed, or closes it at once and ends by itself. */
-function authorityProcess(directory: string, then: "stay" | "close"): ChildProcess {
+/** A process that serves an authority in this directory until it is killed, or ends it in one of two ways. */
+function authorityProcess(directory: string, then: "stay" | "close" | "exit"): ChildProcess {
   const module = JSON.stringify(fileURLToPath(new URL("./index.ts", import.meta.url)));
   return child(`
     const { Authority } = await import(${module});
     const authority = await Authority.start(${JSON.stringify({ trustDomain: "example.org", entries: [web], directory })});
     console.log("ready");
     if (${then === "close"}) await authority.close();
+    if (${then === "exit"}) process.exit(0);
   `);
 }
 
 function firstLine(process: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     process.stdout?.setEncoding("utf8").once("data", (text: string) => resolve(text.trim()));
-    process.once("exit", (code) => reject(new Error(`the process ended with ${code} before it wrote anything`)));
+    process.once("close", (code) => reject(new Error(`the process ended with ${code} before it wrote anything`)));
   });
 }
 
@@ -184,13 +185,16 @@ describe("sockets of the authority", () => {
     assert.equal(existsSync(directory), false);
   });
 
-  it("lets the process end by itself after close", async () => {
-    const owner = authorityProcess(join(base, "short"), "close");
-    const end = ended(owner);
-    assert.equal(await firstLine(owner), "ready");
-    assert.equal(await end, 0);
-    assert.equal(existsSync(join(base, "short")), false);
-  });
+  for (const how of ["close", "exit"] as const) {
+    const title = how === "close" ? "lets the process end by itself after close" : "cleans up at process.exit() too";
+    it(title, async () => {
+      const owner = authorityProcess(join(base, "short"), how);
+      const end = ended(owner);
+      assert.equal(await firstLine(owner), "ready");
+      assert.equal(await end, 0);
+      assert.equal(existsSync(join(base, "short")), false);
+    });
+  }
 
   it("[S-28] refuses a socket path above 107 bytes and takes one of 107", async () => {
     const room = 107 - "/web.sock".length - base.length - 1;

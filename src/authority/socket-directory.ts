@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { SpiffeError } from "../base/index.ts";
+import { rmdirAtExit } from "./exit-cleanup.ts";
 
 /** The longest socket path the kernel takes, in bytes, without its closing NUL. */
 const MAX_SOCKET_PATH = 107;
@@ -24,7 +25,7 @@ export interface SocketDirectory {
  */
 export async function openSocketDirectory(directory?: string): Promise<SocketDirectory> {
   const { path, created } = directory === undefined ? await freshDirectory() : await namedDirectory(resolve(directory));
-  let ours = created;
+  let forget = created ? rmdirAtExit(path) : undefined;
   return {
     path,
     async claim(name) {
@@ -36,11 +37,12 @@ export async function openSocketDirectory(directory?: string): Promise<SocketDir
         });
       }
       // a stale socket was left by an authority, so its directory is an authority's too
-      if (await removeStale(socket)) ours = true;
+      if (await removeStale(socket)) forget ??= rmdirAtExit(path);
       return socket;
     },
     async remove() {
-      if (ours) await rmdir(path).catch(() => {});
+      if (forget !== undefined) await rmdir(path).catch(() => {});
+      forget?.();
     },
   };
 }

@@ -1,6 +1,6 @@
 /** An identity for tests that has whatever SVID and bundles the test gives it. */
 import { SpiffeError } from "../base/index.ts";
-import type { TrustDomain } from "../id/index.ts";
+import type { TlsIdentity } from "../tls/identity.ts";
 import { X509Bundle, type X509BundleSource, X509Svid } from "../x509/index.ts";
 import { Change, turns } from "./change.ts";
 import type { TestSvid } from "./test-ca.ts";
@@ -13,13 +13,7 @@ export interface StaticMaterial {
 }
 
 /** What `listen`, `connect` and `createFetch` take, with both halves settable. */
-export interface StaticIdentity {
-  readonly x509: {
-    x509Svid(): X509Svid;
-    x509BundleFor(trustDomain: TrustDomain): X509Bundle | undefined;
-    /** Yields at every {@link StaticIdentity.update}, until the signal aborts. */
-    updates(signal?: AbortSignal): AsyncIterable<unknown>;
-  };
+export interface StaticIdentity extends TlsIdentity {
   /** Replaces what is given and leaves the rest; then tells `updates()`. */
   update(material: StaticMaterial): Promise<void>;
 }

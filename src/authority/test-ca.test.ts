@@ -87,7 +87,7 @@ describe("TestCa", () => {
     ],
   ];
   for (const [title, options, reason] of wrong) {
-    it(`[G-2] makes leaves with ${title}, which are refused with ${reason}`, async () => {
+    it(`makes leaves with ${title}, which are refused with ${reason}`, async () => {
       const issued = await ca.issue(options);
       assert.equal(await verdict(issued, ca), reason);
     });
@@ -112,12 +112,12 @@ describe("TestCa", () => {
     ["a serial number of one byte", { serial: new Uint8Array([1]) }],
   ];
   for (const [title, options] of right) {
-    it(`[G-2] makes leaves with ${title}, which are accepted`, async () => {
+    it(`makes leaves with ${title}, which are accepted`, async () => {
       assert.equal(await verdict(await ca.issue({ id: ID, ...options }), ca), "accepted");
     });
   }
 
-  it("[A-7] makes leaves of foreign CAs and of another trust domain's CA", async () => {
+  it("makes leaves of foreign CAs and of another trust domain's CA", async () => {
     assert.equal(await verdict(await foreign.issue({ id: ID }), ca), "x509.no-path");
     assert.equal(await verdict(await otherDomain.issue({ id: ID }), ca, otherDomain), "x509.no-path");
     assert.equal(await verdict(await otherDomain.issue({ id: "spiffe://other.test/x" }), ca), "x509.no-bundle");

@@ -5,6 +5,7 @@ import type { Socket } from "node:net";
 import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { LIMITS, SpiffeError } from "../base/index.ts";
+import { unlinkAtExit } from "./exit-cleanup.ts";
 
 /** How long a connection may take to finish its streams when the server closes. */
 const GRACE_MS = 100;
@@ -46,11 +47,12 @@ export async function serveUnix(
     socket.once("close", () => sockets.delete(socket));
   });
   await new Promise<void>((resolve, reject) => {
-    server.once("error", (cause) => {
+    server.on("error", (cause) => {
       reject(new SpiffeError("ERR_SPIFFE_AUTHORITY", `Cannot listen on ${path}`, { phase: "sockets", cause }));
     });
     server.listen(path, resolve);
   });
+  const forget = unlinkAtExit(path);
   await chmod(path, 0o600);
   return {
     async close() {
@@ -63,6 +65,7 @@ export async function serveUnix(
       await closed;
       clearTimeout(impatience);
       await unlink(path).catch(() => {});
+      forget();
     },
   };
 }

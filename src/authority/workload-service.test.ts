@@ -330,7 +330,7 @@ describe("Workload API server", () => {
     assert.deepEqual(Object.keys(aloneJwt.bundles), ["spiffe://example.org"]);
   });
 
-  it("[WL-09] takes the bundle away when the federation ends, and brings it back", async () => {
+  it("takes the bundle away when the federation ends, and brings it back", async () => {
     const stream = call(authority.socketFor("two"), "FetchX509Bundles", X509_BUNDLES, {});
     assert.equal(Object.keys((await stream.next()).bundles).length, 2);
     authority.unfederate("other.test");

@@ -6,11 +6,11 @@ export const LIMITS = {
   joseHeader: 4_096,
   jsonDepth: 32,
   derDepth: 16,
-  certificate: 64_096,
+  certificate: 65_536,
   /** Certificates in a presented chain. */
   chainLength: 10,
   /** Bytes of a whole presented chain (S-7). */
-  chainBytes: 64_096,
+  chainBytes: 65_536,
   /** Steps of path building per search. */
   pathSteps: 1_000,
   /** Signature checks per path search (S-16). */

@@ -3,7 +3,8 @@ import { accept, refuse, SpiffeError, unwrap, type Verdict } from "../base/index
 import type { JsonObject, JsonValue } from "../encoding/strict-json.ts";
 import { isJsonObject } from "../encoding/strict-json.ts";
 import { TrustDomain } from "../id/index.ts";
-import { type BundleWarning, JwtBundle, type JwtKey, parseJwkSet, readJwtKey } from "../jwt/index.ts";
+import { type BundleWarning, JwtBundle, type JwtKey } from "../jwt/index.ts";
+import { parseJwkSet, readJwtKey } from "../jwt/jwk-set.ts";
 import { type Certificate, X509Bundle } from "../x509/index.ts";
 import { authorityJwk, readAuthority } from "./authority-jwk.ts";
 import type { BundleSource } from "./source.ts";

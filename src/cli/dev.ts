@@ -13,7 +13,7 @@ import { EXIT, type ExitCode } from "./exit.ts";
 import { duration, ms } from "./format.ts";
 import { parsePort } from "./ports.ts";
 import { untilSignal } from "./signals.ts";
-import { packageVersion } from "./version.ts";
+import { VERSION } from "./version.ts";
 
 interface DevOptions {
   once?: true;
@@ -105,7 +105,7 @@ function headline(world: World): string {
     ? "embedded authority, keys in memory, FOR DEVELOPMENT ONLY"
     : "identity of the real agent, demo gateway and upstream";
   const on = `${runtime.name} ${runtime.version}`;
-  return `spiffe-edge ${packageVersion()} on ${on} · trust domain ${world.trustDomain} · ${what}`;
+  return `spiffe-edge ${VERSION} on ${on} · trust domain ${world.trustDomain} · ${what}`;
 }
 
 /** Milliseconds of an X.509 fetch on a connection that is open already, as the benches count it. */

@@ -6,7 +6,7 @@ import { runtime } from "../runtime/detect.ts";
 import { jsonLogger } from "../telemetry/logger.ts";
 import { EXIT, type ExitCode, usageError } from "./exit.ts";
 import { untilSignal } from "./signals.ts";
-import { packageVersion } from "./version.ts";
+import { VERSION } from "./version.ts";
 
 interface GatewayCommandOptions {
   config: string;
@@ -45,7 +45,7 @@ async function gateway({ config: file, check }: GatewayCommandOptions): Promise<
     );
   }
   const logger = jsonLogger((line) => process.stdout.write(line));
-  logger.info("starting", { version: packageVersion(), runtime: `${runtime.name} ${runtime.version}`, file });
+  logger.info("starting", { version: VERSION, runtime: `${runtime.name} ${runtime.version}`, file });
   const signal = untilSignal(() => process.exit(EXIT.drainDeadline));
   const running = await Promise.race([createGateway(config, { logger }), signal.then(() => undefined)]);
   // Told to end before there was an identity to serve with: nothing is open yet.

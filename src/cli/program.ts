@@ -6,7 +6,7 @@ import { EXIT, type ExitCode, exitCodeOf, sentenceOf } from "./exit.ts";
 import { fetchCommand } from "./fetch.ts";
 import { gatewayCommand } from "./gateway.ts";
 import { validateCommand } from "./validate.ts";
-import { packageVersion } from "./version.ts";
+import { VERSION } from "./version.ts";
 
 /**
  * Runs one command line.
@@ -23,7 +23,7 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
     .description(
       "SPIFFE identity for Bun, Deno and Node: a development trust domain, a gateway, SVIDs on the command line.",
     )
-    .version(packageVersion(), "-V, --version", "print the version")
+    .version(VERSION, "-V, --version", "print the version")
     .helpCommand(false)
     .addHelpText("after", EXAMPLES)
     .addCommand(devCommand(finish))

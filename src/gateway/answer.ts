@@ -4,7 +4,7 @@ import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
 import { type Problem, problemBody, problemHeaders } from "./middleware/problem.ts";
 
 interface Http2Side {
-  readonly stream?: { readonly endAfterHeaders?: boolean; close(code: number): void };
+  readonly stream?: { readonly endAfterHeaders?: boolean; close(code: number): void; destroy(error: Error): void };
 }
 
 /** Whether a request announces a body. */
@@ -16,7 +16,15 @@ export function hasBody(request: ListenerRequest): boolean {
   return stream !== undefined && stream.endAfterHeaders === false;
 }
 
-/** Reads on for a while, so that the caller gets to read the answer, but never without end. */
+/** Breaks an answer that has begun, so that nobody takes it for whole. */
+export function cutAnswer(response: ListenerResponse): void {
+  const { stream } = response as unknown as Http2Side;
+  // closing an HTTP/2 stream with an error code ends it cleanly on one runtime; an error resets it on all
+  if (stream !== undefined) stream.destroy(new Error("The answer broke off"));
+  else (response as ServerResponse).destroy();
+}
+
+/** Reads on for a while, twice a full body, so that the caller gets to read the answer, but never without end. */
 export function discardBody(request: ListenerRequest, response: ListenerResponse, bytes: number): void {
   const { stream } = request as unknown as Http2Side;
   if (stream !== undefined) {
@@ -27,7 +35,7 @@ export function discardBody(request: ListenerRequest, response: ListenerResponse
     return;
   }
   const incoming = request as IncomingMessage;
-  let left = bytes;
+  let left = 2 * bytes;
   incoming.removeAllListeners("data");
   incoming.on("data", (chunk: Uint8Array) => {
     left -= chunk.byteLength;

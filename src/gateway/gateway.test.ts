@@ -8,8 +8,7 @@ import {
   type CountingUpstream,
   countingUpstream,
   GATEWAY,
-  http2Client,
-  http2Exchange,
+  http2Once,
   idOf,
   rawExchange,
   rawRequest,
@@ -281,22 +280,17 @@ describe("gateway over mTLS", () => {
       assert.deepEqual(valuesOf(raw, "x-forwarded-client-cert"), []);
     });
     it("HTTP/2: the same", async () => {
-      const session = await http2Client(web, port());
-      try {
-        const headers = {
-          ":path": "/orders/1",
-          "x-spiffe-id": [idOf("admin"), idOf("root")],
-          x_spiffe_id: idOf("admin"),
-          x_forwarded_client_cert: "URI=x",
-        };
-        const { status, text } = await http2Exchange(session, headers);
-        assert.equal(`${status} ${text}`, "200 ok");
-        const { raw } = upstream.seen[0]!;
-        assert.deepEqual(valuesOf(raw, "x-spiffe-id"), [idOf("web")]);
-        assert.deepEqual(valuesOf(raw, "x-forwarded-client-cert"), []);
-      } finally {
-        session.destroy();
-      }
+      const headers = {
+        ":path": "/orders/1",
+        "x-spiffe-id": [idOf("admin"), idOf("root")],
+        x_spiffe_id: idOf("admin"),
+        x_forwarded_client_cert: "URI=x",
+      };
+      const { status, text } = await http2Once(web, port(), headers);
+      assert.equal(`${status} ${text}`, "200 ok");
+      const { raw } = upstream.seen[0]!;
+      assert.deepEqual(valuesOf(raw, "x-spiffe-id"), [idOf("web")]);
+      assert.deepEqual(valuesOf(raw, "x-forwarded-client-cert"), []);
     });
     it("trailers of HTTP/1.1 and HTTP/2", async () => {
       const chunked = [
@@ -315,14 +309,9 @@ describe("gateway over mTLS", () => {
         "",
       ];
       assert.equal(statusOf(await rawExchange(web, port(), chunked.join("\r\n"))), 200);
-      const session = await http2Client(web, port());
-      try {
-        const trailers = { "x-spiffe-id": idOf("admin"), "x-sum": "2" };
-        const { status } = await http2Exchange(session, { ":path": "/orders/1", ":method": "POST" }, "hi", trailers);
-        assert.equal(status, 200);
-      } finally {
-        session.destroy();
-      }
+      const trailers = { "x-spiffe-id": idOf("admin"), "x-sum": "2" };
+      const { status } = await http2Once(web, port(), { ":path": "/orders/1", ":method": "POST" }, "hi", trailers);
+      assert.equal(status, 200);
       assert.deepEqual(
         upstream.seen.map(({ bytes, trailers }) => [
           bytes,
@@ -390,18 +379,13 @@ describe("gateway over mTLS", () => {
       );
     });
     it("HTTP/2: the same targets", async () => {
-      const session = await http2Client(web, port());
-      try {
-        for (const target of [...targets.filter((one) => one !== "*"), "/orders/\u00e9", "/orders\\1"]) {
-          const { status } = await http2Exchange(session, { ":path": target });
-          // what the runtime's HTTP/2 refuses by itself never becomes a request
-          assert.ok(status === 400 || status === 0, `${target} ${status}`);
-        }
-        assert.equal(upstream.heads, 0);
-        assert.equal((await http2Exchange(session, { ":path": "/orders/1" })).status, 200);
-      } finally {
-        session.destroy();
+      for (const target of [...targets.filter((one) => one !== "*"), "/orders/\u00e9", "/orders\\1"]) {
+        const { status } = await http2Once(web, port(), { ":path": target });
+        // what the runtime's HTTP/2 refuses by itself never becomes a request
+        assert.ok(status === 400 || status === 0, `${target} ${status}`);
       }
+      assert.equal(upstream.heads, 0);
+      assert.equal((await http2Once(web, port(), { ":path": "/orders/1" })).status, 200);
     });
     const hosts: [string, string, string[]][] = [
       ["two", "Host: edge.example", ["Host: edge.example"]],
@@ -418,23 +402,18 @@ describe("gateway over mTLS", () => {
       });
     }
     it("[S-23] HTTP/2 host other than :authority, plain scheme, small method: 400; their twin 200", async () => {
-      const session = await http2Client(web, port());
-      try {
-        const good = { ":path": "/orders/1", ":authority": "edge.example", host: "edge.example" };
-        for (const wrong of [
-          { ...good, host: "other" },
-          { ...good, ":authority": "a@edge.example" },
-          { ...good, ":scheme": "http" },
-          { ...good, ":method": "get" },
-        ]) {
-          const { status } = await http2Exchange(session, wrong);
-          assert.ok(status === 400 || status === 0, `${JSON.stringify(wrong)} ${status}`);
-        }
-        assert.equal(upstream.heads, 0);
-        assert.equal((await http2Exchange(session, good)).status, 200);
-      } finally {
-        session.destroy();
+      const good = { ":path": "/orders/1", ":authority": "edge.example", host: "edge.example" };
+      for (const wrong of [
+        { ...good, host: "other" },
+        { ...good, ":authority": "a@edge.example" },
+        { ...good, ":scheme": "http" },
+        { ...good, ":method": "get" },
+      ]) {
+        const { status } = await http2Once(web, port(), wrong);
+        assert.ok(status === 400 || status === 0, `${JSON.stringify(wrong)} ${status}`);
       }
+      assert.equal(upstream.heads, 0);
+      assert.equal((await http2Once(web, port(), good)).status, 200);
     });
     it("framing that can be read in two ways: 400", async () => {
       for (const fields of [

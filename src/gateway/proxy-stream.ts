@@ -2,7 +2,7 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../base/index.ts";
 import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
-import { answerProblem, discardBody, hasBody } from "./answer.ts";
+import { answerProblem, cutAnswer, discardBody, hasBody } from "./answer.ts";
 import { type Field, fieldsOf, responseFields, toHeaderObject, trailerFields } from "./headers.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { isDialFailure, type Upstream } from "./upstream.ts";
@@ -96,7 +96,11 @@ class Exchange {
     });
     this.#response.once("close", () => this.#end());
     this.#response.on("error", () => this.#end());
-    this.#request.on("error", () => this.#end());
+    const left = () => {
+      if (!this.#sent) this.#release();
+    };
+    this.#request.on("error", left);
+    this.#request.once("close", left);
     if (Number(this.#request.headers["content-length"] ?? 0) > bodyBytes) return void this.#tooLarge();
     clock.sleep(timeoutMs, this.#timers.signal).then(
       () => {
@@ -110,7 +114,7 @@ class Exchange {
 
   #attempt(index: number): void {
     const address = this.#addresses[index];
-    if (address === undefined || this.#over) return;
+    if (address === undefined || this.#over || this.#problem !== undefined) return;
     const { method, target } = this.#passage;
     let outgoing: ClientRequest;
     try {
@@ -140,31 +144,42 @@ class Exchange {
   }
 
   #sendBody(outgoing: ClientRequest): void {
-    if (this.#sending || this.#over) return;
+    if (this.#sending || this.#outgoing !== outgoing) return;
     this.#sending = true;
     outgoing.flushHeaders();
     const request = this.#request as IncomingMessage;
     outgoing.on("drain", () => request.resume());
+    // an upstream that has answered may hang up on the rest of the body
+    outgoing.once("close", () => this.#unwanted(outgoing));
     request.on("data", (chunk: Uint8Array) => {
-      if (this.#over || this.#outgoing !== outgoing) return;
+      if (this.#outgoing !== outgoing) return;
       this.#bytesIn += chunk.byteLength;
       if (this.#bytesIn > this.#passage.bodyBytes) return void this.#tooLarge();
       this.#moved();
       if (!outgoing.write(chunk)) request.pause();
     });
     request.on("end", () => {
-      if (this.#over) return;
+      if (this.#outgoing !== outgoing) return;
       this.#sent = true;
       this.#moved();
       const trailers = trailerFields(fieldsOf(request.rawTrailers ?? []));
       if (trailers.length > 0 && outgoing.hasHeader("transfer-encoding"))
         outgoing.addTrailers(toHeaderObject(trailers) as never);
       outgoing.end();
+      if (this.#over) this.#timers.abort();
     });
   }
 
+  /** Takes in the rest of a body that the upstream no longer reads. */
+  #unwanted(outgoing: ClientRequest): void {
+    if (this.#outgoing !== outgoing || this.#sent || this.#incoming?.complete !== true) return;
+    this.#release();
+    discardBody(this.#request, this.#response, this.#passage.bodyBytes);
+  }
+
   #onUpstreamError(error: Error, index: number, outgoing: ClientRequest): void {
-    if (this.#over || this.#outgoing !== outgoing || this.#incoming !== undefined) return;
+    if (this.#outgoing !== outgoing) return;
+    if (this.#incoming !== undefined) return void this.#unwanted(outgoing);
     const dial = isDialFailure(error);
     if (dial && index + 1 < this.#addresses.length) return void this.#attempt(index + 1);
     // an idle connection that the upstream closed meanwhile: once more, where that is harmless (S-24)
@@ -217,7 +232,6 @@ class Exchange {
       const trailers = trailerFields(fieldsOf(incoming.rawTrailers));
       if (trailers.length > 0) response.addTrailers(toHeaderObject(trailers) as never);
       response.end();
-      if (!this.#sent) discardBody(this.#request, this.#response, this.#passage.bodyBytes);
     });
     // a head without body bytes yet, as before the first event of a stream, must not wait for them
     setImmediate(() => {
@@ -242,12 +256,14 @@ class Exchange {
     } catch {
       return;
     }
-    if (this.#incoming === undefined) this.#fail(timeout("The request body stood still"));
+    if (this.#over) this.#release();
+    else if (this.#incoming === undefined) this.#fail(timeout("The request body stood still"));
     else this.#cut(new Error("The answer stood still"));
   }
 
   #tooLarge(): void {
     const detail = `The request body is longer than ${this.#passage.bodyBytes} bytes`;
+    if (this.#finished) this.#release();
     this.#fail({ status: 413, code: "ERR_SPIFFE_REQUEST", reason: "request.too-large", detail });
   }
 
@@ -257,37 +273,37 @@ class Exchange {
     if (this.#incoming !== undefined) return void this.#cut(error);
     this.#problem = problem;
     this.#error = error;
-    const outgoing = this.#outgoing;
-    this.#outgoing = undefined;
-    outgoing?.destroy();
-    answerProblem(
-      this.#request,
-      this.#response,
-      { ...problem, requestId: this.#passage.requestId },
-      this.#passage.bodyBytes,
-    );
+    this.#release();
+    const { requestId, bodyBytes } = this.#passage;
+    answerProblem(this.#request, this.#response, { ...problem, requestId }, bodyBytes);
   }
 
-  /** Breaks an answer that has begun, so that nobody takes it for whole. */
+  /** Breaks an answer that has begun. */
   #cut(error?: unknown): void {
-    if (this.#over) return;
+    if (this.#over || this.#finished) return;
     this.#error = error ?? new Error("The upstream broke off its answer");
-    const { stream } = this.#response as unknown as { stream?: { close(code: number): void } };
-    if (stream === undefined) (this.#response as ServerResponse).destroy();
-    else stream.close(2);
+    cutAnswer(this.#response);
     this.#end();
   }
 
+  /** Lets go of the upstream in the middle of an exchange; its connection is of no use any more. */
+  #release(): void {
+    this.#timers.abort();
+    const outgoing = this.#outgoing;
+    this.#outgoing = undefined;
+    outgoing?.destroy();
+  }
+
+  /** The caller's side is over. */
   #end(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#timers.abort();
     const complete = this.#finished;
-    // an answer that is not through, or a request that is not sent, leaves a connection nobody can use again
-    if (!complete || !this.#sent || this.#incoming?.complete !== true) this.#outgoing?.destroy();
-    const status = this.#response.headersSent ? this.#response.statusCode : 0;
+    // after a whole answer the rest of the body still goes on, as the upstream may want it
+    if (!complete || this.#incoming?.complete !== true) this.#release();
+    else if (this.#sent) this.#timers.abort();
     this.#resolve({
-      status,
+      status: this.#response.headersSent ? this.#response.statusCode : 0,
       problem: this.#problem,
       error: this.#error,
       upstreamMs: this.#upstreamMs,

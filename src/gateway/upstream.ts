@@ -4,6 +4,7 @@ import { connect as dialPlain, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type Clock, SpiffeError } from "../base/index.ts";
 import { SpiffeId } from "../id/index.ts";
+import { capabilities } from "../runtime/capabilities.ts";
 import { connect as dialVerified, type TlsIdentity } from "../tls/index.ts";
 import type { X509Bundle, X509Svid } from "../x509/index.ts";
 import type { UpstreamConfig } from "./config-types.ts";
@@ -37,7 +38,7 @@ class KeptConnections extends Agent {
   readonly #open: () => Promise<Duplex>;
 
   constructor(open: () => Promise<Duplex>) {
-    super({ keepAlive: true, maxFreeSockets: MAX_IDLE });
+    super({ keepAlive: capabilities.keptConnections.value, maxFreeSockets: MAX_IDLE });
     this.#open = open;
   }
 

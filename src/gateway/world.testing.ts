@@ -193,6 +193,22 @@ export function http2Exchange(
   });
 }
 
+/** One HTTP/2 exchange on a connection of its own: some runtimes end the whole session over one bad request. */
+export async function http2Once(
+  identity: TlsIdentity,
+  port: number,
+  headers: http2.OutgoingHttpHeaders,
+  body?: string,
+  trailers?: http2.OutgoingHttpHeaders,
+): ReturnType<typeof http2Exchange> {
+  const session = await http2Client(identity, port);
+  try {
+    return await http2Exchange(session, headers, body, trailers);
+  } finally {
+    session.destroy();
+  }
+}
+
 /** A logger that keeps the fields of `request` lines. */
 export function requestLog(): {
   lines: Record<string, unknown>[];

@@ -102,7 +102,9 @@ export class JwtBundle implements JwtBundleSource {
   candidates(algorithm: JwsAlgorithm, keyId?: string): readonly JwtKey[] {
     const found: JwtKey[] = [];
     for (const key of keyId === undefined ? this.keys : (this.#byKeyId.get(keyId) ?? [])) {
-      if (found.length < LIMITS.keyTrials && fits(key, algorithm)) found.push(key);
+      if (!fits(key, algorithm)) continue;
+      found.push(key);
+      if (found.length === LIMITS.keyTrials) break;
     }
     return found;
   }

@@ -5,7 +5,7 @@ import { SpiffeId } from "../id/index.ts";
 import { parseObject } from "./jws.ts";
 
 /** Values of an audience; a token that lists more addresses nobody. */
-export const MAX_AUDIENCES = 100;
+const MAX_AUDIENCES = 100;
 /** The largest date that exists, in milliseconds (ECMA-262 §21.4.1.1). */
 const MAX_DATE_MS = 8.64e15;
 

@@ -1,14 +1,6 @@
 /** JWT-SVIDs and JWT bundles. */
 export { JwtBundle, type JwtBundleSource, type JwtJwk } from "./bundle.ts";
-export { MAX_AUDIENCES } from "./claims.ts";
-export {
-  type BundleWarning,
-  type JwkSet,
-  type JwkSetProfile,
-  type JwtKey,
-  parseJwkSet,
-  readJwtKey,
-} from "./jwk-set.ts";
+export type { BundleWarning, JwkSetProfile, JwtKey } from "./jwk-set.ts";
 export { JwtSvid, type JwtSvidOptions } from "./svid.ts";
 export {
   type JwtValidateOptions,

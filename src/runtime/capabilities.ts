@@ -19,6 +19,8 @@ export interface Capabilities {
   readonly mismatchedKeyThrows: Capability<boolean>;
   /** Whether the runtime has `node:tls` and `node:http2` servers. */
   readonly tlsServer: Capability<boolean>;
+  /** Whether a request over a kept connection of `node:http` is sent once and never again by the runtime itself (S-24). */
+  readonly keptConnections: Capability<boolean>;
 }
 
 function row<T>(value: T, why: string): Capability<T> {
@@ -34,6 +36,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     renegotiationOff: row(true, "SSL_OP_NO_RENEGOTIATION is honoured, and TLS 1.3 has no renegotiation"),
     mismatchedKeyThrows: row(false, "setSecureContext takes a foreign key silently"),
     tlsServer: serves,
+    keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
   },
   bun: {
     peerChain: row("x509-links", "X509Certificate links keep wire order"),
@@ -41,6 +44,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     renegotiationOff: row(true, "BoringSSL refuses renegotiation by clients; the OpenSSL option is 0 here"),
     mismatchedKeyThrows: row(true, "setSecureContext compares key and certificate"),
     tlsServer: serves,
+    keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
   },
   deno: {
     peerChain: row("detailed-certificate", "X509Certificate links end after two; getPeerCertificate(true) has them all"),
@@ -48,6 +52,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     renegotiationOff: row(true, "rustls has no renegotiation"),
     mismatchedKeyThrows: row(false, "setSecureContext takes a foreign key silently"),
     tlsServer: serves,
+    keptConnections: row(false, "a request that breaks or is destroyed on a kept connection is sent again on a new one"),
   },
   workerd: {
     peerChain: row("none", "no TLS sockets with certificates of peers"),
@@ -55,6 +60,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     renegotiationOff: row(false, "TLS is ended in front of the worker"),
     mismatchedKeyThrows: row(false, "no server contexts"),
     tlsServer: row(false, "TLS is ended in front of the worker"),
+    keptConnections: row(false, "no connections of its own"),
   },
 };
 

@@ -31,11 +31,6 @@ export class JwtCache {
     this.#clock = clock;
   }
 
-  /** Tokens held now. */
-  get size(): number {
-    return this.#entries.size;
-  }
-
   /**
    * A token from the cache, or a fetched one. Several callers of one key share one fetch, which goes on when a caller
    * gives up.

@@ -29,7 +29,7 @@ interface CryptoKeyPair {
 }
 
 /** Kinds of keys that test certificates have. */
-export type KeyType = "P-256" | "P-384" | "P-521" | "RSA-2048" | "RSA-3072" | "RSA-PSS-2048" | "Ed25519";
+export type KeyType = "RSA-1024" | "P-256" | "P-384" | "P-521" | "RSA-2048" | "RSA-3072" | "RSA-PSS-2048" | "Ed25519";
 
 /** A general name as kind and text, or octets for an address. */
 export type TestName =
@@ -107,6 +107,7 @@ const HASH_OID = {
   "SHA-384": "2.16.840.1.101.3.4.2.2",
   "SHA-512": "2.16.840.1.101.3.4.2.3",
 };
+const SALT = { "SHA-1": 20, "SHA-256": 32, "SHA-384": 48, "SHA-512": 64 };
 const ECDSA_OID = {
   "SHA-1": "1.2.840.10045.4.1",
   "SHA-256": "1.2.840.10045.4.3.2",
@@ -168,6 +169,18 @@ export function generalName(value: TestName): Asn1 {
   if ("ip" in value) return primitive(7, value.ip);
   if ("directory" in value) return tagged(4, [raw(value.directory)]);
   return tagged(0, [oid("1.2.3.4"), tagged(0, [new Utf8String({ value: value.other })])]);
+}
+
+const rsaPairs = new Map<KeyType, CryptoKeyPair[]>();
+
+/** A key pair; RSA pairs take long to make, so two of a kind take turns. */
+async function keyPair(type: KeyType): Promise<CryptoKeyPair> {
+  if (!type.startsWith("RSA")) return generate(type);
+  const pairs = rsaPairs.get(type) ?? [];
+  rsaPairs.set(type, pairs);
+  const pair = pairs.length < 2 ? await generate(type) : pairs.shift()!;
+  pairs.push(pair);
+  return pair;
 }
 
 async function generate(type: KeyType): Promise<CryptoKeyPair> {
@@ -239,14 +252,14 @@ function signatureAlgorithm(type: KeyType, hash: keyof typeof HASH_OID, options:
   if (type === "Ed25519") return algorithm("1.3.101.112");
   if (type.startsWith("P-")) return algorithm(ECDSA_OID[hash]);
   if (options.pss || type.startsWith("RSA-PSS")) {
-    return pssAlgorithm(hash, hash, options.saltLength ?? Number(hash.slice(4)) / 8);
+    return pssAlgorithm(hash, hash, options.saltLength ?? SALT[hash]);
   }
   return algorithm(RSA_OID[hash], null);
 }
 
 async function sign(
   issuer: { keys: CryptoKeyPair; keyType: KeyType },
-  hash: string,
+  hash: keyof typeof HASH_OID,
   data: Uint8Array,
   options: TestSigning,
 ): Promise<Uint8Array> {
@@ -266,7 +279,7 @@ async function sign(
   key = await crypto.subtle.importKey("pkcs8", pkcs8, { name: pss ? "RSA-PSS" : "RSASSA-PKCS1-v1_5", hash }, false, [
     "sign",
   ]);
-  const saltLength = options.saltLength ?? Number(hash.slice(4)) / 8;
+  const saltLength = options.saltLength ?? SALT[hash];
   const parameters = pss ? { name: "RSA-PSS", saltLength } : { name: "RSASSA-PKCS1-v1_5" };
   return new Uint8Array(await crypto.subtle.sign(parameters, key, octets));
 }
@@ -274,7 +287,7 @@ async function sign(
 /** Issues one certificate; without options a self-signed one with no extension. */
 export async function issue(options: IssueOptions = {}): Promise<Issued> {
   const keyType = options.keyType ?? options.keyOf?.keyType ?? "P-256";
-  const keys = options.keyOf?.keys ?? (await generate(keyType));
+  const keys = options.keyOf?.keys ?? (await keyPair(keyType));
   const subject =
     options.subject instanceof Uint8Array
       ? options.subject

@@ -119,3 +119,8 @@ export async function takenPort(): Promise<{ port: number; server: Server }> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return { port: (server.address() as { port: number }).port, server };
 }
+
+/** Runs `npm run bench`, without npm around it. */
+export function launchBench(args: readonly string[]): Promise<Ended> {
+  return runProgram([`${root}node_modules/.bin/node`, [`${root}scripts/bench.ts`, ...args]]);
+}

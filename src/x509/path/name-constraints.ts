@@ -33,7 +33,8 @@ const HOST = new RegExp(`^${LABEL}(\\.${LABEL})*$`);
 const DNS_NAME = new RegExp(`^(\\*\\.)?${LABEL}(\\.${LABEL})*$`);
 /** At least two labels, the last one not a number: neither a single label nor an IPv4 address. */
 const QUALIFIED = new RegExp(`^(${LABEL}\\.)+(?![0-9]+$)${LABEL}$`);
-const AUTHORITY = /^[a-z][a-z0-9+.-]*:\/\/(?:[^/?#@]*@)?([^/?#@:[\]]*)(?::[0-9]*)?(?:[/?#]|$)/;
+/** Scheme and authority of RFC 3986 in lower case; a user part of other characters is what parsers disagree about. */
+const AUTHORITY = /^[a-z][a-z0-9+.-]*:\/\/(?:[a-z0-9._~!$&'()*+,;=:%-]*@)?([^/?#@:[\]]*)(?::[0-9]*)?(?:[/?#]|$)/;
 const LOCAL_PART = /^[!#-'*+\-./0-9=?A-Z^_`a-z{|}~]+$/;
 
 /**

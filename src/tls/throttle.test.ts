@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { ManualClock } from "../authority/manual-clock.ts";
+import { DEFAULT_THROTTLE, Throttle } from "./throttle.ts";
+
+describe("Throttle", () => {
+  it("[S-7] shuts an address out after five refusals in ten seconds, for ten seconds, and no other", async () => {
+    const clock = new ManualClock();
+    const throttle = new Throttle(DEFAULT_THROTTLE, clock);
+    for (let i = 0; i < 4; i++) throttle.refused("10.0.0.1");
+    assert.equal(throttle.isShut("10.0.0.1"), false);
+    throttle.refused("10.0.0.1");
+    assert.equal(throttle.isShut("10.0.0.1"), true);
+    assert.equal(throttle.isShut("10.0.0.2"), false);
+    await clock.advance(9_999);
+    assert.equal(throttle.isShut("10.0.0.1"), true);
+    await clock.advance(1);
+    assert.equal(throttle.isShut("10.0.0.1"), false);
+  });
+
+  it("[S-7] refusals further apart than the window do not add up", async () => {
+    const clock = new ManualClock();
+    const throttle = new Throttle(DEFAULT_THROTTLE, clock);
+    for (let i = 0; i < 20; i++) {
+      throttle.refused("10.0.0.1");
+      await clock.advance(2_501);
+      assert.equal(throttle.isShut("10.0.0.1"), false);
+    }
+  });
+
+  it("[S-7] [S-17] follows the monotonic clock: a step of the wall clock changes nothing", () => {
+    const clock = new ManualClock();
+    const throttle = new Throttle(DEFAULT_THROTTLE, clock);
+    for (let i = 0; i < 5; i++) throttle.refused("10.0.0.1");
+    clock.step(86_400_000);
+    assert.equal(throttle.isShut("10.0.0.1"), true);
+  });
+
+  it("[S-7] the table is bounded and forgets who was refused longest ago", () => {
+    const throttle = new Throttle({ ...DEFAULT_THROTTLE, addresses: 100 }, new ManualClock());
+    for (let i = 0; i < 5; i++) throttle.refused("first");
+    for (let i = 0; i < 99; i++) throttle.refused(`10.0.0.${i}`);
+    assert.equal(throttle.isShut("first"), true);
+    throttle.refused("one more");
+    assert.equal(throttle.isShut("first"), false);
+    for (let i = 0; i < 10_000; i++) throttle.refused(`10.1.${i >> 8}.${i & 255}`);
+    assert.equal(throttle.size, 100);
+  });
+});

@@ -1,0 +1,120 @@
+import assert from "node:assert/strict";
+import { createServer, type Http2Server } from "node:http2";
+import type { AddressInfo } from "node:net";
+import { after, before, beforeEach, describe, it } from "node:test";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { connectNodeAdapter, createGrpcTransport } from "@connectrpc/connect-node";
+import { Authority } from "../authority/testing.ts";
+import { systemClock } from "../base/clock.ts";
+import { SpiffeWorkloadAPI } from "../gen/workload/workload_pb.js";
+import { safeValidateJwtSvid } from "../jwt/index.ts";
+import { jwtSvid } from "./interceptor.ts";
+import { Workload } from "./workload.ts";
+
+/** Any gRPC service does for these tests; this one is at hand. */
+describe("jwtSvid interceptor", () => {
+  const audience = "spiffe://example.org/orders";
+  let authority: Authority;
+  let workload: Workload;
+  let servers: Http2Server[];
+  let seen: string[];
+  let rejectFirst: number;
+  /** How far the agent's clock is ahead: tokens of one second may be equal where signatures are deterministic. */
+  let aheadMs = 0;
+
+  async function serve(): Promise<string> {
+    const server = createServer(
+      connectNodeAdapter({
+        routes: (router) => {
+          router.service(SpiffeWorkloadAPI, {
+            fetchJWTSVID(_, { requestHeader }) {
+              seen.push(requestHeader.get("authorization") ?? "");
+              if (rejectFirst-- > 0) {
+                aheadMs += 1_000;
+                throw new ConnectError("try another", Code.Unauthenticated);
+              }
+              return {};
+            },
+          });
+        },
+      }),
+    );
+    servers.push(server);
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  function client(baseUrl: string, interceptor = jwtSvid(workload, { audience })) {
+    return createClient(SpiffeWorkloadAPI, createGrpcTransport({ baseUrl, interceptors: [interceptor] }));
+  }
+
+  before(async () => {
+    servers = [];
+    authority = await Authority.start({
+      trustDomain: "example.org",
+      clock: { ...systemClock, now: () => systemClock.now() + aheadMs },
+      entries: [{ id: "spiffe://example.org/web", socket: "web" }],
+    });
+    workload = await Workload.open({ socket: authority.socketFor("web") });
+  });
+
+  beforeEach(() => {
+    seen = [];
+    rejectFirst = 0;
+  });
+
+  after(async () => {
+    await workload.close();
+    await authority.close();
+    for (const server of servers) server.close();
+  });
+
+  it("sends a valid token for the audience, and the same one while it lasts", async () => {
+    const calls = client(await serve());
+    await calls.fetchJWTSVID({});
+    await calls.fetchJWTSVID({});
+    assert.equal(seen[0], seen[1]);
+    const [scheme, token = ""] = seen[0]!.split(" ");
+    assert.equal(scheme, "Bearer");
+    const verdict = await safeValidateJwtSvid(token, workload.bundles, { audience });
+    assert.ok(verdict.ok && verdict.value.id.uri === "spiffe://example.org/web");
+  });
+
+  it("[S-20] tries once more after Unauthenticated, with a fresh token, and no more than once", async () => {
+    const calls = client(await serve());
+    rejectFirst = 1;
+    await calls.fetchJWTSVID({});
+    assert.equal(seen.length, 2);
+    assert.notEqual(seen[0], seen[1]);
+    rejectFirst = 2;
+    await assert.rejects(calls.fetchJWTSVID({}), { code: Code.Unauthenticated });
+    assert.equal(seen.length, 4);
+  });
+
+  it("[S-20] serves one origin: a second one gets no token", async () => {
+    const [first, second] = [await serve(), await serve()];
+    const interceptor = jwtSvid(workload, { audience });
+    await client(first, interceptor).fetchJWTSVID({});
+    await assert.rejects(client(second, interceptor).fetchJWTSVID({}), /serves http:\/\/127\.0\.0\.1/);
+    assert.equal(seen.length, 1);
+    await client(second).fetchJWTSVID({});
+    assert.equal(seen.length, 2);
+  });
+
+  it("[S-18] [S-20] sends no token over plaintext to another host", async () => {
+    let reached: string | null = "nothing";
+    const run = (url: string) => {
+      const next = (request: { header: Headers }) => {
+        reached = request.header.get("authorization");
+        return Promise.resolve({});
+      };
+      const request = { url, header: new Headers(), signal: new AbortController().signal, stream: false };
+      const call = jwtSvid(workload, { audience }) as (next: unknown) => (request: unknown) => Promise<unknown>;
+      return call(next)(request);
+    };
+    await assert.rejects(run("http://orders.internal:8443/x"), { code: "ERR_SPIFFE_USAGE" });
+    assert.equal(reached, "nothing");
+    await run("https://orders.internal:8443/x");
+    assert.match(reached, /^Bearer /);
+  });
+});

@@ -1,0 +1,107 @@
+/** The benches in short form: they run on this runtime and write rows that hold together. No time is judged. */
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { type Row, rowFault, rowOf, table } from "../bench/lib/rows.ts";
+import { judgeTarget } from "../bench/lib/target.ts";
+import { runtime } from "../src/runtime/detect.ts";
+import { launchBench } from "./support/programs.ts";
+
+const head = { subject: "workload", name: "jwt issue", stack: "spiffe-edge", runtime: "bun" } as const;
+
+/** A row of `n` calls of the given time, of which the slowest two in a hundred take `slow`. */
+function calls(name: string, n: number, us: number, slow = us): Row {
+  return rowOf(
+    { ...head, name },
+    Array.from({ length: n }, (_, i) => (i % 50 === 0 ? slow : us)),
+  );
+}
+
+describe("bench: rows", () => {
+  it("takes percentiles by nearest rank", () => {
+    const row = rowOf(head, [...Array(100).keys()].map((i) => i + 1).reverse());
+    assert.deepEqual([row.n, row.min, row.p50, row.p99], [100, 1, 50, 99]);
+  });
+
+  it("finds what is wrong with a row", () => {
+    const good = calls("jwt issue", 300, 2_000);
+    assert.equal(rowFault(good), undefined);
+    assert.match(rowFault({ ...good, p50: 9e9 }) ?? "", /order/);
+    assert.match(rowFault({ ...good, min: 0 }) ?? "", /positive/);
+    assert.match(rowFault({ ...good, p99: Number.NaN }) ?? "", /positive/);
+    assert.match(rowFault({ ...good, subject: "sport" as never }) ?? "", /subject/);
+  });
+
+  it("prints every row in its table", () => {
+    const printed = table([calls("jwt issue", 300, 2_000), calls("x509 fetch", 300, 1_000)]);
+    assert.equal(printed.split("\n").length, 3);
+    assert.match(printed, /workload +jwt issue +spiffe-edge +bun +300 +2000 +2000 +2000/);
+  });
+});
+
+describe("bench: the target of 100 ms", () => {
+  const rows = (slow: number, n = 300) => [calls("x509 fetch", n, 1_000), calls("jwt issue", n, 2_000, slow)];
+
+  it("is met below, and missed from 100 ms on", () => {
+    assert.equal(judgeTarget(rows(99_999), "spire").met, true);
+    const missed = judgeTarget(rows(100_000), "spire");
+    assert.equal(missed.met, false);
+    assert.match(missed.sentence, /MISSED.*jwt issue, bun/);
+  });
+
+  it("is proven only by a real SPIRE and 300 calls", () => {
+    assert.equal(judgeTarget(rows(2_000), "embedded").met, undefined);
+    assert.equal(judgeTarget(rows(2_000, 299), "spire").met, undefined);
+    assert.equal(judgeTarget(rows(100_000, 299), "spire").met, undefined);
+    assert.equal(judgeTarget([], "spire").met, undefined);
+  });
+
+  it("counts neither peers nor other names", () => {
+    const slow = calls("x509 fetch", 300, 500_000);
+    assert.equal(judgeTarget([...rows(2_000), { ...slow, stack: "go-spiffe" }], "spire").met, true);
+    assert.equal(judgeTarget([...rows(2_000), { ...slow, name: "cold start" }], "spire").met, true);
+  });
+});
+
+describe("npm run bench", () => {
+  it("writes a valid row for every name of every subject, with verdicts that agree", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "bench-"));
+    const file = join(folder, "rows.json");
+    const ended = await launchBench(["--quick", "--runtime", runtime.name, "--json", file]);
+    assert.equal(ended.code, 0, `${ended.stdout}\n${ended.stderr}`);
+    const rows = JSON.parse(readFileSync(file, "utf8")) as Row[];
+    for (const row of rows) assert.equal(rowFault(row), undefined, JSON.stringify(row));
+    const own = rows.filter((row) => row.stack === "spiffe-edge");
+    for (const row of own) assert.equal(row.runtime, runtime.name);
+    const names = new Set(own.map((row) => `${row.subject} ${row.name}`));
+    const wanted = [
+      "id parse",
+      "x509 parse",
+      "x509 chain P-256",
+      "x509 chain P-384",
+      "jwt jwt-svid ES256",
+      "jwt jwt-svid ES384",
+      "workload x509 fetch",
+      "workload jwt issue",
+      "workload jwt cached",
+      "workload cold start",
+      "gateway reverse-proxy",
+      "gateway handshake",
+      "gateway jwt-native",
+    ];
+    for (const name of wanted) assert.ok(names.has(name), `${name} is missing`);
+    assert.doesNotMatch(ended.stdout, /FAULT/);
+    assert.match(ended.stdout.trimEnd().split("\n").at(-1) ?? "", /^\d+ rows; target < 100 ms: /);
+    rmSync(folder, { recursive: true });
+  });
+
+  it("ends with 2 for a subject or a runtime that does not exist", async () => {
+    for (const args of [["sport"], ["--runtime", "workerd"], ["--slow"]]) {
+      const ended = await launchBench(args);
+      assert.equal(ended.code, 2, ended.stdout);
+      assert.match(ended.stderr, /^bench: [^\n]*Usage: [^\n]*\n$/);
+    }
+  });
+});
