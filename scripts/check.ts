@@ -17,14 +17,25 @@ export interface CheckResult {
 
 interface Program {
   name: string;
+  about: string;
   command: string;
   args: readonly string[];
 }
 
 const PROGRAMS: readonly Program[] = [
-  { name: "types", command: bin("node"), args: [bin("tsc"), "-p", ".", "--pretty", "false"] },
-  { name: "style", command: bin("node"), args: [bin("biome"), "ci", "--error-on-warnings", "--reporter=github", "."] },
-  { name: "generated", command: bin("node"), args: ["scripts/generate.ts", "--check"] },
+  { name: "types", about: "the types check", command: bin("node"), args: [bin("tsc"), "-p", ".", "--pretty", "false"] },
+  {
+    name: "style",
+    about: "format and lint",
+    command: bin("node"),
+    args: [bin("biome"), "ci", "--error-on-warnings", "--reporter=github", "."],
+  },
+  {
+    name: "generated",
+    about: "generated code is what proto gives",
+    command: bin("node"),
+    args: ["scripts/generate.ts", "--check"],
+  },
 ];
 
 /** Biome's machine form `::error title=…,file=…,line=…::text` as a plain line. */
@@ -54,8 +65,8 @@ export async function check(names: readonly string[] = []): Promise<CheckResult>
   const wanted = (name: string) => names.length === 0 || names.includes(name);
   const unknown = names.find((name) => ![...PROGRAMS, ...RULES].some((rule) => rule.name === name));
   if (unknown !== undefined) {
-    const known = [...PROGRAMS, ...RULES].map((rule) => rule.name).join(", ");
-    return { passed: 0, failed: 1, violations: [`There is no check ${unknown}; there are ${known}`], seconds: 0 };
+    const known = [...PROGRAMS, ...RULES].map(({ name, about }) => `  ${name.padEnd(16)} ${about}`);
+    return { passed: 0, failed: 1, violations: [`There is no check ${unknown}; there are`, ...known], seconds: 0 };
   }
 
   const programs = PROGRAMS.filter(({ name }) => wanted(name)).map((program) => ({

@@ -13,7 +13,9 @@ import { RUNTIMES, type RuntimeName } from "./lib/runtimes.ts";
 import type { Filter, StageResult } from "./lib/stage-result.ts";
 import { RESULTS, STAGES } from "./lib/stages.ts";
 
-const USAGE = `usage: npm test -- [--runtime ${RUNTIMES.join("|")}] [--only PATH]… [--stage ${STAGES.map(({ name }) => name).join("|")}]…`;
+const USAGE = `usage: npm test -- [--runtime ${RUNTIMES.join("|")}]… [--only PATH]… [--stage STAGE]…
+stages:
+${STAGES.map(({ name, about }) => `  ${name.padEnd(8)} ${about}`).join("\n")}`;
 
 function list(values: readonly string[] | undefined): string[] {
   return (values ?? []).flatMap((value) => value.split(",")).filter((value) => value !== "" && value !== "all");

@@ -11,10 +11,13 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { Authority } from "../src/authority/index.ts";
+import { createFetch } from "../src/tls/index.ts";
+import { Workload } from "../src/workload/index.ts";
 import { type Ended, onThisRuntime, Program, spiffeEdge, takenPort } from "./support/programs.ts";
 
 const WEB = "spiffe://x0tta6bl4.local/web";
@@ -287,6 +290,46 @@ describe("spiffe-edge gateway", () => {
     const ended = await spiffeEdge(["gateway", "--config", file], withSocket("unix:///nowhere.sock"));
     assert.equal(ended.code, 1, ended.stdout);
     assert.match(ended.stderr, /^spiffe-edge: [^\n]*nowhere\.sock[^\n]*\n$/);
+  });
+
+  /** A gateway with one request that its upstream never answers. */
+  const busyGateway = async (deadline: string): Promise<{ program: Program; release: () => Promise<void> }> => {
+    const upstream = createServer(() => {});
+    await new Promise<void>((resolve) => upstream.listen(0, "127.0.0.1", resolve));
+    const asked = new Promise((resolve) => upstream.once("request", resolve));
+    const url = `http://127.0.0.1:${(upstream.address() as { port: number }).port}`;
+    const file = write(JSON.stringify({ ...CONFIG, upstreams: { orders: { url } }, drain: { deadline } }));
+    const program = new Program(onThisRuntime("src/cli/main.ts", ["gateway", "--config", file]), withSocket(socket));
+    const [, port] = await program.until(/"listeners":\[\{"name":"main","address":"127\.0\.0\.1","port":(\d+)\}\]/);
+    const web = await Workload.open({ socket });
+    const call = createFetch(web, { peer: WEB })(`https://127.0.0.1:${port}/orders`).catch(() => undefined);
+    await asked;
+    const release = async () => {
+      await call;
+      await web.close();
+      upstream.closeAllConnections();
+      upstream.close();
+    };
+    return { program, release };
+  };
+
+  it("a request that outlives drain.deadline ends it with code 3", async () => {
+    const { program, release } = await busyGateway("300ms");
+    const ended = await program.end("SIGTERM");
+    assert.equal(ended.code, 3, ended.stdout);
+    assert.match(ended.stdout, /"message":"draining","signal":"SIGTERM","deadlineMs":300/);
+    await release();
+  });
+
+  it("a second Ctrl-C does not wait for the drain", async () => {
+    const { program, release } = await busyGateway("10m");
+    process.kill(program.child.pid!, "SIGINT");
+    await program.until(/"message":"draining"/);
+    // What follows within half a second counts as the same key press, delivered twice.
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    const ended = await program.end("SIGINT");
+    assert.equal(ended.code, 3, ended.stdout);
+    await release();
   });
 
   it("a port in use ends with code 1", async () => {

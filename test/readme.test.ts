@@ -1,10 +1,131 @@
-/** README shows what runs: its blocks are the example files, and the examples do on this runtime what it says. */
+/** README shows what runs: its blocks are the example files, and those do on this runtime what it says. */
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { stripTypeScriptTypes } from "node:module";
+import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { Authority } from "../src/authority/index.ts";
-import { onThisRuntime, Program, root, runProgram } from "./support/programs.ts";
+import { runtime } from "../src/runtime/detect.ts";
+import { type Ended, launcherNode, onThisRuntime, Program, root, runProgram, spiffeEdge } from "./support/programs.ts";
+import { skipWhen } from "./support/skip.ts";
+import { START_LINES } from "./support/start-lines.ts";
+
+const readme = readFileSync(`${root}README.md`, "utf8");
+const SERVING = /^spiffe:\/\/x0tta6bl4\.local\/orders serves https:\/\/127\.0\.0\.1:(\d+)\/orders$/m;
+
+describe("README", () => {
+  const blocks = [...readme.matchAll(/<!-- example: (examples\/\S+) -->\n```\w+\n([\s\S]*?)```/g)];
+
+  it("shows every example, each as it is in its file", () => {
+    const shown = blocks.map(([, path]) => path!);
+    const there = readdirSync(`${root}examples`).map((name) => `examples/${name}`);
+    assert.deepEqual([...shown].sort(), there.sort());
+    for (const [, path = "", text] of blocks) assert.equal(text, readFileSync(`${root}${path}`, "utf8"), path);
+  });
+
+  it("shows what npm start prints", () => {
+    const lines = /<!-- output: npm start -->\n```text\n([\s\S]*?)\n```/.exec(readme)?.[1]?.split("\n") ?? [];
+    assert.equal(lines.length, START_LINES.length);
+    for (const [index, line] of START_LINES.entries()) assert.match(lines[index]!, line);
+  });
+
+  it("shows a form for Node 22 that is the same program without `await using`", () => {
+    const modern = readFileSync(`${root}examples/server.ts`, "utf8");
+    const older = readFileSync(`${root}examples/server-node22.ts`, "utf8");
+    assert.match(modern, /await using/);
+    const lines = older.split("\n").filter((line) => line !== "await workload.close();");
+    const plain = modern.replaceAll("await using", "const").replaceAll(", then server and workload close", "");
+    assert.equal(lines.join("\n"), plain.replace("const workload = await", "const workload = await"));
+    // It holds no types either, so the oldest Node at hand can tell whether it parses.
+    const folder = mkdtempSync(join(tmpdir(), "parse-"));
+    copyFileSync(`${root}examples/server-node22.ts`, join(folder, "server.mjs"));
+    return runProgram([launcherNode, ["--check", join(folder, "server.mjs")]]).then((checked) => {
+      rmSync(folder, { recursive: true });
+      assert.equal(checked.code, 0, checked.stderr);
+    });
+  });
+});
+
+describe("examples", () => {
+  let authority: Authority;
+
+  before(async () => {
+    const entries = ["orders", "web", "guest"].map((name) => ({
+      id: `spiffe://x0tta6bl4.local/${name}`,
+      socket: name,
+    }));
+    authority = await Authority.start({ trustDomain: "x0tta6bl4.local", entries });
+  });
+
+  after(() => authority.close());
+
+  const env = (name: string, more: Record<string, string> = {}) => ({
+    env: { SPIFFE_ENDPOINT_SOCKET: authority.socketFor(name), ...more },
+  });
+  const client = (name: string, port: string): Promise<Ended> => {
+    return runProgram(
+      onThisRuntime("examples/client.ts"),
+      env(name, { ORDERS_URL: `https://127.0.0.1:${port}/orders` }),
+    );
+  };
+  const assertServes = async (server: Program): Promise<void> => {
+    const [, port = ""] = await server.until(SERVING);
+    const web = await client("web", port);
+    assert.equal(web.stdout, '200 {"you":"spiffe://x0tta6bl4.local/web"}\n', web.stderr);
+    const guest = await client("guest", port);
+    assert.match(guest.stdout, /^403 .*policy\.default-deny/, guest.stderr);
+    const ended = await server.end("SIGTERM");
+    assert.equal(ended.code, 0, ended.stderr);
+    assert.equal(ended.stderr, "");
+  };
+
+  for (const name of ["server", "server-node22"]) {
+    it(`${name}.ts lets web in and not guest, and ends on SIGTERM`, async () => {
+      await assertServes(new Program(onThisRuntime(`examples/${name}.ts`), env("orders", { PORT: "0" })));
+    });
+  }
+
+  it("without-a-socket.ts prints what its comment says", async () => {
+    const ended = await runProgram(onThisRuntime("examples/without-a-socket.ts"));
+    assert.equal(ended.stdout, "200 403\n", ended.stderr);
+    assert.equal(ended.code, 0);
+    assert.match(readFileSync(`${root}examples/without-a-socket.ts`, "utf8"), /\/\/ 200 403$/m);
+  });
+
+  it("gateway.yaml is accepted by the gateway, and not with an unknown key", async () => {
+    const address = env("orders");
+    const good = await spiffeEdge(["gateway", "--config", `${root}examples/gateway.yaml`, "--check"], address);
+    assert.equal(good.code, 0, good.stderr);
+    assert.match(good.stdout, /2 listeners, 2 routes, 3 rules/);
+    const folder = mkdtempSync(join(tmpdir(), "yaml-"));
+    const file = join(folder, "gateway.yaml");
+    writeFileSync(file, `${readFileSync(`${root}examples/gateway.yaml`, "utf8")}retries: 3\n`);
+    const bad = await spiffeEdge(["gateway", "--config", file, "--check"], address);
+    rmSync(folder, { recursive: true });
+    assert.equal(bad.code, 2, bad.stdout);
+    assert.match(bad.stderr, /gateway\.yaml:\d+:1 .*retries/);
+  });
+
+  const flags = "the permissions that README gives to Deno are enough, and each is needed";
+  it(flags, skipWhen(flags, runtime.name === "deno" ? undefined : "only Deno has permissions"), async () => {
+    const line = /^deno run (.*) server\.ts$/m.exec(readme)?.[1] ?? "";
+    const path = authority.socketFor("orders").replace("unix://", "");
+    const wanted = line.replaceAll("$SOCK", path).replace("0.0.0.0:8443", "0.0.0.0:0").split(" ");
+    assert.equal(wanted.length, 4);
+    const command = (args: readonly string[]): [string, string[]] => {
+      const fixed = ["run", "--no-prompt", "--no-check", "--conditions=spiffe-edge-source"];
+      return [process.execPath, [...fixed, ...args, `${root}examples/server.ts`]];
+    };
+    await assertServes(new Program(command(wanted), env("orders", { PORT: "0" })));
+    for (const missing of wanted) {
+      const rest = wanted.filter((flag) => flag !== missing);
+      const ended = await runProgram(command(rest), env("orders", { PORT: "0" }));
+      assert.notEqual(ended.code, 0, `starts without ${missing}`);
+    }
+    const dialling = /^deno run (.*) client\.ts$/m.exec(readme)?.[1] ?? "";
+    assert.match(
+      dialling,
+      /^--allow-env=\S+ --allow-read=\$SOCK --allow-write=\$SOCK --allow-net=unix:\$SOCK,127\.0\.0\.1:8443$/,
+    );
+  });
+});

@@ -15,6 +15,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { type Ended, launcherNode, Program, root, runProgram, spiffeEdge } from "./support/programs.ts";
+import { START_LINES } from "./support/start-lines.ts";
 
 const READY = /^ready in [\d.]+ s\./m;
 
@@ -93,29 +94,9 @@ describe("npm start", () => {
   };
 
   it("prints the lines that the documents promise", () => {
-    const number = String.raw`\d+(?:\.\d+)?`;
-    const lines = [
-      /^spiffe-edge \d+\.\d+\.\d+ on (?:bun|node) [\d.]+ · trust domain x0tta6bl4\.local · embedded authority, keys in memory, FOR DEVELOPMENT ONLY$/,
-      /^Workload API {2}\/\S+\/spiffe-edge-\d+\/\{gateway,web,cron,guest\}\.sock {2}\(0700, one socket per workload\)$/,
-      new RegExp(
-        `^X\\.509-SVID {4}spiffe://x0tta6bl4\\.local/gateway {2}fetched in ${number} ms, renews in 2 min \\d+ s {8}JWT-SVID {2}issued in ${number} ms$`,
-      ),
-      /^gateway {7}https:\/\/127\.0\.0\.1:\d+ → demo upstream {6}status {2}http:\/\/127\.0\.0\.1:\d+\/status$/,
-      new RegExp(
-        `^ {2}✓ 200 GET /orders {2}as web {4}mTLS {6}allowed by rule web-reads-orders {6}${number} ms \\(handshake ${number}, upstream ${number}\\)$`,
-      ),
-      new RegExp(`^ {2}✓ 200 GET /orders {2}as cron {3}JWT-SVID {2}allowed by rule cron-reads-orders {5}${number} ms$`),
-      /^ {2}✗ 403 GET \/orders {2}as guest {2}mTLS {6}policy\.default-deny: no rule allows spiffe:\/\/x0tta6bl4\.local\/guest {6}\(as intended\)$/,
-      new RegExp(
-        `^issuance {6}p99 ${number} ms of 50 by the embedded authority \\(npm run bench measures a real SPIRE\\)$`,
-      ),
-      new RegExp(
-        `^ready in ${number} s\\. Real SPIRE: SPIFFE_ENDPOINT_SOCKET=unix:///… npm start\\. Ctrl-C drains and removes the sockets\\.$`,
-      ),
-    ];
     const printed = program.stdout.trimEnd().split("\n");
-    assert.equal(printed.length, lines.length, program.stdout);
-    for (const [index, line] of lines.entries()) assert.match(printed[index]!, line);
+    assert.equal(printed.length, START_LINES.length, program.stdout);
+    for (const [index, line] of START_LINES.entries()) assert.match(printed[index]!, line);
   });
 
   it("is ready within 15 s", () => {

@@ -28,7 +28,10 @@ export function judgeTarget(
   }
   const fewest = Math.min(...counted.map(({ n }) => n));
   if (fewest < ENOUGH) {
-    return { met: undefined, sentence: `target < 100 ms: ${figure}, but ${fewest} calls are too few to prove anything` };
+    return {
+      met: undefined,
+      sentence: `target < 100 ms: ${figure}, but ${fewest} calls are too few to prove anything`,
+    };
   }
   if (worst.p99 >= LIMIT_US) return { met: false, sentence: `target < 100 ms: MISSED, ${figure}` };
   return { met: true, sentence: `target < 100 ms: met, ${figure} of ${fewest} calls each, real SPIRE` };

@@ -25,7 +25,7 @@ export const CONTROLS: readonly Control[] = [
   {
     name: "x509-chain-signature",
     patches: [{ file: "src/x509/path/search.ts", find: "      if (!valid) {", replace: "      if (false) {" }],
-    tests: ["src/tls/refused-peers.test.ts"],
+    tests: ["src/x509/verify.test.ts"],
   },
   {
     name: "x509-bundle-choice",
@@ -47,7 +47,7 @@ export const CONTROLS: readonly Control[] = [
         replace: '    case "after":\n      return undefined;\n',
       },
     ],
-    tests: ["src/tls/refused-peers.test.ts"],
+    tests: ["src/x509/verify.test.ts"],
   },
   {
     name: "x509-key-match",

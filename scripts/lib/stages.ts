@@ -140,14 +140,6 @@ async function workerd(): Promise<StageResult[]> {
   return [await suite("workerd", "node", files(["test/workerd/*.e2e.ts"], []), 300_000)];
 }
 
-const README_TESTS = `${root}/scripts/test-readme.ts`;
-
-/** The programs of README are run by a module of its own, which gives results in the form of a stage. */
-async function readme(filter: Filter): Promise<StageResult[]> {
-  const module = (await import(README_TESTS)) as { testReadme(filter: Filter): Promise<StageResult[]> };
-  return module.testReadme(filter);
-}
-
 export const STAGES: readonly Stage[] = [
   { name: "check", about: "types, style, import rules", run: checks },
   {
@@ -158,6 +150,5 @@ export const STAGES: readonly Stage[] = [
   { name: "docs", about: "examples in docstrings", run: docs },
   { name: "packed", about: "the package as a user installs it", run: packed },
   { name: "workerd", about: "the portable core in workerd", run: workerd },
-  ...(existsSync(README_TESTS) ? [{ name: "readme", about: "the programs that README shows", run: readme }] : []),
   { name: "e2e", about: "a real SPIRE on each runtime", run: suites("e2e", ["test/e2e/*.e2e.ts"], 600_000) },
 ];

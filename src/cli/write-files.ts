@@ -11,7 +11,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import process from "node:process";
 import { SpiffeError } from "../base/index.ts";
 
@@ -45,7 +45,7 @@ export function writeFilesAtomically(folder: string, files: Files): void {
     for (const [index, [name]] of files.entries()) renameSync(temporary[index]!, join(folder, name));
   } catch (error) {
     for (const path of temporary) rmSync(path, { force: true });
-    if (created !== undefined) removeEmpty(folder);
+    if (created !== undefined) removeEmpty(folder, created);
     throw writeError(folder, error);
   }
 }
@@ -56,9 +56,10 @@ function refuseFolder(path: string): void {
   if (there?.isDirectory()) throw Object.assign(new Error("a folder is in the way"), { code: "EISDIR" });
 }
 
-function removeEmpty(folder: string): void {
+/** Removes the folder and those above it up to the first that was made here, as long as they are empty. */
+function removeEmpty(folder: string, first: string): void {
   try {
-    rmdirSync(folder);
+    for (let path = resolve(folder); path.startsWith(resolve(first)); path = dirname(path)) rmdirSync(path);
   } catch {
     // Something else put a file there meanwhile: it stays.
   }

@@ -33,7 +33,16 @@ export interface JwsAlgorithm {
   readonly curve?: Curve;
 }
 
-/** The nine `alg` values that a JWT-SVID may have (JWT-03); any other name is not in the map. */
+/**
+ * The nine `alg` values that a JWT-SVID may have (JWT-03); any other name is not in the map.
+ *
+ * @example
+ * ```ts
+ * import { JWS_ALGORITHMS } from "spiffe-edge/crypto";
+ * console.assert(JWS_ALGORITHMS.get("ES256")?.curve === "P-256");
+ * console.assert(!JWS_ALGORITHMS.has("none"));
+ * ```
+ */
 export const JWS_ALGORITHMS: ReadonlyMap<string, JwsAlgorithm> = new Map(
   HASHES.flatMap((hash, index): JwsAlgorithm[] => {
     const bits = hash.slice(4);

@@ -61,9 +61,18 @@ function webcryptoParameters(alg: SignatureAlgorithm, key: PublicKey) {
  * @param pkcs8 the private key, PKCS#8 in DER
  * @param key the public key
  * @returns `false` also for octets that are no private key
+ * @example
+ * ```ts
+ * import { privateKeyMatches, PublicKey } from "spiffe-edge/crypto";
+ * const pair = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+ * const key = PublicKey.fromSpki(new Uint8Array(await crypto.subtle.exportKey("spki", pair.publicKey)));
+ * const pkcs8 = new Uint8Array(await crypto.subtle.exportKey("pkcs8", pair.privateKey));
+ * console.assert(key.ok && (await privateKeyMatches(pkcs8, key.value)));
+ * ```
  */
 export async function privateKeyMatches(pkcs8: Uint8Array, key: PublicKey): Promise<boolean> {
-  if (nodeVerifier() !== undefined) return privateKeyMatchesSync(pkcs8, key);
+  // either way proves a match; workerd's node:crypto lacks RSA-PSS with a private key
+  if (nodeVerifier() !== undefined && privateKeyMatchesSync(pkcs8, key)) return true;
   return privateKeyMatchesByWebcrypto(pkcs8, key);
 }
 

@@ -35,12 +35,26 @@ export type Checks<T> = Generator<SignatureCheck, T, boolean>;
 
 /**
  * The backend of `node:crypto`, which Node, Bun and Deno have, or `undefined` elsewhere.
+ *
+ * @example
+ * ```ts
+ * import { nativeVerifier } from "spiffe-edge/crypto";
+ * console.assert(nativeVerifier()?.sync !== false);
+ * ```
  */
 export function nativeVerifier(): SyncSignatureVerifier | undefined {
   return nodeVerifier();
 }
 
-/** The backend that verifications use unless told otherwise: `node:crypto` where it is, else WebCrypto. */
+/**
+ * The backend that verifications use unless told otherwise: `node:crypto` where it is, else WebCrypto.
+ *
+ * @example
+ * ```ts
+ * import { chooseVerifier } from "spiffe-edge/crypto";
+ * console.assert(["node:crypto", "webcrypto"].includes(chooseVerifier().name));
+ * ```
+ */
 export function chooseVerifier(): SignatureVerifier {
   return nodeVerifier() ?? webcryptoVerifier;
 }
@@ -75,6 +89,21 @@ function imported<K>(verifier: SignatureVerifier<K>, key: PublicKey): K | Promis
  * @param checks the verification
  * @param verifier {@link chooseVerifier}'s unless given
  * @returns the verification's result; a backend that throws counts as a signature that does not verify
+ * @example
+ * ```ts
+ * import { type Checks, PublicKey, runChecks, webcryptoVerifier } from "spiffe-edge/crypto";
+ * const pair = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+ * const key = PublicKey.fromSpki(new Uint8Array(await crypto.subtle.exportKey("spki", pair.publicKey)));
+ * const data = new TextEncoder().encode("hello");
+ * const made = await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, pair.privateKey, data);
+ * function* verification(): Checks<boolean> {
+ *   if (!key.ok) return false;
+ *   const alg = { family: "ecdsa", hash: "SHA-256", encoding: "p1363" } as const;
+ *   return yield { alg, key: key.value, signature: new Uint8Array(made), data };
+ * }
+ * console.assert(await runChecks(verification()));
+ * console.assert(await runChecks(verification(), webcryptoVerifier));
+ * ```
  */
 export async function runChecks<T>(checks: Checks<T>, verifier: SignatureVerifier = chooseVerifier()): Promise<T> {
   let step = checks.next();

@@ -24,18 +24,27 @@ export function cutAnswer(response: ListenerResponse): void {
   else (response as ServerResponse).destroy();
 }
 
-/** Reads on for a while, twice a full body, so that the caller gets to read the answer, but never without end. */
-export function discardBody(request: ListenerRequest, response: ListenerResponse, bytes: number): void {
-  const { stream } = request as unknown as Http2Side;
-  if (stream !== undefined) {
-    // the answer is whole; the caller is told to stop sending
-    const stop = () => stream.close(0);
-    if (response.writableFinished) stop();
-    else response.once("finish", stop);
-    return;
-  }
+/** Milliseconds that a caller may go on sending a body nobody wants. */
+const LINGER_MS = 2_000;
+
+/**
+ * Ends an answer whose request body is not through. Over HTTP/1.1 the end waits until the caller has stopped sending,
+ * at most twice a full body and two seconds: closing earlier could take the answer from it (RFC 9112 §9.6). Of HTTP/2,
+ * only that stream is told to stop.
+ */
+export function endUnread(request: ListenerRequest, response: ListenerResponse, bytes: number): void {
+  const outgoing = response as ServerResponse;
+  if ((request as unknown as Http2Side).stream !== undefined) return void outgoing.end();
   const incoming = request as IncomingMessage;
   let left = 2 * bytes;
+  const timer = setTimeout(() => incoming.socket.destroy(), LINGER_MS);
+  const done = () => {
+    clearTimeout(timer);
+    if (!outgoing.writableEnded) outgoing.end();
+  };
+  outgoing.once("close", done);
+  incoming.once("end", done);
+  incoming.once("close", done);
   incoming.removeAllListeners("data");
   incoming.on("data", (chunk: Uint8Array) => {
     left -= chunk.byteLength;
@@ -53,11 +62,9 @@ export function answerProblem(
 ): void {
   const outgoing = response as ServerResponse;
   if (outgoing.headersSent || outgoing.destroyed) return;
-  const body = problemBody(problem);
-  outgoing.writeHead(problem.status, {
-    ...problemHeaders(problem),
-    "content-length": String(new TextEncoder().encode(body).length),
-  });
-  outgoing.end(request.method === "HEAD" ? undefined : body);
-  if (hasBody(request) && !(request as IncomingMessage).complete) discardBody(request, response, bodyBytes);
+  const body = new TextEncoder().encode(problemBody(problem));
+  outgoing.writeHead(problem.status, { ...problemHeaders(problem), "content-length": String(body.length) });
+  if (request.method !== "HEAD") outgoing.write(body);
+  if (hasBody(request) && !(request as IncomingMessage).complete) endUnread(request, response, bodyBytes);
+  else outgoing.end();
 }

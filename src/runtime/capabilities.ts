@@ -17,6 +17,8 @@ export interface Capabilities {
   readonly renegotiationOff: Capability<boolean>;
   /** Whether installing a key that does not fit its certificate fails at once; if not, later handshakes all fail (S-3). */
   readonly mismatchedKeyThrows: Capability<boolean>;
+  /** Whether a TLS socket that nobody reads stops taking bytes from the network. */
+  readonly readBackpressure: Capability<boolean>;
   /** Whether the runtime has `node:tls` and `node:http2` servers. */
   readonly tlsServer: Capability<boolean>;
   /** Whether a request over a kept connection of `node:http` is sent once and never again by the runtime itself (S-24). */
@@ -31,7 +33,10 @@ const serves = row(true, "http2.createSecureServer with allowHTTP1 serves both p
 
 const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
   node: {
-    peerChain: row("x509-links", "getPeerCertificate(true) loses an intermediate; X509Certificate links keep wire order"),
+    peerChain: row(
+      "x509-links",
+      "getPeerCertificate(true) loses an intermediate; X509Certificate links keep wire order",
+    ),
     resumptionOff: row(true, "SSL_OP_NO_TICKET in every context leaves nothing that can be resumed"),
     renegotiationOff: row(true, "SSL_OP_NO_RENEGOTIATION is honoured, and TLS 1.3 has no renegotiation"),
     mismatchedKeyThrows: row(false, "setSecureContext takes a foreign key silently"),
@@ -47,18 +52,25 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
   },
   deno: {
-    peerChain: row("detailed-certificate", "X509Certificate links end after two; getPeerCertificate(true) has them all"),
+    peerChain: row(
+      "detailed-certificate",
+      "X509Certificate links end after two; getPeerCertificate(true) has them all",
+    ),
     resumptionOff: row(false, "neither SSL_OP_NO_TICKET nor setTicketKeys has an effect in rustls here"),
     renegotiationOff: row(true, "rustls has no renegotiation"),
     mismatchedKeyThrows: row(false, "setSecureContext takes a foreign key silently"),
     tlsServer: serves,
-    keptConnections: row(false, "a request that breaks or is destroyed on a kept connection is sent again on a new one"),
+    keptConnections: row(
+      false,
+      "a request that breaks or is destroyed on a kept connection is sent again on a new one",
+    ),
   },
   workerd: {
     peerChain: row("none", "no TLS sockets with certificates of peers"),
     resumptionOff: row(false, "TLS is ended in front of the worker"),
     renegotiationOff: row(false, "TLS is ended in front of the worker"),
     mismatchedKeyThrows: row(false, "no server contexts"),
+    readBackpressure: row(false, "no TLS sockets"),
     tlsServer: row(false, "TLS is ended in front of the worker"),
     keptConnections: row(false, "no connections of its own"),
   },

@@ -51,11 +51,20 @@ describe("authorizers", () => {
 
   it("names nobody: an error, never everybody", () => {
     for (const nobody of [undefined, null, [], {}, { trustDomain: 1 }, 5, true]) {
-      assert.throws(() => authorizerFor(nobody as never), (error) => isSpiffeError(error, "ERR_SPIFFE_USAGE"));
+      assert.throws(
+        () => authorizerFor(nobody as never),
+        (error) => isSpiffeError(error, "ERR_SPIFFE_USAGE"),
+      );
     }
     for (const bad of ["", "*", "spiffe://", "https://example.org/web", ["spiffe://example.org/web", "x"]]) {
-      assert.throws(() => authorizerFor(bad), (error) => isSpiffeError(error, "ERR_SPIFFE_ID"));
+      assert.throws(
+        () => authorizerFor(bad),
+        (error) => isSpiffeError(error, "ERR_SPIFFE_ID"),
+      );
     }
-    assert.throws(() => authorizeOneOf(), (error) => isSpiffeError(error, "ERR_SPIFFE_USAGE"));
+    assert.throws(
+      () => authorizeOneOf(),
+      (error) => isSpiffeError(error, "ERR_SPIFFE_USAGE"),
+    );
   });
 });

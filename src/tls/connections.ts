@@ -1,12 +1,16 @@
 /** The accepted connections of a listener: what runs on each, how each is drained and ended. */
-import type { IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Session } from "node:http2";
 import type { TLSSocket } from "node:tls";
 
 /** A request as both protocols give it. */
 export type ListenerRequest = IncomingMessage | Http2ServerRequest;
-/** A response as both protocols take it. */
-export type ListenerResponse = ServerResponse | Http2ServerResponse;
+/** A response as both protocols take it; the members spelled out differ in their types alone. */
+export type ListenerResponse = (ServerResponse | Http2ServerResponse) & {
+  writeHead(status: number, headers?: OutgoingHttpHeaders): unknown;
+  write(chunk: string | Uint8Array): boolean;
+  end(chunk?: string | Uint8Array): unknown;
+};
 
 /** One accepted connection. */
 export class Connection {
@@ -50,7 +54,7 @@ export class Connection {
   }
 
   #announceClose(response: ListenerResponse): void {
-    if (this.session === undefined && !response.headersSent) (response as ServerResponse).setHeader("connection", "close");
+    if (this.session === undefined && !response.headersSent) response.setHeader("connection", "close");
   }
 
   #endIfIdle(): void {

@@ -53,9 +53,11 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
   const failed = (error: unknown, response: ListenerResponse): void => {
     rooms.failed(error);
     try {
-      if (response.headersSent) return destroyResponse(response);
-      response.statusCode = 500;
-      (response as ServerResponse).end();
+      if (response.headersSent) destroyResponse(response);
+      else {
+        response.statusCode = 500;
+        response.end();
+      }
     } catch {
       destroyResponse(response);
     }
@@ -87,7 +89,7 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     "checkExpectation",
     entry((_request, response) => {
       response.statusCode = 417;
-      (response as ServerResponse).end();
+      response.end();
     }),
   );
 
@@ -97,7 +99,7 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     try {
       if ("writeHead" in below) {
         below.statusCode = 400;
-        (below as ServerResponse).end();
+        below.end();
         return;
       }
       below.on("error", ignore);

@@ -60,7 +60,9 @@ export function exchange(call: Call, socket: TLSSocket): Promise<Response> {
       return fail(upstreamError(at, phase, error));
     }
     outgoing.on("error", (error) => fail(upstreamError(at, phase, error)));
-    outgoing.on("upgrade", () => fail(upstreamError(at, phase, new Error("it switched protocols without being asked"))));
+    outgoing.on("upgrade", () =>
+      fail(upstreamError(at, phase, new Error("it switched protocols without being asked"))),
+    );
     outgoing.on("response", (incoming) => {
       phase = "response";
       // From here the response tells its end; the socket may be gone while buffered bytes are still read.

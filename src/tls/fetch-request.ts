@@ -15,7 +15,16 @@ export interface Call {
 }
 
 // They belong to one connection, and this one is made here.
-const HOP_BY_HOP = ["connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect"];
+const HOP_BY_HOP = [
+  "connection",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "expect",
+];
 
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 const UPPER = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH"]);
@@ -59,7 +68,8 @@ function bodyOf(given: unknown, headers: Headers): Body {
   if (given === undefined || given === null) return undefined;
   if (given instanceof ReadableStream) return { stream: given as ReadableStream<Uint8Array> };
   if (typeof given === "string" || given instanceof URLSearchParams) {
-    const form = typeof given === "string" ? "text/plain;charset=UTF-8" : "application/x-www-form-urlencoded;charset=UTF-8";
+    const form =
+      typeof given === "string" ? "text/plain;charset=UTF-8" : "application/x-www-form-urlencoded;charset=UTF-8";
     if (!headers.has("content-type")) headers.set("content-type", form);
     return { bytes: new TextEncoder().encode(String(given)) };
   }

@@ -1,31 +1,42 @@
-/** HTTP/2 for clients that open their own sessions, such as Connect transports. */
-import type { Duplex } from "node:stream";
+/** HTTP/2 to a peer for Connect transports. */
 import type { Clock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
-import { type Authorizer, authorizerFor, type PeerExpectation } from "./authorizers.ts";
-import { connect } from "./connect.ts";
+import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
 import type { TlsIdentity } from "./identity.ts";
-import { LateSocket } from "./late-socket.ts";
+import { PeerSessions } from "./peer-sessions.ts";
 
 /** Options of {@link http2Options}. */
 export interface Http2Options {
+  /** `https:` URL whose host is dialled. It is routing only: who answers is decided by `peer`. */
+  baseUrl: string;
   /** Who must answer. Has no default. */
   peer: PeerExpectation;
   /** Milliseconds to a verified connection. Default 10,000. */
   connectTimeoutMs?: number;
+  /** Milliseconds without a stream after which a session is closed. Default 10,000. */
+  idleTimeoutMs?: number;
   clock?: Clock;
 }
 
+/** Transport options for `createGrpcTransport` and `createConnectTransport` of `@connectrpc/connect-node`. */
+export interface PeerTransportOptions {
+  readonly baseUrl: string;
+  readonly httpVersion: "2";
+  readonly sessionManager: PeerSessions;
+}
+
 /**
- * Makes options for `http2.connect()`, or `nodeOptions` of a Connect transport, whose every session goes to the expected
- * peer. Nothing of a session leaves this process before the peer is verified. The options hold no key and switch no
- * check off: a caller who replaces `createConnection` gets the runtime's own TLS with its own checks.
+ * Makes the options of a Connect transport whose every session goes to the expected peer: `createGrpcTransport({
+ * ...http2Options(workload, { baseUrl, peer }), interceptors })`. A session gets its socket only once the peer is
+ * verified. Sessions are used again while own SVID and bundle are the ones they were verified with.
+ *
+ * The transport ignores `nodeOptions` beside these, so nothing can put another connection underneath.
  *
  * @param identity own SVID and bundles, for example a `Workload`
- * @throws SpiffeError `ERR_SPIFFE_USAGE` without a usable `peer`. A session fails with the errors of {@link connect}
+ * @throws SpiffeError `ERR_SPIFFE_USAGE` without a usable `peer` or for other URLs than `https:`. A call fails with the
+ *   errors of {@link connect}, wrapped by the transport, and the peer has received nothing
  * @example
  * ```ts
- * import { connect } from "node:http2";
  * import { Authority } from "spiffe-edge/testing";
  * import { http2Options, listen } from "spiffe-edge/tls";
  * import { Workload } from "spiffe-edge/workload";
@@ -36,38 +47,22 @@ export interface Http2Options {
  * });
  * await using orders = await Workload.open({ socket: authority.socketFor("orders") });
  * await using server = await listen(orders, { port: 0, address: "127.0.0.1", handler: (_, res) => void res.end() });
- * const session = connect(`https://127.0.0.1:${server.port}`, http2Options(orders, { peer: "spiffe://example.org/orders" }));
- * await new Promise((resolve) => session.once("connect", resolve));
- * session.destroy();
+ * const { sessionManager } = http2Options(orders, {
+ *   baseUrl: `https://127.0.0.1:${server.port}`,
+ *   peer: "spiffe://example.org/orders",
+ * });
+ * const stream = await sessionManager.request("GET", "/", {});
+ * await new Promise((resolve) => stream.once("close", resolve).resume().end());
+ * sessionManager.close();
  * ```
  */
-export function http2Options(
-  identity: TlsIdentity,
-  options: Http2Options,
-): { readonly createConnection: (authority: URL) => Duplex } {
+export function http2Options(identity: TlsIdentity, options: Http2Options): PeerTransportOptions {
   const authorize = authorizerFor(options.peer);
-  return Object.freeze({
-    createConnection: (authority: URL): Duplex => new LateSocket(open(identity, options, authorize, authority)),
-  });
-}
-
-async function open(identity: TlsIdentity, options: Http2Options, authorize: Authorizer, authority: URL) {
-  if (authority.protocol !== "https:") {
-    throw new SpiffeError("ERR_SPIFFE_USAGE", `Expected an https: URL; got ${authority.protocol}`, { phase: "connect" });
+  const url = URL.parse(options.baseUrl);
+  if (url === null || url.protocol !== "https:") {
+    throw new SpiffeError("ERR_SPIFFE_USAGE", `Expected baseUrl to be an https: URL; got ${url?.protocol ?? "none"}`);
   }
-  const { socket } = await connect(identity, {
-    host: authority.hostname.replace(/^\[|\]$/g, ""),
-    port: authority.port === "" ? 443 : Number(authority.port),
-    peer: authorize,
-    alpn: ["h2"],
-    ...(options.clock === undefined ? {} : { clock: options.clock }),
-    ...(options.connectTimeoutMs === undefined ? {} : { timeoutMs: options.connectTimeoutMs }),
-  });
-  if (socket.alpnProtocol !== "h2") {
-    socket.destroy();
-    throw new SpiffeError("ERR_SPIFFE_TLS", `Expected ${authority.host} to speak HTTP/2; it chose another protocol`, {
-      phase: "handshake",
-    });
-  }
-  return socket;
+  const { connectTimeoutMs, idleTimeoutMs = 10_000, clock } = options;
+  const sessionManager = new PeerSessions(identity, { url, authorize, connectTimeoutMs, idleTimeoutMs, clock });
+  return Object.freeze({ baseUrl: options.baseUrl, httpVersion: "2", sessionManager });
 }

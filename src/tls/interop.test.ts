@@ -58,7 +58,10 @@ describe("other TLS stacks", () => {
     directory = await mkdtemp(join(tmpdir(), "spiffe-edge-"));
     ca = await TestCa.create();
     orders = await identityOf("spiffe://example.org/orders", ca);
-    for (const [name, authority] of [["web", ca], ["foreign", await TestCa.create()]] as const) {
+    for (const [name, authority] of [
+      ["web", ca],
+      ["foreign", await TestCa.create()],
+    ] as const) {
       const svid = await authority.issue({ id: WEB });
       await writeFile(join(directory, `${name}.pem`), svid.certPem);
       await writeFile(join(directory, `${name}.key`), svid.keyPem, { mode: 0o600 });
@@ -80,7 +83,10 @@ describe("other TLS stacks", () => {
 
   const curlTitle = "curl over HTTP/1.1 and HTTP/2: served with an SVID, cut without and with a foreign one";
   it(curlTitle, needs(curlTitle, CURL), async () => {
-    for (const [flag, version] of [["--http1.1", "1.1"], ["--http2", "2"]] as const) {
+    for (const [flag, version] of [
+      ["--http1.1", "1.1"],
+      ["--http2", "2"],
+    ] as const) {
       handled = 0;
       assert.notEqual((await curl(flag)).code, 0);
       assert.notEqual((await curl(flag, "--cert", "foreign.pem", "--key", "foreign.key")).code, 0);
@@ -90,7 +96,8 @@ describe("other TLS stacks", () => {
     }
   });
 
-  const oldTitle = "[S-2] [S-3] [A-2] openssl with TLS 1.2, and so any renegotiation, is refused before and after a rotation";
+  const oldTitle =
+    "[S-2] [S-3] [A-2] openssl with TLS 1.2, and so any renegotiation, is refused before and after a rotation";
   it(oldTitle, needs(oldTitle, OPENSSL), async () => {
     for (const rotate of [false, true]) {
       if (rotate) await rotated();

@@ -7,7 +7,17 @@ import { TestCa, type TestSvid } from "../authority/test-ca.ts";
 import { isSpiffeError } from "../base/errors.ts";
 import { type ListenOptions, listen, type RefusedConnection, type TlsListener } from "./listen.ts";
 import { connectionPeer, peerOf } from "./peer.ts";
-import { http1Done, http1Get, http2Ended, http2Requests, identityOf, rawExchange, rawOptions, type Shown, shown } from "./wire.testing.ts";
+import {
+  http1Done,
+  http1Get,
+  http2Ended,
+  http2Requests,
+  identityOf,
+  rawExchange,
+  rawOptions,
+  type Shown,
+  shown,
+} from "./wire.testing.ts";
 import { chainOf } from "./wrong-peers.testing.ts";
 
 const ORDERS = "spiffe://example.org/orders";
@@ -53,7 +63,11 @@ async function get(server: TlsListener, show: Shown): Promise<string | undefined
 
 /** The same over HTTP/2: whether it was answered. */
 async function getH2(server: TlsListener, show: Shown): Promise<boolean> {
-  const seen = await rawExchange(rawOptions(server.port, show, "h2"), http2Requests(), (bytes) => http2Ended(bytes) > 0);
+  const seen = await rawExchange(
+    rawOptions(server.port, show, "h2"),
+    http2Requests(),
+    (bytes) => http2Ended(bytes) > 0,
+  );
   return http2Ended(seen.bytes) > 0;
 }
 
@@ -178,9 +192,21 @@ describe("listen", () => {
       },
     };
     const quirks: [string, Partial<ListenOptions>, StaticIdentity][] = [
-      ["authorizer throws", { authorize: () => { throw new Error("no"); } }, orders],
+      [
+        "authorizer throws",
+        {
+          authorize: () => {
+            throw new Error("no");
+          },
+        },
+        orders,
+      ],
       ["authorizer gives nothing", { authorize: (() => undefined) as never }, orders],
-      ["authorizer is async", { authorize: (async (peer: { id: unknown }) => ({ ok: true, value: peer.id })) as never }, orders],
+      [
+        "authorizer is async",
+        { authorize: (async (peer: { id: unknown }) => ({ ok: true, value: peer.id })) as never },
+        orders,
+      ],
       ["bundle source throws", {}, throwing],
     ];
     for (const [name, options, identity] of quirks) {
@@ -195,7 +221,11 @@ describe("listen", () => {
         identity,
       );
     }
-    const loud = { onRefused: () => { throw new Error("observer"); } };
+    const loud = {
+      onRefused: () => {
+        throw new Error("observer");
+      },
+    };
     await withListener(loud, async (server) => {
       assert.equal(await get(server, bad), undefined);
       assert.equal(await get(server, good), WEB, "the twin of all of them");
@@ -203,14 +233,23 @@ describe("listen", () => {
   });
 
   it("[S-8] a handler that throws or rejects answers 500 and the next request is served", async () => {
-    const handlers = [() => { throw new Error("sync"); }, async () => { throw new Error("async"); }];
+    const handlers = [
+      () => {
+        throw new Error("sync");
+      },
+      async () => {
+        throw new Error("async");
+      },
+    ];
     for (const handler of handlers) {
       let calls = 0;
       const options: Partial<ListenOptions> = {
         handler: (_request, response) => (calls++ < 2 ? handler() : void response.end("fine")),
       };
       await withListener(options, async (server) => {
-        const seen = await rawExchange(rawOptions(server.port, good, "http/1.1"), http1Get(), (bytes) => /\r\n\r\n/.test(String(bytes)));
+        const seen = await rawExchange(rawOptions(server.port, good, "http/1.1"), http1Get(), (bytes) =>
+          /\r\n\r\n/.test(String(bytes)),
+        );
         assert.match(seen.bytes.toString(), /^HTTP\/1\.1 500/);
         assert.equal(await getH2(server, good), true);
         assert.equal(server.counters.handlerErrors, 2);
@@ -261,7 +300,9 @@ describe("listen", () => {
     await new Promise<void>((resolve) => taken.listen(0, "127.0.0.1", resolve));
     const { port } = taken.address() as { port: number };
     const handler = () => {};
-    await assert.rejects(listen(orders, { handler, port, address: "127.0.0.1" }), (error) => isSpiffeError(error, "ERR_SPIFFE_PORT_IN_USE"));
+    await assert.rejects(listen(orders, { handler, port, address: "127.0.0.1" }), (error) =>
+      isSpiffeError(error, "ERR_SPIFFE_PORT_IN_USE"),
+    );
     await new Promise((resolve) => taken.close(resolve));
     const usage = (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_USAGE");
     await assert.rejects(listen(orders, { handler, handshakeTimeoutMs: 10_001 }), usage);

@@ -15,7 +15,7 @@ import { Connection } from "./connections.ts";
 import { type ListenerCounters, newCounters } from "./counters.ts";
 import { guardEntries, type Handler, type UpgradeHandler } from "./entries.ts";
 import type { TlsIdentity } from "./identity.ts";
-import { internalRefusal, judgePeer, type Judgement, peerFrom } from "./judge.ts";
+import { internalRefusal, type Judgement, judgePeer, peerFrom } from "./judge.ts";
 import { drainPoint, keep } from "./lifetime.ts";
 import { type ClientCertificate, createServer, type ServerSettings, swapServerContext } from "./options.ts";
 import { type ConnectionVerdict, markConnection } from "./peer.ts";
@@ -140,7 +140,10 @@ class Listener implements TlsListener {
     }
     const clientCertificate = options.clientCertificate ?? "require";
     if (!["require", "optional", "none"].includes(clientCertificate)) {
-      throw new SpiffeError("ERR_SPIFFE_USAGE", `Expected clientCertificate require, optional or none; got another value`);
+      throw new SpiffeError(
+        "ERR_SPIFFE_USAGE",
+        `Expected clientCertificate require, optional or none; got another value`,
+      );
     }
     if (!capabilities.tlsServer.value) {
       throw new SpiffeError("ERR_SPIFFE_BACKEND", `This runtime has no TLS server: ${capabilities.tlsServer.why}`);
@@ -151,7 +154,8 @@ class Listener implements TlsListener {
     const verifier = chooseSyncVerifier();
     this.#judgement = { identity, authorize: options.authorize ?? authorizeAny(), clock: this.#clock, verifier };
     this.#settings = { clientCertificate, handshakeTimeoutMs: timeout };
-    this.#maxAgeMs = options.maxConnectionAgeMs ?? (capabilities.resumptionOff.value ? Infinity : AGE_WITH_RESUMPTION_MS);
+    this.#maxAgeMs =
+      options.maxConnectionAgeMs ?? (capabilities.resumptionOff.value ? Infinity : AGE_WITH_RESUMPTION_MS);
     if (options.throttle !== false) {
       this.#throttle = new Throttle({ ...DEFAULT_THROTTLE, ...options.throttle }, this.#clock);
     }
@@ -187,6 +191,11 @@ class Listener implements TlsListener {
       this.#logger.warn("TLS sessions can be resumed on this runtime; each resumed connection is verified anew", {
         why: capabilities.resumptionOff.why,
         maxConnectionAgeMs: this.#maxAgeMs,
+      });
+    }
+    if (!capabilities.readBackpressure.value) {
+      this.#logger.warn("request bodies that nobody reads fill the memory on this runtime; limit them", {
+        why: capabilities.readBackpressure.why,
       });
     }
     void followSvid(
@@ -233,7 +242,8 @@ class Listener implements TlsListener {
     this.#server.on("tlsClientError", (error: Error & { code?: string }, socket?: object) => {
       // A connection shut out above breaks in TLS as well on one runtime; it is counted once.
       if (socket !== undefined && this.#shutOut.has(socket)) return;
-      if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT" || error.message === "TLS handshake timeout") this.counters.timedOut++;
+      if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT" || error.message === "TLS handshake timeout")
+        this.counters.timedOut++;
       else this.counters.failed++;
     });
   }

@@ -34,9 +34,13 @@ function materialOf(svid: X509Svid): Material {
   const known = materials.get(svid);
   if (known !== undefined) return known;
   if (!privateKeyMatchesSync(svid.privateKeyPkcs8(), svid.leaf.publicKey)) {
-    throw new SpiffeError("ERR_SPIFFE_X509_SVID", `Expected the private key of ${svid.id} to fit its leaf certificate`, {
-      reason: "key.mismatch",
-    });
+    throw new SpiffeError(
+      "ERR_SPIFFE_X509_SVID",
+      `Expected the private key of ${svid.id} to fit its leaf certificate`,
+      {
+        reason: "key.mismatch",
+      },
+    );
   }
   const { certificates, privateKey } = svid.toPem();
   const material = { cert: certificates, key: privateKey };

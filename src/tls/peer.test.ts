@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { isSpiffeError } from "../base/errors.ts";
-import type { X509Peer } from "../id/peer.ts";
 import { SpiffeId } from "../id/index.ts";
+import type { X509Peer } from "../id/peer.ts";
 import { connectionPeer, markConnection, peerOf } from "./peer.ts";
 
 const peer: X509Peer = {
@@ -72,7 +72,10 @@ describe("peerOf", () => {
     const anonymous = {};
     markConnection(anonymous, { accepted: true });
     for (const source of [refused, anonymous, {}, undefined, null, "x", { socket: refused }]) {
-      assert.throws(() => peerOf(source), (error) => isSpiffeError(error, "ERR_SPIFFE_NO_PEER"));
+      assert.throws(
+        () => peerOf(source),
+        (error) => isSpiffeError(error, "ERR_SPIFFE_NO_PEER"),
+      );
     }
   });
 });

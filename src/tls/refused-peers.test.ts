@@ -57,8 +57,16 @@ describe("refused peers of a listener", () => {
 
   it("[S-1] [S-2] [S-7] [S-12] [A-7] every class of wrong peers is refused with its reason, its twin is served", async () => {
     assert.ok(world.wrong.length >= 17, `only ${world.wrong.length} classes`);
-    const notListed = { name: "not on the list", reason: "peer.not-authorized" as const, show: shown(await world.home.issue({ id: `${WEB}2` })) };
-    const partner = { ...notListed, name: "member of a federated domain", show: shown(await world.partner.issue({ id: `spiffe://${PARTNER}/web` })) };
+    const notListed = {
+      name: "not on the list",
+      reason: "peer.not-authorized" as const,
+      show: shown(await world.home.issue({ id: `${WEB}2` })),
+    };
+    const partner = {
+      ...notListed,
+      name: "member of a federated domain",
+      show: shown(await world.partner.issue({ id: `spiffe://${PARTNER}/web` })),
+    };
     for (const { name, reason, show } of [...world.wrong, notListed, partner]) {
       const refusedBefore = server.counters.reasons[reason] ?? 0;
       handled = 0;
@@ -66,7 +74,11 @@ describe("refused peers of a listener", () => {
         assert.equal(await client(server.port, show, i % 2 === 0), 0, name);
       });
       assert.equal(handled, 0, `${name} reached the handler`);
-      assert.equal((server.counters.reasons[reason] ?? 0) - refusedBefore, PER_CLASS, `${name}: ${JSON.stringify(server.counters)}`);
+      assert.equal(
+        (server.counters.reasons[reason] ?? 0) - refusedBefore,
+        PER_CLASS,
+        `${name}: ${JSON.stringify(server.counters)}`,
+      );
     }
     handled = 0;
     await many(PER_CLASS, 8, async (i) => {

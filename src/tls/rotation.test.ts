@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { connect as dialTls, type TLSSocket } from "node:tls";
 import { after, before, describe, it } from "node:test";
+import { connect as dialTls, type TLSSocket } from "node:tls";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { Certificate, X509Svid } from "../x509/index.ts";

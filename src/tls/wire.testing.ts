@@ -1,5 +1,5 @@
 /** What tests of this folder need on the wire: identities, raw TLS clients, requests as bytes. */
-import { connect as dialTcp, createServer as tcpServer, type Server, type Socket } from "node:net";
+import { connect as dialTcp, type Server, type Socket, createServer as tcpServer } from "node:net";
 import { type ConnectionOptions, connect as dialTls, type TLSSocket } from "node:tls";
 import { type StaticIdentity, staticIdentity } from "../authority/static-identity.ts";
 import type { TestCa, TestSvid } from "../authority/test-ca.ts";
@@ -101,7 +101,11 @@ function fields(pairs: readonly (readonly [string, string])[]): Buffer {
 }
 
 /** Preface, SETTINGS and a number of requests as bytes of HTTP/2, one after the other. */
-export function http2Requests(streams = 1, extra: readonly (readonly [string, string])[] = [], method = "GET"): Uint8Array {
+export function http2Requests(
+  streams = 1,
+  extra: readonly (readonly [string, string])[] = [],
+  method = "GET",
+): Uint8Array {
   const pseudo: [string, string][] =
     method === "CONNECT"
       ? [

@@ -21,6 +21,7 @@ export interface World {
 }
 
 const HOUR_MS = 3_600_000;
+const END = "-----END CERTIFICATE-----\n";
 export const HOME = "home.example";
 export const PARTNER = "partner.example";
 export const WEB: string = `spiffe://${HOME}/web`;
@@ -50,7 +51,11 @@ export async function makeWorld(side: "clientAuth" | "serverAuth" = "clientAuth"
   const wrong: WrongPeers[] = [
     { name: "no certificate", reason: "peer.no-certificate", show: undefined },
     { name: "foreign CA of the same name", reason: "x509.no-path", show: shown(await twin.issue({ id: WEB })) },
-    { name: "ID of home under the partner's CA", reason: "x509.no-path", show: shown(await partner.issue({ id: WEB })) },
+    {
+      name: "ID of home under the partner's CA",
+      reason: "x509.no-path",
+      show: shown(await partner.issue({ id: WEB })),
+    },
     {
       name: "ID of the partner under home's CA",
       reason: "x509.no-path",
@@ -62,14 +67,22 @@ export async function makeWorld(side: "clientAuth" | "serverAuth" = "clientAuth"
       show: shown(await stranger.issue({ id: "spiffe://stranger.example/web" })),
     },
     { name: "expired", reason: "x509.expired", show: await own({ notAfter: new Date(now - HOUR_MS / 2) }) },
-    { name: "not yet valid", reason: "x509.not-yet-valid", show: await own({ notBefore: new Date(now + HOUR_MS / 2) }) },
+    {
+      name: "not yet valid",
+      reason: "x509.not-yet-valid",
+      show: await own({ notBefore: new Date(now + HOUR_MS / 2) }),
+    },
     { name: "CA as leaf", reason: "x509.leaf-is-ca", show: await own({ ca: true, keyUsage: ["digitalSignature"] }) },
     { name: "no URI SAN", reason: "x509.no-uri-san", show: await own({ uriSans: [], dnsSans: ["web"] }) },
     { name: "two URI SANs", reason: "x509.several-uri-sans", show: await own({ uriSans: [WEB, `${WEB}2`] }) },
     { name: "other URI SAN", reason: "x509.id", show: await own({ uriSans: ["https://home.example/web"] }) },
     { name: "root path", reason: "x509.leaf-root-path", show: await own({ id: `spiffe://${HOME}` }) },
     { name: "no key usage", reason: "x509.leaf-key-usage", show: await own({ keyUsage: null }) },
-    { name: "key usage without signing", reason: "x509.leaf-key-usage", show: await own({ keyUsage: ["keyAgreement"] }) },
+    {
+      name: "key usage without signing",
+      reason: "x509.leaf-key-usage",
+      show: await own({ keyUsage: ["keyAgreement"] }),
+    },
     {
       name: "extended key usage for one side only",
       reason: "x509.leaf-ext-key-usage",
@@ -78,7 +91,10 @@ export async function makeWorld(side: "clientAuth" | "serverAuth" = "clientAuth"
     {
       name: "broken chain",
       reason: "x509.no-path",
-      show: { cert: withoutMiddle.certPem.split("-----END CERTIFICATE-----\n")[0]! + "-----END CERTIFICATE-----\n", key: withoutMiddle.keyPem },
+      show: {
+        cert: `${withoutMiddle.certPem.split(END)[0]}${END}`,
+        key: withoutMiddle.keyPem,
+      },
     },
     { name: "constrained chain", reason: "x509.name-constraints", show: shown(await constrained.issue({ id: WEB })) },
     { name: "spoilt signature", reason: "x509.signature", show: await own({ tamper: "signature" }) },

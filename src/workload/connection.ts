@@ -7,7 +7,7 @@ import { SpiffeWorkloadAPI } from "../gen/workload/workload_pb.js";
 import type { Logger } from "../telemetry/logger.ts";
 import { type Endpoint, formatEndpoint } from "./endpoint.ts";
 import { type Failure, failureOf } from "./failure.ts";
-import { linkSignals, within } from "./signals.ts";
+import { checkTimeout, linkSignals, within } from "./signals.ts";
 import type { Content, Snapshot } from "./snapshot.ts";
 import { openTransport } from "./transport.ts";
 
@@ -93,7 +93,7 @@ export class Connection {
   async first<M, T extends Snapshot>(profile: Profile<M, T>, options: CallOptions): Promise<Verdict<Content<T>>> {
     const phase = `fetch-${profile.name}`;
     const { clock, socket } = this;
-    const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
+    const timeoutMs = checkTimeout(options.timeoutMs ?? this.#timeoutMs);
     const late = () => {
       const sentence = `The Workload API at ${socket} sent nothing within ${timeoutMs} ms`;
       return new SpiffeError("ERR_SPIFFE_TIMEOUT", sentence, { phase, retryable: true });
@@ -105,7 +105,7 @@ export class Connection {
       throw new SpiffeError("ERR_SPIFFE_WORKLOAD_API", sentence, { phase, reason, retryable: true });
     };
     // Connect would keep the timer of its own deadline after the stream was left.
-    const message = await within((signal) => this.call(phase, { signal }, read), {
+    const message = await within((signal) => this.call(phase, { signal, timeoutMs: Number.POSITIVE_INFINITY }, read), {
       timeoutMs,
       clock,
       signal: options.signal,
@@ -126,7 +126,7 @@ export class Connection {
     run: (api: WorkloadApi, rpc: RpcOptions) => Promise<R>,
     token?: string,
   ): Promise<R> {
-    const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
+    const timeoutMs = checkTimeout(options.timeoutMs ?? this.#timeoutMs);
     const link = linkSignals(options.signal, this.#closing.signal);
     try {
       return await run(this.#api, { signal: link.signal, ...(timeoutMs <= MAX_TIMER_MS && { timeoutMs }) });

@@ -12,7 +12,7 @@ import { watch } from "./watch.ts";
  *
  * `starting`: nothing received yet; `ready`: it holds the agent's newest state; `stale`: it holds a state, but the
  * stream is down or the newest update was dropped; `expired`: the held identity's time is over; `revoked`: the agent
- * denied the identity, nothing is held; `closed`.
+ * denied the identity, or no longer has the one that is wanted; `closed`.
  */
 export type SourceState = "starting" | "ready" | "stale" | "expired" | "revoked" | "closed";
 
@@ -69,8 +69,7 @@ export class Source<T extends Snapshot> {
     if (this.#closing.signal.aborted) return "closed";
     if (this.#revoked) return "revoked";
     if (this.#current === undefined) return "starting";
-    if (this.isExpired(this.#current)) return "expired";
-    return this.#fresh ? "ready" : "stale";
+    return this.unfit(this.#current) ?? (this.#fresh ? "ready" : "stale");
   }
 
   /**
@@ -121,9 +120,9 @@ export class Source<T extends Snapshot> {
     };
   }
 
-  /** Whether the state's time is over; only identities have one. */
-  protected isExpired(_state: T): boolean {
-    return false;
+  /** Why a held state is of no use now; only identities can expire or be missing from it. */
+  protected unfit(_state: T): "expired" | "revoked" | undefined {
+    return undefined;
   }
 
   /** Called after everything held was redacted. */

@@ -73,7 +73,8 @@ export class Workload {
 
   /** The SPIFFE ID of this workload: of its SVID, or of the last one it had. */
   get id(): SpiffeId {
-    if (this.x509.state === "ready" || this.x509.state === "stale") this.#id = this.x509.x509Svid().id;
+    const { state } = this.x509;
+    if (state === "ready" || state === "stale") this.#id = this.x509.x509Svid().id;
     return this.#id!;
   }
 

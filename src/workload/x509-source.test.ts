@@ -234,6 +234,7 @@ describe("X509Source", () => {
     const source = open({ hint: "external" });
     await source.ready();
     assert.equal(source.x509Svid().id.path, "/external");
+    assert.equal(source.state, "ready");
     await leave(source);
     feed.push({ svids });
     const lost = open({ hint: "nothing" });
@@ -242,6 +243,7 @@ describe("X509Source", () => {
       code: "ERR_SPIFFE_NO_IDENTITY",
       message: /"nothing".*"internal", "external"/,
     });
+    assert.deepEqual([source.state, lost.state], ["closed", "revoked"]);
     await leave(lost);
     feed.push({ svids });
     const first = open();
@@ -276,6 +278,25 @@ describe("X509Source", () => {
     await second.ready();
     await client.close();
     await eventually(() => second.state === "closed", "the source is closed");
+  });
+
+  it("a client leaves the stream of a single fetch, and of a watch that its reader leaves", async () => {
+    const client = new WorkloadApiClient({ socket: server.socket, clock });
+    opened.push(client);
+    const good = await svid();
+    feed.push({ svids: [good] });
+    await client.fetchX509Context();
+    await eventually(() => feed.streams === 1 && feed.open === 0, "the fetch's stream was left");
+    feed.push({ svids: [good] });
+    for await (const _ of client.watchX509Context()) break;
+    await eventually(() => feed.streams === 2 && feed.open === 0, "the watch's stream was left");
+    feed.push("end");
+    await assert.rejects(client.fetchX509Context(), { reason: "workload.unavailable", phase: "fetch-x509" });
+    const late = assert.rejects(client.fetchX509Context({ timeoutMs: 1_000 }), { code: "ERR_SPIFFE_TIMEOUT" });
+    await eventually(() => feed.open === 1, "the fetch that gets no answer");
+    await clock.advance(1_000);
+    await late;
+    await eventually(() => feed.open === 0, "its stream was left");
   });
 
   it("a wait for readiness ends with its signal, and the source goes on", async () => {

@@ -93,9 +93,10 @@ export class X509Source extends Source<X509Context> implements X509BundleSource,
     await this.#held.release();
   }
 
-  protected override isExpired(state: X509Context): boolean {
+  protected override unfit(state: X509Context): "expired" | "revoked" | undefined {
     const svid = this.#pick(state);
-    return svid !== undefined && this.#isOver(svid);
+    if (svid === undefined) return "revoked";
+    return this.#isOver(svid) ? "expired" : undefined;
   }
 
   #isOver(svid: X509Svid): boolean {

@@ -20,6 +20,15 @@ const CLIENT_AUTH = "1.3.6.1.5.5.7.3.2";
  * Says nothing about trust, nor whether the certificate is a leaf.
  *
  * @returns the ID, or a refusal: `x509.no-uri-san`, `x509.several-uri-sans`, `x509.id`
+ * @example
+ * ```ts
+ * import { type Certificate, spiffeIdOf } from "spiffe-edge";
+ * function show(certificate: Certificate): string {
+ *   const id = spiffeIdOf(certificate);
+ *   return id.ok ? id.value.uri : `no SPIFFE ID: ${id.message}`;
+ * }
+ * console.assert(typeof show === "function");
+ * ```
  */
 export function spiffeIdOf(certificate: Certificate): Verdict<SpiffeId> {
   let uri: Uint8Array | undefined;

@@ -93,7 +93,16 @@ export async function verifyX509Svid(
   return verified(await safeVerifyX509Svid(chain, bundles, options));
 }
 
-/** {@link verifyX509Svid} as a verdict: the index of a refusal is the certificate's place in the chain. */
+/**
+ * {@link verifyX509Svid} as a verdict: the index of a refusal is the certificate's place in the chain.
+ *
+ * @example
+ * ```ts
+ * import { safeVerifyX509Svid } from "spiffe-edge";
+ * const verdict = await safeVerifyX509Svid([new Uint8Array([0x30, 0])], { x509BundleFor: () => undefined });
+ * console.assert(!verdict.ok && verdict.reason === "x509.malformed" && verdict.index === 0);
+ * ```
+ */
 export async function safeVerifyX509Svid(
   chain: PresentedChain,
   bundles: X509BundleSource,
@@ -106,6 +115,15 @@ export async function safeVerifyX509Svid(
  * {@link verifyX509Svid} at once, for callers that must decide before the next byte, such as a TLS listener.
  *
  * @throws SpiffeError `ERR_SPIFFE_X509_VERIFY`, or `ERR_SPIFFE_BACKEND` without a synchronous backend
+ * @example
+ * ```ts
+ * import { isSpiffeError, verifyX509SvidSync } from "spiffe-edge";
+ * try {
+ *   verifyX509SvidSync([], { x509BundleFor: () => undefined });
+ * } catch (error) {
+ *   console.assert(isSpiffeError(error, "ERR_SPIFFE_X509_VERIFY"));
+ * }
+ * ```
  */
 export function verifyX509SvidSync(
   chain: PresentedChain,

@@ -1,4 +1,6 @@
 /** A program as a user writes it, for the type check of the packed declarations. */
+import type { Transport } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Hono } from "hono";
 import { isSpiffeError, SpiffeId, type SpiffeUri, validateJwtSvid, verifyX509Svid } from "spiffe-edge";
 import { authorize, serve, spiffe } from "spiffe-edge/gateway";
@@ -39,10 +41,11 @@ export async function verify(workload: Workload, chain: Uint8Array[], token: str
   }
 }
 
-export const options = (workload: Workload): object => ({
-  nodeOptions: http2Options(workload, { peer: orders }),
-  interceptors: [jwtSvid(workload, { audience: orders })],
-});
+export const transport = (workload: Workload): Transport =>
+  createGrpcTransport({
+    ...http2Options(workload, { baseUrl: "https://orders.internal:8443", peer: orders }),
+    interceptors: [jwtSvid(workload, { audience: orders })],
+  });
 
 export const verdict: "allow" | "deny" = Policy.compile([]).decide(undefined, { method: "GET", path: "/" }).verdict;
 export const id: SpiffeId = SpiffeId.parse(orders);

@@ -1,11 +1,16 @@
-/** Opens the workload of `SPIFFE_ENDPOINT_SOCKET`, fetches a token, closes; then nothing may keep the process. */
+/** Uses the Workload API of `SPIFFE_ENDPOINT_SOCKET` in every way, closes; then nothing may keep the process. The argument is a timeout in ms. */
 import { isSpiffeError } from "../../src/base/errors.ts";
-import { Workload } from "../../src/workload/index.ts";
+import { Workload, WorkloadApiClient } from "../../src/workload/index.ts";
 
 try {
-  const workload = await Workload.open({ timeoutMs: 3_000 });
+  const workload = await Workload.open({ timeoutMs: Number(process.argv[2] ?? 20_000) });
   await workload.jwt.fetch({ audience: "anyone" });
   await workload.close();
+  const client = new WorkloadApiClient();
+  await client.fetchX509Context();
+  await client.fetchJwtSvid({ audience: "anyone" });
+  for await (const _ of client.watchJwtBundles()) break;
+  await client.close();
   console.log(`closed ${workload.id}`);
 } catch (error) {
   if (!isSpiffeError(error)) throw error;

@@ -23,6 +23,8 @@ interface NativeKey {
 function verifierOf(crypto: NodeCrypto): SyncSignatureVerifier<NativeKey> {
   // Deno refuses hashes shorter than half the field, so P-521 with SHA-256 never verifies there
   const shortHashMissing = globalThis.process?.versions?.deno !== undefined;
+  // workerd takes a key beside options as bytes alone, and by createVerify alone
+  const optionsTakeNoKeyObject = globalThis.navigator?.userAgent === "Cloudflare-Workers";
   return {
     name: "node:crypto",
     sync: true,
@@ -44,9 +46,15 @@ function verifierOf(crypto: NodeCrypto): SyncSignatureVerifier<NativeKey> {
         case "rsa-pkcs1":
           return crypto.verify(NODE_HASH[alg.hash], data, object, normal);
         case "rsa-pss": {
-          const padding = crypto.constants.RSA_PKCS1_PSS_PADDING;
-          const options = { key: object, padding, saltLength: HASH_LENGTH[alg.hash] };
-          return crypto.verify(NODE_HASH[alg.hash], data, options, normal);
+          const options = { padding: crypto.constants.RSA_PKCS1_PSS_PADDING, saltLength: HASH_LENGTH[alg.hash] };
+          if (!optionsTakeNoKeyObject) {
+            return crypto.verify(NODE_HASH[alg.hash], data, { key: object, ...options }, normal);
+          }
+          const spki = { key: key.importSpki as never, format: "der", type: "spki" } as const;
+          return crypto
+            .createVerify(NODE_HASH[alg.hash])
+            .update(data)
+            .verify({ ...spki, ...options }, normal);
         }
         case "ed25519":
           return crypto.verify(null, data, object, normal);

@@ -3,8 +3,8 @@ import type { MiddlewareHandler } from "hono";
 import { SpiffeError as Failure, type SpiffeError } from "../../base/index.ts";
 import type { JwtPeer, Peer, TokenIdentity, X509Peer } from "../../id/index.ts";
 import { explain, Policy, type Principals } from "../../policy/index.ts";
+import { refusal } from "./exception.ts";
 import { givenPeer, type SpiffeEnv } from "./peer-env.ts";
-import { problemResponse } from "./problem.ts";
 import type { ErrorLog } from "./spiffe.ts";
 
 /** A caller that showed a token, alone or beside a certificate. */
@@ -71,11 +71,11 @@ export function authorize(who: AuthorizeOptions): MiddlewareHandler<any> {
       const { code, message, hint } = error as SpiffeError;
       if (!told) consoleLog.error(`${code}: ${message}. ${hint}`);
       told = true;
-      return problemResponse({ status: 500, code, detail: message });
+      throw refusal({ status: 500, code, detail: message }, error);
     }
     const decision = policy.decide(peer, { method: c.req.method, path: c.req.path });
     if (decision.verdict === "allow") return next();
     const { reason } = decision;
-    return problemResponse({ status: 403, code: "ERR_SPIFFE_DENIED", reason, detail: explain(decision, peer) });
+    throw refusal({ status: 403, code: "ERR_SPIFFE_DENIED", reason, detail: explain(decision, peer) });
   };
 }

@@ -5,8 +5,8 @@ import type { X509Peer } from "../../id/index.ts";
 import type { JwtBundleSource } from "../../jwt/index.ts";
 import { connectionPeer } from "../../tls/peer.ts";
 import { authenticate, type JwtDoor } from "./authenticate.ts";
+import { refusal } from "./exception.ts";
 import { assumedPeer, give, noListener, type SpiffeEnv, type SpiffeX509Env } from "./peer-env.ts";
-import { problemResponse } from "./problem.ts";
 
 /** What `spiffe()` needs of a workload: the bundles that tokens are checked against. A `Workload` is one. */
 export interface SpiffeSources {
@@ -151,7 +151,7 @@ export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): Mi
       const { code, message, hint } = error as SpiffeError;
       if (!told) logger.error(`${code}: ${message}. ${hint}`);
       told = true;
-      return problemResponse({ status: 500, code, detail: message });
+      throw refusal({ status: 500, code, detail: message }, error);
     }
     const outcome = await authenticate(
       { x509: connection.x509, authorization: authorizationOf(c, incoming) },
@@ -161,7 +161,7 @@ export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): Mi
     if (!outcome.ok) {
       const { status, reason, message: detail, challenge } = outcome;
       const code = status === 400 ? "ERR_SPIFFE_REQUEST" : "ERR_SPIFFE_NO_PEER";
-      return problemResponse({ status, code, reason, detail, challenge });
+      throw refusal({ status, code, reason, detail, challenge });
     }
     c.set("peer", give(outcome.peer));
     return next();

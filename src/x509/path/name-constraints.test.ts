@@ -261,6 +261,15 @@ describe("name constraints", () => {
       }
       assert.equal(await under({ excluded: [{ directory: base }] }, { subject }), inside ? refused : "accepted");
     }
+    const longer = name([O, "Example Inc"], [CN, "x"], [CN, "y"]);
+    assert.equal(
+      await under({ permitted: [{ directory: longer }] }, { subject: name([O, "Example Inc"], [CN, "x"]) }),
+      refused,
+    );
+    assert.equal(
+      await under({ excluded: [{ directory: longer }] }, { subject: name([O, "Example Inc"], [CN, "x"]) }),
+      "accepted",
+    );
     assert.equal(await under({ permitted: [{ directory: name() }] }), "accepted");
     assert.equal(await under({ excluded: [{ directory: name() }] }), refused);
   });

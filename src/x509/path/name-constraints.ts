@@ -14,7 +14,7 @@ export interface ConstraintBudget {
   left: number;
 }
 
-/** A name in the form it is compared in; `undefined` stands for one that can not be judged. */
+/** A name in the form it is compared in; `undefined` stands for one that can not be judged, see {@link matches}. */
 type Form =
   | { readonly kind: "host"; readonly host: string }
   | { readonly kind: "mailbox"; readonly local: string; readonly host: string }
@@ -70,19 +70,9 @@ function checkSubtrees(
   if (subtrees.length === 0) return undefined;
   const bases = subtrees.map((base) => ({ kind: base.kind, form: baseForm(base) }));
   for (const { kind, form } of subjects) {
-    let concerned = false;
-    let matched = false;
-    for (const base of bases) {
-      if (base.kind !== kind) continue;
-      concerned = true;
-      if (form === undefined)
-        return refuse("x509.name-constraints", `A ${kind} name can not be judged by a constraint`);
-      if (matches(base.form, form, kind, list)) {
-        matched = true;
-        break;
-      }
-    }
-    if (concerned && matched === (list === "excluded")) {
+    const relevant = bases.filter((base) => base.kind === kind);
+    const matched = relevant.some((base) => matches(base.form, form, kind, list));
+    if (relevant.length > 0 && matched === (list === "excluded")) {
       const what = matched ? "is excluded" : "is not permitted";
       return refuse("x509.name-constraints", `A ${kind} name ${what} by an authority's name constraints`);
     }
@@ -149,6 +139,7 @@ function baseForm(base: GeneralName): Form {
   }
 }
 
+/** Whether a constraint covers a name; where that is in doubt, an excluding one does and a permitting one does not. */
 function matches(base: Form, name: Form, kind: GeneralNameKind, list: "permitted" | "excluded"): boolean {
   const doubtful = list === "excluded";
   if (base === undefined || name === undefined) return doubtful;

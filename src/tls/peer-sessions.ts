@@ -1,0 +1,142 @@
+/** HTTP/2 sessions to one peer, opened when a request needs one, each on a connection that was verified before. */
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  type OutgoingHttpHeaders,
+  connect as openSession,
+} from "node:http2";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { SpiffeError } from "../base/errors.ts";
+import type { X509Bundle, X509Svid } from "../x509/index.ts";
+import type { Authorizer } from "./authorizers.ts";
+import { connect } from "./connect.ts";
+import type { TlsIdentity } from "./identity.ts";
+import { HEADER_BYTES } from "./options.ts";
+
+/** What {@link PeerSessions} need to know. */
+export interface PeerSessionsOptions {
+  readonly url: URL;
+  readonly authorize: Authorizer;
+  readonly connectTimeoutMs: number | undefined;
+  readonly idleTimeoutMs: number;
+  readonly clock: Clock | undefined;
+}
+
+interface Open {
+  readonly session: ClientHttp2Session;
+  /** What the connection was verified with; a later request compares (S-6). */
+  readonly own: X509Svid;
+  readonly bundle: X509Bundle | undefined;
+  readonly isCurrent: () => boolean;
+  streams: number;
+  idle: AbortController | undefined;
+}
+
+function ignore(): void {}
+
+/** Has the shape of the session manager that Connect's Node transports take. */
+export class PeerSessions {
+  /** Origin of the base URL. */
+  readonly authority: string;
+  readonly #identity: TlsIdentity;
+  readonly #options: PeerSessionsOptions;
+  readonly #clock: Clock;
+  #open: Open | undefined;
+  #opening: Promise<Open> | undefined;
+  #closed = false;
+
+  constructor(identity: TlsIdentity, options: PeerSessionsOptions) {
+    this.authority = options.url.origin;
+    this.#identity = identity;
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+  }
+
+  /** Opens a stream, on a new connection where there is none that may still be used. */
+  async request(
+    method: string,
+    path: string,
+    headers: OutgoingHttpHeaders,
+    options: Parameters<ClientHttp2Session["request"]>[1] = {},
+  ): Promise<ClientHttp2Stream> {
+    const open = await this.#ready();
+    const stream = open.session.request({ ...headers, ":method": method, ":path": path }, options);
+    open.streams++;
+    open.idle?.abort();
+    open.idle = undefined;
+    stream.once("close", () => {
+      open.streams--;
+      this.#endWhenIdle(open);
+    });
+    return stream;
+  }
+
+  /** Part of the shape; nothing here needs it. */
+  notifyResponseByteRead(_stream: ClientHttp2Stream): void {}
+
+  /** Takes no more requests; lets those that run finish. */
+  close(): void {
+    this.#closed = true;
+    this.#open?.session.close();
+  }
+
+  async #ready(): Promise<Open> {
+    if (this.#closed) throw new SpiffeError("ERR_SPIFFE_CLOSED", `The sessions to ${this.authority} were closed`);
+    const open = this.#open;
+    if (open !== undefined && !open.session.closed && !open.session.destroyed) {
+      if (open.isCurrent()) return open;
+      // A later verdict could differ: streams that run may finish, nothing new begins on it.
+      open.session.close();
+    }
+    this.#opening ??= this.#dial().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async #dial(): Promise<Open> {
+    const { url, authorize, connectTimeoutMs, clock } = this.#options;
+    const { x509 } = this.#identity;
+    const own = x509.x509Svid();
+    const { socket, peer } = await connect(this.#identity, {
+      host: url.hostname.replace(/^\[|\]$/g, ""),
+      port: url.port === "" ? 443 : Number(url.port),
+      peer: authorize,
+      alpn: ["h2"],
+      ...(clock === undefined ? {} : { clock }),
+      ...(connectTimeoutMs === undefined ? {} : { timeoutMs: connectTimeoutMs }),
+    });
+    if (socket.alpnProtocol !== "h2" || socket.destroyed) {
+      socket.destroy();
+      throw new SpiffeError("ERR_SPIFFE_TLS", `Expected ${url.host} to speak HTTP/2; it chose another protocol`, {
+        phase: "handshake",
+      });
+    }
+    const session = openSession(this.authority, {
+      createConnection: () => socket,
+      settings: { enablePush: false, maxHeaderListSize: HEADER_BYTES },
+    });
+    session.on("error", ignore);
+    const bundle = x509.x509BundleFor(peer.id.trustDomain);
+    const isCurrent = () => {
+      const now = x509.x509BundleFor(peer.id.trustDomain);
+      return x509.x509Svid() === own && (now === bundle || (bundle !== undefined && now?.equals(bundle) === true));
+    };
+    const open: Open = { session, own, bundle, isCurrent, streams: 0, idle: undefined };
+    session.once("close", () => {
+      open.idle?.abort();
+      if (this.#open === open) this.#open = undefined;
+    });
+    this.#open = open;
+    this.#endWhenIdle(open);
+    return open;
+  }
+
+  #endWhenIdle(open: Open): void {
+    if (open.streams > 0 || open.session.closed || open.session.destroyed) return;
+    if (this.#closed) return void open.session.close();
+    open.idle?.abort();
+    open.idle = new AbortController();
+    this.#clock.sleep(this.#options.idleTimeoutMs, open.idle.signal).then(() => open.session.close(), ignore);
+  }
+}

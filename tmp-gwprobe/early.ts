@@ -1,0 +1,10 @@
+import { World, countingUpstream, GATEWAY, idOf, http2Once, requestLog } from "../src/gateway/world.testing.ts";
+import { createGateway } from "../src/gateway/gateway.ts"; import { createFetch } from "../src/tls/index.ts";
+const w = await World.create(); const web = await w.identity("web"); const log=requestLog();
+const u = await countingUpstream((q,s)=>{ console.log(" up head", q.method); q.on("close",()=>console.log(" up req close",q.complete)); s.on("close",()=>console.log(" up res close", s.writableFinished)); s.writeHead(403,{"content-length":"5"}); s.end("early"); });
+const g = await createGateway({ status:{port:0}, listen:{address:"127.0.0.1",port:0}, upstreams:{o:{url:u.url}}, limits: {idle:"3s"}, routes:[{name:"o",path:"/**",upstream:"o"}], policy:[{rule:"r",allow:{ids:[idOf("web")]}}]}, { workload: await w.identity("gateway"), logger: log });
+const p = g.listeners[0].port; const call=createFetch(web,{peer:GATEWAY});
+const t=(x:Promise<any>)=>Promise.race([x.then((v)=>v,(e)=>"ERR "+e.message),new Promise((r)=>setTimeout(()=>r("timeout"),6000))]);
+console.log("h1", await t(call(`https://127.0.0.1:${p}/`,{method:"POST",body:new Uint8Array(2*1048576)}).then(async (r)=>r.status+" "+await r.text()))); console.log(JSON.stringify(log.lines)); log.lines.length=0;
+console.log("h2", await t(http2Once(web,p,{":path":"/",":method":"POST"},"x".repeat(1048576)).then((r)=>r.status+" "+r.text))); console.log(JSON.stringify(log.lines));
+await t(g.close({deadlineMs:0})); await t(u.close()); console.log("closed"); process.exit(0);
