@@ -39,8 +39,8 @@ export interface Sizes {
 
 const FULL: Sizes = {
   inputs: 1_000,
-  samples: 5_000,
-  warmup: 500,
+  samples: 2_000,
+  warmup: 200,
   calls: 300,
   coldStarts: 20,
   requests: 30_000,

@@ -1,6 +1,6 @@
 import { Hono } from "hono";
-import { asPeer, authorize, spiffe } from "spiffe-edge/gateway";
-import { Authority } from "spiffe-edge/testing";
+import { authorize, spiffe } from "spiffe-edge/gateway";
+import { Authority, asPeer } from "spiffe-edge/testing";
 import { Workload } from "spiffe-edge/workload";
 
 await using authority = await Authority.start({

@@ -7,7 +7,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { RUNTIMES, type Runtime, rowFault, SUBJECTS, type Subject, table } from "../bench/lib/rows.ts";
+import { type Row, RUNTIMES, type Runtime, rowFault, SUBJECTS, type Subject, table } from "../bench/lib/rows.ts";
 import { judgeTarget } from "../bench/lib/target.ts";
 import { measureAll } from "../bench/measure-all.ts";
 
@@ -47,21 +47,27 @@ function parse() {
   });
 }
 
-const { json, ...options } = readArguments();
-const { rows, verdictFaults, environment, notes } = await measureAll(options, (line) => console.log(line));
+async function main(): Promise<number> {
+  const { json, ...options } = readArguments();
+  const { rows, verdictFaults, environment, notes } = await measureAll(options, (line) => console.log(line));
+  const faults = [...rows.flatMap(faultOf), ...verdictFaults];
+  console.log(`\n${table(rows)}\n`);
+  for (const note of notes) console.log(note);
+  for (const fault of faults) console.log(`FAULT ${fault}`);
+  if (json !== undefined) writeFileSync(json, `${JSON.stringify(rows, undefined, 1)}\n`);
+  const target = judgeTarget(rows, environment);
+  console.log(`${faults.length === 0 ? `${rows.length} rows` : `${faults.length} faults`}; ${target.sentence}`);
+  return faults.length === 0 && target.met !== false ? 0 : 1;
+}
 
-const faults = [
-  ...rows.flatMap((row) => {
-    const fault = rowFault(row);
-    return fault === undefined ? [] : [`${row.subject} ${row.name} ${row.stack} ${row.runtime}: ${fault}`];
-  }),
-  ...verdictFaults,
-];
-console.log(`\n${table(rows)}\n`);
-for (const note of notes) console.log(note);
-for (const fault of faults) console.log(`FAULT ${fault}`);
-if (json !== undefined) writeFileSync(json, `${JSON.stringify(rows, undefined, 1)}\n`);
+function faultOf(row: Row): string[] {
+  const fault = rowFault(row);
+  return fault === undefined ? [] : [`${row.subject} ${row.name} ${row.stack} ${row.runtime}: ${fault}`];
+}
 
-const target = judgeTarget(rows, environment);
-console.log(`${faults.length === 0 ? `${rows.length} rows` : `${faults.length} faults`}; ${target.sentence}`);
-process.exitCode = faults.length === 0 && target.met !== false ? 0 : 1;
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(`bench: ${error instanceof Error ? error.message : error}`);
+  process.exitCode = 1;
+}

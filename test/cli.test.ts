@@ -360,6 +360,48 @@ describe("spiffe-edge dev", () => {
     rmSync(runtimeDir, { recursive: true });
   });
 
+  const entries = (text: string): string => {
+    const file = join(folder, "entries.yaml");
+    writeFileSync(file, text);
+    return file;
+  };
+  const ORDERS = '- { id: "spiffe://x0tta6bl4.local/orders", socket: orders, ttl: 2m }\n';
+
+  it("--entries adds workloads, each with its socket", async () => {
+    const program = new Program(onThisRuntime("src/cli/main.ts", ["dev", "--entries", entries(ORDERS)]));
+    const [, directory] = await program.until(/^Workload API {2}(\S+)\/\{gateway,web,cron,guest,orders\}\.sock/m);
+    await program.until(/^ready/m);
+    const fetched = await spiffeEdge(["fetch", "x509"], withSocket(`unix://${directory}/orders.sock`));
+    assert.match(
+      fetched.stdout,
+      /^spiffe:\/\/x0tta6bl4\.local\/orders {2}expires \S+ \(in (?:1 min|2 min)/,
+      fetched.stderr,
+    );
+    assert.equal((await program.end("SIGINT")).code, 0);
+  });
+
+  const broken: [name: string, text: string, words: RegExp][] = [
+    ["an unknown key", ORDERS.replace("ttl", "tll"), /entries\.yaml:1:\d+ .*tll.*ttl/],
+    ["a missing key", ORDERS.replace("socket: orders, ", ""), /entries\.yaml:1:3 .*needs "socket"/],
+    [
+      "a socket of the demo",
+      ORDERS.replace("socket: orders", "socket: web"),
+      /entries\.yaml:1:\d+ .*"web" belongs to the demo/,
+    ],
+    ["an ID of another trust domain", ORDERS.replace("x0tta6bl4", "other"), /entries\.yaml: entries\[0\]\.id/],
+    ["a file that is no list", "id: x\n", /entries\.yaml:1:1 .*list/],
+  ];
+  for (const [name, text, words] of broken) {
+    it(`--entries with ${name} ends with code 2`, async () => {
+      assertSentence(await spiffeEdge(["dev", "--once", "--entries", entries(text)]), 2, words);
+    });
+  }
+
+  it("--entries beside a real agent ends with code 2", async () => {
+    const args = ["dev", "--once", "--entries", entries(ORDERS)];
+    assertSentence(await spiffeEdge(args, withSocket(socket)), 2, /embedded authority/);
+  });
+
   it("an agent that is not there ends with code 1, and nothing embedded takes its place", async () => {
     assertSentence(await spiffeEdge(["dev", "--once"], withSocket("unix:///nowhere.sock")), 1, /no such socket/);
   });

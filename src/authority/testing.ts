@@ -1,4 +1,5 @@
 /** What tests of this project, and of programs that use it, need: the `./testing` sub-path. */
+export { asPeer } from "../gateway/middleware/peer-env.ts";
 export { Authority, type AuthorityOptions } from "./authority.ts";
 export type {
   Extension,

@@ -29,7 +29,8 @@ export const systemClock: Clock = {
       };
       const arm = () => {
         const left = end - performance.now();
-        if (left <= 0) {
+        // a delay that is no number is over at once
+        if (!(left > 0)) {
           signal?.removeEventListener("abort", onAbort);
           return resolve();
         }

@@ -5,6 +5,8 @@ export const LIMITS = {
   token: 16_384,
   joseHeader: 4_096,
   jsonDepth: 32,
+  /** Values in one JSON document. */
+  jsonValues: 262_144,
   derDepth: 16,
   certificate: 65_536,
   /** Certificates in a presented chain. */

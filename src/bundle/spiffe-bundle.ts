@@ -89,7 +89,7 @@ export class SpiffeBundle implements BundleSource {
 
   /** Like {@link SpiffeBundle.parse}, but returns a verdict and never throws. */
   static safeParse(trustDomain: TrustDomain | string, input: Uint8Array | string): Verdict<SpiffeBundle> {
-    const domain = typeof trustDomain === "string" ? TrustDomain.safeParse(trustDomain) : accept(trustDomain);
+    const domain = TrustDomain.safeParse(typeof trustDomain === "object" ? trustDomain?.name : trustDomain);
     if (!domain.ok) return domain;
     const set = parseJwkSet(input);
     if (!set.ok) return set;

@@ -17,6 +17,7 @@ import { VERSION } from "./version.ts";
 
 interface DevOptions {
   once?: true;
+  entries?: string;
   port: number;
   statusPort: number;
 }
@@ -32,6 +33,7 @@ export function devCommand(finish: (code: ExitCode) => void): Command {
     .option("--once", "make the calls, print them and end")
     .option("--port <port>", "port of the gateway on 127.0.0.1; 0 takes a free one", parsePort, 0)
     .option("--status-port <port>", "port of the status pages on 127.0.0.1; 0 takes a free one", parsePort, 0)
+    .option("--entries <file>", "a YAML list of more workloads: { id, socket, hint?, ttl?, federatesWith? }")
     .addHelpText(
       "after",
       `
@@ -40,6 +42,7 @@ With SPIFFE_ENDPOINT_SOCKET set, the identity of gateway and callers comes from 
 Examples:
   spiffe-edge dev
   spiffe-edge dev --once
+  spiffe-edge dev --entries entries.yaml
   SPIFFE_ENDPOINT_SOCKET=unix:///run/spire/agent/public/api.sock spiffe-edge dev --port 8443`,
     )
     .action(async (options: DevOptions) => finish(await dev(options)));
@@ -68,7 +71,7 @@ async function start(
   closers: (() => Promise<unknown>)[],
 ): Promise<{ gateway: Gateway; faults: string[] }> {
   const say = (line: string) => process.stdout.write(`${line}\n`);
-  const world = await openWorld();
+  const world = await openWorld(options.entries);
   closers.push(() => world.close());
   const upstream = await startUpstream();
   closers.push(() => upstream.close());

@@ -16,15 +16,24 @@ const SMALL_ORDER_Y: ReadonlySet<bigint> = new Set([
   P - 2707385501144840649318225287225658788936804267575313519463743609750303402022n,
 ]);
 
+/** Whether an encoded point is one of the eight of small order, also when it is not canonical. */
+export function isSmallOrder(point: Uint8Array): boolean {
+  return SMALL_ORDER_Y.has(yOf(point) % P);
+}
+
+function yOf(point: Uint8Array): bigint {
+  const reversed = Uint8Array.from(point).reverse();
+  reversed[0]! &= 0x7f;
+  return toBigInt(reversed);
+}
+
 /**
  * Why 32 octets are no acceptable Ed25519 public key, or `undefined` when they are one.
  *
  * Runtimes differ on encodings that are not canonical and on points of small order, so both are refused here.
  */
 export function ed25519KeyFault(key: Uint8Array): "encoding" | "not-on-curve" | "small-order" | undefined {
-  const reversed = Uint8Array.from(key).reverse();
-  reversed[0]! &= 0x7f;
-  const y = toBigInt(reversed);
+  const y = yOf(key);
   if (y >= P) return "encoding";
   if (SMALL_ORDER_Y.has(y)) return "small-order";
   // x² = u / v must be a square, which u·v then is too; x = 0 happens only for the small-order y of 1 and −1

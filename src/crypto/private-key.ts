@@ -22,7 +22,6 @@ function fittingPkcs8(pkcs8: Uint8Array, key: PublicKey): Uint8Array | undefined
   const { algorithm, octets } = parts.value;
   const known = keyAlgorithm(algorithm);
   if (known === undefined || known.kind !== key.kind) return undefined;
-  if (known.kind === "ec" && known.curve !== key.curve) return undefined;
   // no WebCrypto takes id-RSASSA-PSS keys, and Bun's node:crypto does not either; the numbers are the same
   if (known.kind === "rsa" && known.pss !== undefined) {
     const version = encodeDer(TAG.integer, Uint8Array.of(0));

@@ -4,7 +4,7 @@ import type { Reason } from "../base/index.ts";
 import { encodeDer, encodeDerUnsigned, TAG } from "../encoding/der.ts";
 import { EC_KEY_IDENTIFIERS, ED25519_IDENTIFIER, pssIdentifiers, RSA_KEY_IDENTIFIER } from "./algorithms.ts";
 import { type TestKey, testKey } from "./keys.testing.ts";
-import { fromHex, toHex } from "./octets.ts";
+import { fromBigInt, fromHex, toBigInt, toHex } from "./octets.ts";
 import { PublicKey } from "./public-key.ts";
 
 const spki = (identifier: Uint8Array, key: Uint8Array) =>
@@ -114,6 +114,23 @@ describe("PublicKey from SubjectPublicKeyInfo", () => {
     assert.equal(reasonOf(PublicKey.fromSpki(spki(id, Uint8Array.from([6, ...point.subarray(1)])))), "key.unsupported");
     assert.equal(reasonOf(PublicKey.fromSpki(spki(EC_KEY_IDENTIFIERS["P-384"], point))), "key.unsupported");
     assert.equal(reasonOf(PublicKey.fromSpki(spki(id, point))), "accepted");
+  });
+
+  it("[S-15] refuses coordinates that are a point's plus the field's modulus", async () => {
+    const { publicKey } = await testKey("P-521");
+    const { numbers } = publicKey;
+    assert.ok(numbers.kind === "ec");
+    const p = 2n ** 521n - 1n;
+    const [x, y] = [toBigInt(numbers.x), toBigInt(numbers.y)];
+    const id = EC_KEY_IDENTIFIERS["P-521"];
+    for (const [a, b, wanted] of [
+      [x, y, "accepted"],
+      [x + p, y, "key.not-on-curve"],
+      [x, y + p, "key.not-on-curve"],
+    ] as const) {
+      const point = Uint8Array.from([4, ...fromBigInt(a, 66), ...fromBigInt(b, 66)]);
+      assert.equal(reasonOf(PublicKey.fromSpki(spki(id, point))), wanted);
+    }
   });
 
   it("[S-15] takes named curves alone: no explicit parameters, no other curve, no other algorithm", () => {

@@ -98,6 +98,7 @@ export class PublicKey {
    * @returns the key, or a refusal: `key.invalid`, `key.unsupported`, `key.weak`, `key.not-on-curve`
    */
   static fromSpki(der: Uint8Array): Verdict<PublicKey> {
+    if (!(der instanceof Uint8Array)) return refuse("key.invalid", "Expected a key in a Uint8Array");
     if (der.length > MAX_SPKI) return refuse("key.unsupported", `Expected a key of at most ${MAX_SPKI} bytes`);
     const parts = decodeDer(
       der,

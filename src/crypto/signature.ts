@@ -8,7 +8,7 @@
 import { decodeDer, encodeDer, encodeDerUnsigned, TAG } from "../encoding/der.ts";
 import type { SignatureAlgorithm } from "./algorithms.ts";
 import { CURVES, type CurveParameters } from "./curves.ts";
-import { ED25519_ORDER } from "./edwards.ts";
+import { ED25519_ORDER, isSmallOrder } from "./edwards.ts";
 import { compareOctets, fromBigInt } from "./octets.ts";
 import type { PublicKey } from "./public-key.ts";
 
@@ -37,7 +37,7 @@ export function normalSignature(
       return signature.length === modulus.length && compareOctets(signature, modulus) < 0 ? signature : undefined;
     }
     case "ed25519": {
-      if (signature.length !== 64) return undefined;
+      if (signature.length !== 64 || isSmallOrder(signature.subarray(0, 32))) return undefined;
       const s = Uint8Array.from(signature.subarray(32)).reverse();
       return compareOctets(s, ED25519_ORDER_OCTETS) < 0 ? signature : undefined;
     }

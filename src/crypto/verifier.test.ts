@@ -8,7 +8,7 @@ import { verifyEcdsa } from "./ecdsa.ts";
 import { signTest, type TestKey, testKey } from "./keys.testing.ts";
 import { webcryptoVerifier } from "./native/webcrypto.ts";
 import { fromBigInt, toBigInt } from "./octets.ts";
-import type { PublicKey } from "./public-key.ts";
+import { PublicKey } from "./public-key.ts";
 import { ecdsaP1363ToDer } from "./signature.ts";
 import {
   type Checks,
@@ -223,6 +223,27 @@ describe("signature backends", () => {
         assert.equal(verifyEcdsa(key.publicKey, digest, signature), true, `${type} ${hash}`);
         assert.equal(verifyEcdsa(key.publicKey, digest, flipped(signature)), false);
         assert.equal(verifyEcdsa(key.publicKey, flipped(digest, 0), signature), false);
+      }
+    }
+  });
+
+  it("[S-15] by BigInt meet equal and opposite points: the keys 1 and n − 1", async () => {
+    for (const type of ["P-256", "P-384", "P-521"] as const) {
+      const { gx, gy, n, p, size } = CURVES[type];
+      const text = (value: bigint) => Buffer.from(fromBigInt(value, size)).toString("base64url");
+      for (const [d, y] of [
+        [1n, gy],
+        [n - 1n, p - gy],
+      ] as const) {
+        const jwk = { kty: "EC", crv: type, x: text(gx), y: text(y) };
+        const key = PublicKey.fromJwk(jwk);
+        assert.ok(key.ok);
+        const parameters = { name: "ECDSA", namedCurve: type, hash: "SHA-512" };
+        const signer = await crypto.subtle.importKey("jwk", { ...jwk, d: text(d) }, parameters, false, ["sign"]);
+        const signature = new Uint8Array(await crypto.subtle.sign(parameters, signer, data));
+        const digest = new Uint8Array(await crypto.subtle.digest("SHA-512", data));
+        assert.equal(verifyEcdsa(key.value, digest, signature), true, `${type} ${d === 1n ? "1" : "n − 1"}`);
+        assert.equal(verifyEcdsa(key.value, flipped(digest, 0), signature), false);
       }
     }
   });

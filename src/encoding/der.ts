@@ -28,6 +28,9 @@ export function contextTag(number: number, constructed: boolean): number {
   return (constructed ? 0xa0 : 0x80) | number;
 }
 
+/** Octets of the longest OBJECT IDENTIFIER that is read: a long arc costs the square of its length. */
+const MAX_OID = 64;
+
 /** Ends a decoding; never leaves this module because {@link decodeDer} turns it into a refusal. */
 class DerFault {
   readonly message: string;
@@ -237,6 +240,7 @@ export class DerReader {
   /** An OBJECT IDENTIFIER's content octets, minimal. */
   oidBytes(tag: number = TAG.oid): Uint8Array {
     const content = this.value(tag);
+    if (content.length > MAX_OID) derFault(`an OBJECT IDENTIFIER exceeds ${MAX_OID} octets`);
     if (content.length === 0 || content[content.length - 1]! >= 0x80) derFault("an OBJECT IDENTIFIER is cut off");
     let first = true;
     for (const octet of content) {
@@ -309,15 +313,22 @@ export function dottedOid(content: Uint8Array): string {
 }
 
 /** Splits concatenated DER SEQUENCEs, such as the certificates of a Workload API answer; nothing may be left over. */
-export function splitDer(concatenated: Uint8Array): Verdict<Uint8Array[]> {
+export function splitDer(concatenated: Uint8Array, maxElements: number = LIMITS.bundleKeys): Verdict<Uint8Array[]> {
+  if (!(concatenated instanceof Uint8Array)) return refuse("encoding.der", "Expected DER in a Uint8Array");
   if (concatenated.length > LIMITS.bundle) {
     return refuse("encoding.too-large", `Expected at most ${LIMITS.bundle} bytes of DER, got ${concatenated.length}`);
   }
-  return decodeDer(concatenated, (reader) => {
-    const elements: Uint8Array[] = [];
-    while (!reader.atEnd) elements.push(reader.element(TAG.sequence));
-    return elements;
+  const elements: Uint8Array[] = [];
+  const read = decodeDer(concatenated, (reader) => {
+    while (!reader.atEnd) {
+      const element = reader.element(TAG.sequence);
+      if (elements.length <= maxElements) elements.push(element);
+    }
   });
+  if (!read.ok) return read;
+  if (elements.length > maxElements)
+    return refuse("encoding.too-large", `Expected at most ${maxElements} DER elements`);
+  return accept(elements);
 }
 
 /** Encodes one element from its identifier octet and the parts of its content. */

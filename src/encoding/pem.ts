@@ -19,13 +19,14 @@ export interface PemBlock {
  * @returns at least one block in order, or `encoding.pem`, `encoding.base64`, `encoding.too-large`
  */
 export function decodePem(text: string): Verdict<PemBlock[]> {
+  if (typeof text !== "string") return refuse("encoding.pem", "Expected PEM as text");
   if (text.length > LIMITS.bundle)
     return refuse("encoding.too-large", `Expected PEM of at most ${LIMITS.bundle} bytes`);
   const blocks: PemBlock[] = [];
   let label: string | undefined;
   let body = "";
   for (const [index, raw] of text.split(/\r\n|\n|\r/).entries()) {
-    const line = raw.replace(/[ \t]+$/, "");
+    const line = withoutBlanks(raw);
     const at = `line ${index + 1}`;
     if (!line.includes("-----")) {
       if (label !== undefined) body += line;
@@ -57,4 +58,11 @@ export function decodePem(text: string): Verdict<PemBlock[]> {
 export function encodePem(label: string, der: Uint8Array): string {
   const lines = encodeBase64(der).match(/.{1,64}/g) ?? [];
   return [`-----BEGIN ${label}-----`, ...lines, `-----END ${label}-----`, ""].join("\n");
+}
+
+/** A line without spaces and tabs at its end; a regular expression would take the square of their number. */
+function withoutBlanks(line: string): string {
+  let end = line.length;
+  while (end > 0 && (line[end - 1] === " " || line[end - 1] === "\t")) end--;
+  return line.slice(0, end);
 }

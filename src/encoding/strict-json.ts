@@ -98,6 +98,7 @@ class Reader {
   readonly #text: string;
   readonly #maxDepth: number;
   #at = 0;
+  #valuesLeft: number = LIMITS.jsonValues;
 
   constructor(text: string, maxDepth: number) {
     this.#text = text;
@@ -112,6 +113,9 @@ class Reader {
   }
 
   #value(depth: number): JsonValue {
+    if (this.#valuesLeft-- === 0) {
+      throw new JsonFault("encoding.too-large", `Expected at most ${LIMITS.jsonValues} JSON values`);
+    }
     this.#space();
     switch (this.#text[this.#at]) {
       case "{":

@@ -63,6 +63,8 @@ export function answerProblem(
   const outgoing = response as ServerResponse;
   if (outgoing.headersSent || outgoing.destroyed) return;
   const body = new TextEncoder().encode(problemBody(problem));
+  // of an answer that could not be written, the fields are still there
+  for (const name of outgoing.getHeaderNames()) if (name !== "connection") outgoing.removeHeader(name);
   outgoing.writeHead(problem.status, { ...problemHeaders(problem), "content-length": String(body.length) });
   if (request.method !== "HEAD") outgoing.write(body);
   if (hasBody(request) && !(request as IncomingMessage).complete) endUnread(request, response, bodyBytes);

@@ -1,5 +1,6 @@
 /** YAML to plain values, with the place of each: one document, no aliases, no duplicate keys (S-26). */
 import { isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, parseAllDocuments, visit } from "yaml";
+import { LIMITS } from "../base/index.ts";
 import { type ConfigIssue, formatIssue } from "../policy/issue.ts";
 
 /** The largest configuration that is read, in bytes of text. */
@@ -74,6 +75,17 @@ function offsetOf(root: unknown, path: Path): number {
   return offset;
 }
 
+/** Whether brackets or indentation go deeper than any configuration; the parser's time and stack grow with them. */
+function nestsTooDeep(text: string): boolean {
+  let depth = 0;
+  for (const [mark] of text.matchAll(/[[\]{}]|^ {100}/gm)) {
+    if (mark.length > 1) return true;
+    depth += mark === "[" || mark === "{" ? 1 : -1;
+    if (depth > LIMITS.jsonDepth) return true;
+  }
+  return false;
+}
+
 /** Parses configuration text. Never throws for bad text: the faults say what is wrong. */
 export function readConfigText(text: string, origin: ConfigOrigin): ConfigText {
   const lines = new LineCounter();
@@ -84,12 +96,9 @@ export function readConfigText(text: string, origin: ConfigOrigin): ConfigText {
   };
   const broken = (faults: string[]): ConfigText => ({ value: undefined, faults, sentence: formatIssue });
   if (text.length > MAX_TEXT) return broken([`${origin.file ?? "configuration"}: is longer than 1 MiB`]);
-  const documents = parseAllDocuments(text, {
-    lineCounter: lines,
-    prettyErrors: false,
-    stringKeys: true,
-    schema: "core",
-  });
+  if (nestsTooDeep(text)) return broken([`${origin.file ?? "configuration"}: is nested too deeply to be read`]);
+  const options = { lineCounter: lines, prettyErrors: false, stringKeys: true, schema: "core" } as const;
+  const documents = parseAllDocuments(text, options);
   const [document, second] = Array.isArray(documents) ? documents : [];
   const { contents = null } = document ?? {};
   if (document === undefined || contents === null || (isScalar(contents) && contents.value === null)) {

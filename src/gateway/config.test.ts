@@ -328,6 +328,14 @@ describe("gateway file", () => {
     assert.match(faults("[]"), /is not a block of keys/);
   });
 
+  it("refuses what would exhaust the reader", () => {
+    const stairs = Array.from({ length: 200 }, (_, i) => `${" ".repeat(i)}a:`).join("\n");
+    for (const text of ["[".repeat(200_000), `{ a: ${"{ a: ".repeat(100)}`, stairs]) {
+      assert.match(faults(text), /nested too deeply/);
+    }
+    assert.match(faults(`x: ${"y".repeat(1_100_000)}`), /longer than 1 MiB/);
+  });
+
   it("puts a variable in as one value, never as more YAML", () => {
     const text = FILE.replace("startupTimeout: 10s", 'startupTimeout: "${TIME}"');
     assert.equal(parseGatewayConfig(text, { env }).identity.startupTimeoutMs, 9_000);

@@ -432,6 +432,30 @@ describe("gateway over mTLS", () => {
         200,
       );
     });
+    it("pipelined requests are judged one by one", async () => {
+      const cron = `Authorization: Bearer ${await world.token("cron")}`;
+      const first = rawRequest("/orders/1", [cron]).replace("Connection: close\r\n", "");
+      const second = rawRequest("/orders/2", []).replace("Connection: close\r\n", "");
+      const answers = await rawExchange(web, port("edge"), first + second + rawRequest("/orders/3", [cron]));
+      assert.deepEqual(answers.match(/HTTP\/1\.1 \d{3}/g), ["HTTP/1.1 200", "HTTP/1.1 401", "HTTP/1.1 200"]);
+      assert.deepEqual(
+        upstream.seen.map(({ url }) => url),
+        ["/orders/1", "/orders/3"],
+      );
+    });
+    it("[A-6] Expect: 100-continue is answered by the gateway and refused callers get nothing upstream", async () => {
+      const expecting = (identity: Changeable) =>
+        rawExchange(
+          identity,
+          port(),
+          `${rawRequest("/orders/1", ["Expect: 100-continue", "Content-Length: 2"], "POST")}hi`,
+        );
+      assert.match(await expecting(guest), /HTTP\/1\.1 403/);
+      assert.equal(upstream.heads, 0);
+      assert.match(await expecting(web), /HTTP\/1\.1 200/);
+      assert.deepEqual(valuesOf(upstream.seen[0]!.raw, "expect"), []);
+      assert.equal(upstream.seen[0]?.bytes, 2);
+    });
     it("CONNECT and Upgrade open no tunnel", async () => {
       assert.equal(statusOf(await rawExchange(web, port(), rawRequest("edge.example:443", [], "CONNECT"))), 400);
       assert.equal(upstream.heads, 0);

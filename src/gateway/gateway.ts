@@ -116,7 +116,7 @@ class RunningGateway implements Gateway {
   #listeners: OpenListener[] = [];
   #upstreams = new Map<string, Upstream>();
   #statusServer: StatusServer | undefined;
-  #following: Promise<void> = Promise.resolve();
+  #following: Promise<void>[] = [];
   #closing: Promise<{ cut: number }> | undefined;
   #onClosed!: () => void;
 
@@ -167,7 +167,12 @@ class RunningGateway implements Gateway {
       if (upstream.unsafePlain) this.#logger.warn(`upstream ${upstream.name} is reached in plaintext over a network`);
     }
     for (const listener of listeners) this.#listeners.push(await this.#open(listener, workload));
-    this.#following = this.#follow(workload);
+    this.#following = [...this.#upstreams.values()].map((upstream) =>
+      upstream.follow(workload, this.#stop.signal).catch((error) => {
+        if (!this.#stop.signal.aborted)
+          this.#logger.error("the identity gives no more updates", { error: String(error) });
+      }),
+    );
     this.#state = "serving";
     this.#logger.info("gateway serves", { listeners: this.listeners, status: this.status });
   }
@@ -199,18 +204,6 @@ class RunningGateway implements Gateway {
       open.closed = true;
     });
     return open;
-  }
-
-  /** Upstream connections follow the identity. */
-  async #follow(workload: GatewayIdentity): Promise<void> {
-    try {
-      for await (const _ of workload.x509.updates(this.#stop.signal)) {
-        for (const upstream of this.#upstreams.values()) upstream.review();
-      }
-    } catch (error) {
-      if (!this.#stop.signal.aborted)
-        this.#logger.error("the identity gives no more updates", { error: String(error) });
-    }
   }
 
   readiness(): Readiness {
@@ -304,8 +297,7 @@ class RunningGateway implements Gateway {
     const closed = await Promise.all(this.#listeners.map(({ tls }) => tls.close({ deadlineMs })));
     const cut = closed.reduce((sum, one) => sum + one.cut, 0);
     this.#stop.abort();
-    await this.#following;
-    for (const upstream of this.#upstreams.values()) upstream.close();
+    await Promise.all(this.#following);
     await this.#owned?.close();
     this.#state = "closed";
     await this.#statusServer?.close();

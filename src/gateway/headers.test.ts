@@ -124,6 +124,20 @@ describe("[S-21] fields of a request", () => {
     assert.deepEqual(valuesOf(out, "x-request-id"), ["r1"]);
   });
 
+  it("[S-22] nothing replaces the method or path that was judged", () => {
+    const overrides = [
+      "X-HTTP-Method-Override",
+      "X_HTTP_Method_Override",
+      "X-Method-Override",
+      "X-HTTP-Method",
+      "X-Original-URL",
+      "X-Rewrite-URL",
+    ];
+    const out = forward([...overrides.map((name): Field => [name, "DELETE"]), ["x-kept", "1"]]);
+    assert.ok(!out.some(([, value]) => value === "DELETE"));
+    assert.deepEqual(valuesOf(out, "x-kept"), ["1"]);
+  });
+
   it("cookies that HTTP/2 splits are joined, other repeats are kept apart", () => {
     const out = forward([
       ["cookie", "a=1"],

@@ -26,6 +26,16 @@ const IDENTITY = new Set([IDENTITY_FIELD, "x-forwarded-client-cert"]);
 /** What only a proxy may say about the way a request came; a caller's own claims are dropped. */
 const FORWARDING = /^(?:forwarded|x-real-ip|x-request-id|x-forwarded-.*)$/;
 
+/** Fields by which some servers let a caller replace the method or path that has been judged. */
+const OVERRIDES = new Set([
+  "x-http-method",
+  "x-http-method-override",
+  "x-method-override",
+  "x-original-url",
+  "x-original-uri",
+  "x-rewrite-url",
+]);
+
 /** A name as programs see it that do not tell `_`, `.` and the like from `-`, as CGI and its heirs. */
 function plainName(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9]/g, "-");
@@ -77,7 +87,8 @@ export function requestFields(received: readonly Field[], request: ForwardedRequ
   const cookies: string[] = [];
   for (const [name, value] of endToEnd(received)) {
     const lower = name.toLowerCase();
-    if (lower === "host" || lower === "expect" || FORWARDING.test(plainName(lower))) continue;
+    const plain = plainName(lower);
+    if (lower === "host" || lower === "expect" || FORWARDING.test(plain) || OVERRIDES.has(plain)) continue;
     if (lower === "authorization" && request.dropAuthorization) continue;
     // HTTP/2 splits cookies, HTTP/1.1 servers read one field only (RFC 9113 §8.2.3)
     if (lower === "cookie") cookies.push(value);
@@ -104,7 +115,7 @@ const NEVER_TRAILER =
 export function trailerFields(received: readonly Field[]): Field[] {
   return endToEnd(received).filter(([name]) => {
     const plain = plainName(name);
-    return !NEVER_TRAILER.test(plain) && !FORWARDING.test(plain);
+    return !NEVER_TRAILER.test(plain) && !FORWARDING.test(plain) && !OVERRIDES.has(plain);
   });
 }
 
@@ -117,6 +128,16 @@ export function toHeaderObject(fields: readonly Field[]): Record<string, string 
     if (present === undefined) object[lower] = value;
     else if (typeof present === "string") object[lower] = [present, value];
     else present.push(value);
+  }
+  return object;
+}
+
+/** Trailers as an object: repeats are joined, as HTTP/2 takes some names only once. */
+export function toTrailerObject(fields: readonly Field[]): Record<string, string> {
+  const object: Record<string, string> = Object.create(null);
+  for (const [name, value] of fields) {
+    const lower = name.toLowerCase();
+    object[lower] = object[lower] === undefined ? value : `${object[lower]}, ${value}`;
   }
   return object;
 }

@@ -109,6 +109,21 @@ describe("bodies through the gateway", () => {
         response.addTrailers({ "x-sum": "4", "x-spiffe-id": idOf("admin") });
         return void response.end();
       }
+      if (path === "/doubled") {
+        response.writeHead(200, ["content-type", "text/plain", "content-type", "text/html", "etag", "a", "etag", "b"]);
+        return void response.end("doubled");
+      }
+      if (path === "/doubled-trailers") {
+        response.writeHead(200);
+        response.write("body");
+        response.addTrailers([
+          ["etag", "a"],
+          ["etag", "b"],
+          ["x-odd", "1"],
+          ["x-odd", "2"],
+        ]);
+        return void response.end();
+      }
       if (path === "/cut" || path === "/cut-length") {
         response.writeHead(200, path === "/cut" ? {} : { "content-length": "100" });
         response.write("half");
@@ -355,7 +370,10 @@ describe("bodies through the gateway", () => {
       }
     }
     await until(() => log.lines.length === 6);
-    for (const line of log.lines) assert.equal(line.complete, false);
+    for (const line of log.lines) {
+      assert.equal(line.complete, false);
+      assert.doesNotMatch(String(line.error), /stood still/);
+    }
   });
 
   it("[S-24] [A-22] a POST whose upstream resets after reading it is 502 and arrives once", async () => {
@@ -369,6 +387,39 @@ describe("bodies through the gateway", () => {
     assert.equal(`${response.status} ${await response.text()}`, "403 early");
     const h2 = await http2Once(web, port(), { ":path": "/up/early", ":method": "POST" }, "x".repeat(MIB));
     assert.equal(`${h2.status} ${h2.text}`, "403 early");
+  });
+
+  it("[A-9] an HTTP/2 body of another length than stated is no body, and leaves nothing behind upstream", async () => {
+    for (const [length, body] of [
+      ["100", "short"],
+      ["2", "longer"],
+    ] as const) {
+      const headers = { ":path": "/up/sum", ":method": "POST", "content-length": length };
+      const { status } = await http2Once(web, port(), headers, body);
+      assert.ok(status === 400 || status === 0, String(status));
+    }
+    assert.deepEqual(upstream.seen, []);
+    const right = await http2Once(
+      web,
+      port(),
+      { ":path": "/up/sum", ":method": "POST", "content-length": "5" },
+      "right",
+    );
+    assert.equal(`${right.status} ${right.text}`, "200 ok");
+    assert.deepEqual(
+      upstream.seen.map(({ bytes }) => bytes),
+      [5],
+    );
+    for (let i = 0; i < 4; i++) assert.equal(await (await call("/up/any")).text(), "ok");
+    assert.ok(upstream.seen.slice(1).every(({ method }) => method === "GET"));
+  });
+
+  it("fields and trailers that HTTP/2 does not take twice end that exchange, not the process", async () => {
+    const { status } = await http2Once(web, port(), { ":path": "/up/doubled" });
+    assert.ok(status === 502 || status === 200, String(status));
+    const trailers = await http2Once(web, port(), { ":path": "/up/doubled-trailers" });
+    assert.equal(`${trailers.status} ${trailers.text}`, "200 body");
+    assert.equal((await http2Once(web, port(), { ":path": "/up/any" })).text, "ok");
   });
 
   it("connections to the upstream are kept", async () => {

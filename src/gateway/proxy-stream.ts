@@ -3,7 +3,7 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "../base/index.ts";
 import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
 import { answerProblem, cutAnswer, endUnread, hasBody } from "./answer.ts";
-import { type Field, fieldsOf, responseFields, toHeaderObject, trailerFields } from "./headers.ts";
+import { type Field, fieldsOf, responseFields, toHeaderObject, toTrailerObject, trailerFields } from "./headers.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { isDialFailure, type Upstream } from "./upstream.ts";
 import { badGateway, timeout, unavailable } from "./upstream-problem.ts";
@@ -57,6 +57,8 @@ class Exchange {
   readonly #timers = new AbortController();
   readonly #addresses: ReturnType<Upstream["targets"]>;
   readonly #withBody: boolean;
+  /** What `Content-Length` of the request says. */
+  readonly #declared: number | undefined;
   readonly #startedAt: number;
   #outgoing: ClientRequest | undefined;
   #incoming: IncomingMessage | undefined;
@@ -86,6 +88,8 @@ class Exchange {
     this.#resolve = resolve;
     this.#withBody = hasBody(request);
     this.#sent = !this.#withBody;
+    const length = request.headers["content-length"];
+    this.#declared = length === undefined ? undefined : Number(length);
     this.#addresses = passage.upstream.targets();
     this.#startedAt = passage.clock.monotonic();
     this.#movedAt = this.#startedAt;
@@ -104,7 +108,7 @@ class Exchange {
     };
     this.#request.on("error", left);
     this.#request.once("close", left);
-    if (Number(this.#request.headers["content-length"] ?? 0) > bodyBytes) return void this.#tooLarge();
+    if ((this.#declared ?? 0) > bodyBytes) return void this.#tooLarge();
     clock.sleep(timeoutMs, this.#timers.signal).then(
       () => {
         if (this.#incoming === undefined) this.#fail(timeout("The upstream's answer did not begin in time"));
@@ -127,15 +131,27 @@ class Exchange {
       return void this.#fail(unavailable(error), error);
     }
     this.#outgoing = outgoing;
-    outgoing.on("error", (error) => this.#onUpstreamError(error, index, outgoing));
-    outgoing.once("response", (incoming) => this.#onResponse(incoming));
+    outgoing.on("error", (error) => this.#guard(() => this.#onUpstreamError(error, index, outgoing)));
+    outgoing.once("response", (incoming) => this.#guard(() => this.#onResponse(incoming)));
     outgoing.once("upgrade", (_incoming, socket) => {
       socket.destroy();
       this.#fail(badGateway("The upstream switched protocols without being asked"));
     });
     if (!this.#withBody) return void outgoing.end();
     // the body waits for the connection, so that a failed dial has read none of it
-    outgoing.once("socket", () => this.#sendBody(outgoing));
+    outgoing.once("socket", () => this.#guard(() => this.#sendBody(outgoing)));
+  }
+
+  /** Nothing thrown while an event is handled may end the process: it ends this exchange. */
+  #guard(handle: () => void): void {
+    try {
+      handle();
+    } catch (error) {
+      this.#error = error;
+      this.#release();
+      cutAnswer(this.#response);
+      this.#end();
+    }
   }
 
   /** Body framing of this hop: the stated length, or chunks. */
@@ -158,20 +174,23 @@ class Exchange {
       if (this.#outgoing !== outgoing) return;
       this.#bytesIn += chunk.byteLength;
       if (this.#bytesIn > this.#passage.bodyBytes) return void this.#tooLarge();
+      if (this.#bytesIn > (this.#declared ?? this.#bytesIn)) return void this.#misstated();
       this.#moved();
       if (!outgoing.write(chunk)) request.pause();
     });
-    request.on("end", () => {
-      if (this.#outgoing !== outgoing) return;
-      this.#sent = true;
-      this.#moved();
-      const trailers = trailerFields(fieldsOf(request.rawTrailers ?? []));
-      if (trailers.length > 0 && outgoing.hasHeader("transfer-encoding"))
-        outgoing.addTrailers(toHeaderObject(trailers) as never);
-      outgoing.end();
-      if (this.#answered && !this.#response.writableEnded) (this.#response as ServerResponse).end();
-      if (this.#over) this.#timers.abort();
-    });
+    request.on("end", () => this.#guard(() => this.#onRequestEnd(outgoing)));
+  }
+
+  #onRequestEnd(outgoing: ClientRequest): void {
+    if (this.#outgoing !== outgoing) return;
+    this.#sent = true;
+    if (this.#declared !== undefined && this.#bytesIn !== this.#declared) return void this.#misstated();
+    this.#moved();
+    const trailers = trailerFields(fieldsOf(this.#request.rawTrailers ?? []));
+    if (trailers.length > 0 && outgoing.hasHeader("transfer-encoding")) outgoing.addTrailers(toTrailerObject(trailers));
+    outgoing.end();
+    if (this.#answered && !this.#response.writableEnded) (this.#response as ServerResponse).end();
+    if (this.#over) this.#timers.abort();
   }
 
   /** Takes in the rest of a body that the upstream no longer reads. */
@@ -232,21 +251,22 @@ class Exchange {
         if (!response.write(chunk)) incoming.pause();
       });
     }
-    incoming.on("end", () => {
-      if (this.#over) return;
-      if (!incoming.complete) return void this.#cut();
-      const trailers = trailerFields(fieldsOf(incoming.rawTrailers));
-      if (trailers.length > 0) response.addTrailers(toHeaderObject(trailers) as never);
-      this.#answered = true;
-      // of a whole answer with its length only the closing waits for the rest of the request
-      const early =
-        !this.#sent && this.#sending && response.hasHeader("content-length") && !("stream" in this.#request);
-      if (!early) response.end();
-    });
+    incoming.on("end", () => this.#guard(() => this.#onAnswerEnd(incoming, response)));
     // a head without body bytes yet, as before the first event of a stream, must not wait for them
     setImmediate(() => {
       if (!this.#over && this.#bytesOut === 0 && !response.writableEnded) response.flushHeaders();
     });
+  }
+
+  #onAnswerEnd(incoming: IncomingMessage, response: ServerResponse): void {
+    if (this.#over) return;
+    if (!incoming.complete) return void this.#cut();
+    const trailers = trailerFields(fieldsOf(incoming.rawTrailers));
+    if (trailers.length > 0) response.addTrailers(toTrailerObject(trailers));
+    this.#answered = true;
+    // of a whole answer with its length only the closing waits for the rest of the request
+    const early = !this.#sent && this.#sending && response.hasHeader("content-length") && !("stream" in this.#request);
+    if (!early) response.end();
   }
 
   #moved(): void {
@@ -272,9 +292,16 @@ class Exchange {
     else this.#cut(new Error("The answer stood still"));
   }
 
+  /** A body of another length than stated would be read as part of the next request on the upstream's connection. */
+  #misstated(): void {
+    if (this.#answered) return void this.#stopReading();
+    const detail = "The request body is not as long as its Content-Length says";
+    this.#fail({ status: 400, code: "ERR_SPIFFE_REQUEST", reason: "request.framing", detail });
+  }
+
   #tooLarge(): void {
     const detail = `The request body is longer than ${this.#passage.bodyBytes} bytes`;
-    if (this.#answered) this.#stopReading();
+    if (this.#answered) return void this.#stopReading();
     this.#fail({ status: 413, code: "ERR_SPIFFE_REQUEST", reason: "request.too-large", detail });
   }
 

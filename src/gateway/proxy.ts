@@ -50,16 +50,16 @@ class Refused extends Error {
  * ```ts
  * import { Hono } from "hono";
  * import { createServer } from "node:http";
- * import { asPeer, proxy, spiffe } from "spiffe-edge/gateway";
- * import { TestCa } from "spiffe-edge/testing";
+ * import { proxy, spiffe } from "spiffe-edge/gateway";
+ * import { Authority, asPeer } from "spiffe-edge/testing";
+ * import { Workload } from "spiffe-edge/workload";
  *
+ * const entries = [{ id: "spiffe://example.org/gateway", socket: "gateway" }];
+ * await using authority = await Authority.start({ trustDomain: "example.org", entries });
+ * await using workload = await Workload.open({ socket: authority.socketFor("gateway") });
  * const upstream = createServer((request, response) => response.end(`hello ${request.headers["x-spiffe-id"]}`));
  * await new Promise<void>((resolve) => upstream.listen(0, "127.0.0.1", resolve));
  * const url = `http://127.0.0.1:${(upstream.address() as { port: number }).port}`;
- * const workload = await TestCa.create({ trustDomain: "example.org" }).then((ca) => ({
- *   jwt: { jwtBundleFor: () => undefined },
- *   x509: { x509Svid: () => { throw new Error("not needed in plaintext"); }, x509BundleFor: () => ca.x509Bundle(), async *updates() {} },
- * }));
  * const app = new Hono().use(spiffe(workload)).all("/*", proxy(workload, { url }));
  * const answer = await app.request("/", {}, asPeer("spiffe://example.org/web"));
  * console.assert((await answer.text()) === "hello spiffe://example.org/web");
@@ -74,6 +74,8 @@ export function proxy(workload: TlsIdentity, options: ProxyOptions): Handler {
     throw new SpiffeError("ERR_SPIFFE_CONFIG", read.issues.map(formatIssue).join("\n"));
   }
   const upstream = new Upstream(config, workload, clock);
+  // kept connections end with the identity, so that they hold no process that is done
+  upstream.follow(workload).catch(() => {});
   return async function spiffeProxy(c) {
     const requestId = crypto.randomUUID();
     try {

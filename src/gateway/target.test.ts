@@ -33,6 +33,7 @@ describe("[S-22] request targets", () => {
     ["[A-10] encoded dot segments", { url: "/public/%2e%2e/admin" }, "request.target"],
     ["[A-10] a second slash", { url: "//admin" }, "request.target"],
     ["[A-10] CONNECT", { method: "CONNECT" }, "request.method"],
+    ["TRACE", { method: "TRACE" }, "request.method"],
     ["a method in small letters", { method: "get" }, "request.method"],
     ["an empty method", { method: "" }, "request.method"],
     ["a method with a blank", { method: "GET " }, "request.method"],

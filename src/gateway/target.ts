@@ -80,7 +80,7 @@ function framingFault(lengths: readonly string[], encodings: readonly string[]):
 /**
  * Checks what a request says about itself before anybody acts on it.
  *
- * Refusals: `request.method` (not a token in capitals, or CONNECT), `request.target`, `request.authority`,
+ * Refusals: `request.method` (not a token in capitals, CONNECT or TRACE), `request.target`, `request.authority`,
  * `request.authorization` (more than one field), `request.framing`.
  */
 export function checkRequest(request: RawRequest): Verdict<RequestTarget> {
@@ -94,7 +94,8 @@ export function checkRequest(request: RawRequest): Verdict<RequestTarget> {
   }
   const all = (name: string) => fields.get(name) ?? [];
   const method = request.method ?? "";
-  if (!METHOD.test(method) || method === "CONNECT") {
+  // TRACE would show the caller what the gateway adds
+  if (!METHOD.test(method) || method === "CONNECT" || method === "TRACE") {
     return refuse("request.method", "The request's method is not one that is served");
   }
   const target = canonicalTarget(request.url ?? "");

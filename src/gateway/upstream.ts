@@ -200,9 +200,13 @@ export class Upstream {
     }));
   }
 
-  /** To be called after each change of the identity. */
-  review(): void {
-    for (const dialler of this.#diallers) dialler.review();
+  /** Reviews after each change of the identity until the signal aborts or the identity is closed; then closes. */
+  async follow(identity: TlsIdentity, signal?: AbortSignal): Promise<void> {
+    try {
+      for await (const _ of identity.x509.updates(signal)) for (const dialler of this.#diallers) dialler.review();
+    } finally {
+      this.close();
+    }
   }
 
   close(): void {

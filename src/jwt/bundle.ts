@@ -63,7 +63,7 @@ export class JwtBundle implements JwtBundleSource {
     jwks: Uint8Array | string,
     profile: JwkSetProfile,
   ): Verdict<JwtBundle> {
-    const domain = typeof trustDomain === "string" ? TrustDomain.safeParse(trustDomain) : accept(trustDomain);
+    const domain = TrustDomain.safeParse(typeof trustDomain === "object" ? trustDomain?.name : trustDomain);
     if (!domain.ok) return domain;
     const set = parseJwkSet(jwks);
     if (!set.ok) return set;

@@ -82,6 +82,8 @@ export function readJwtKey(element: JsonValue, profile: JwkSetProfile): Verdict<
   if (alg !== undefined && !(typeof alg === "string" && JWS_ALGORITHMS.has(alg))) {
     return refuse("key.unsupported", 'Expected "alg" to be absent or an algorithm of JWT-SVIDs');
   }
+  // before the key is decoded: no algorithm of JWT-SVIDs uses such a one, and its check is the dearest
+  if (element.kty === "OKP") return refuse("key.unsupported", "Expected a key that an algorithm of JWT-SVIDs can use");
   const key = PublicKey.fromJwk(element);
   if (!key.ok) return key;
   const read: JwtKey = {

@@ -121,11 +121,16 @@ function settingsOf(options: JwtValidateOptions | JwtValidateSyncOptions): Setti
   }
   return {
     audience: new Set(values),
-    now: clock.now(),
+    now: numberOf(clock.now()),
     leewayMs,
     requireKeyId: options.requireKeyId === true,
     lenientHeader: options.lenientHeader === true,
   };
+}
+
+/** A clock's answer, or NaN, which no comparison accepts, for one that tells no time. */
+function numberOf(now: number): number {
+  return Number.isFinite(now) ? now : Number.NaN;
 }
 
 /** The whole validation. Cheap rules come first: a token nobody meant for us costs no signature check. */

@@ -15,8 +15,6 @@ export interface Capabilities {
   readonly resumptionOff: Capability<boolean>;
   /** Whether the TLS stack refuses a renegotiation that the client starts, or can be told to (S-2). */
   readonly renegotiationOff: Capability<boolean>;
-  /** Whether installing a key that does not fit its certificate fails at once; if not, later handshakes all fail (S-3). */
-  readonly mismatchedKeyThrows: Capability<boolean>;
   /** Whether a TLS socket that nobody reads stops taking bytes from the network. */
   readonly readBackpressure: Capability<boolean>;
   /** Whether the runtime has `node:tls` and `node:http2` servers. */
@@ -39,7 +37,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     ),
     resumptionOff: row(true, "SSL_OP_NO_TICKET in every context leaves nothing that can be resumed"),
     renegotiationOff: row(true, "SSL_OP_NO_RENEGOTIATION is honoured, and TLS 1.3 has no renegotiation"),
-    mismatchedKeyThrows: row(false, "setSecureContext takes a foreign key silently"),
+    readBackpressure: row(true, "the socket stops at its high-water mark"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
   },
@@ -47,7 +45,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     peerChain: row("x509-links", "X509Certificate links keep wire order"),
     resumptionOff: row(true, "SSL_OP_NO_TICKET in every context leaves nothing that can be resumed"),
     renegotiationOff: row(true, "BoringSSL refuses renegotiation by clients; the OpenSSL option is 0 here"),
-    mismatchedKeyThrows: row(true, "setSecureContext compares key and certificate"),
+    readBackpressure: row(true, "the socket stops at its high-water mark"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
   },
@@ -58,7 +56,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     ),
     resumptionOff: row(false, "neither SSL_OP_NO_TICKET nor setTicketKeys has an effect in rustls here"),
     renegotiationOff: row(true, "rustls has no renegotiation"),
-    mismatchedKeyThrows: row(false, "setSecureContext takes a foreign key silently"),
+    readBackpressure: row(false, "a paused TLS socket reads on into memory, in both roles; HTTP/2 windows hold"),
     tlsServer: serves,
     keptConnections: row(
       false,
@@ -69,7 +67,6 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     peerChain: row("none", "no TLS sockets with certificates of peers"),
     resumptionOff: row(false, "TLS is ended in front of the worker"),
     renegotiationOff: row(false, "TLS is ended in front of the worker"),
-    mismatchedKeyThrows: row(false, "no server contexts"),
     readBackpressure: row(false, "no TLS sockets"),
     tlsServer: row(false, "TLS is ended in front of the worker"),
     keptConnections: row(false, "no connections of its own"),

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { EventEmitter } from "node:events";
 import { after, before, describe, it } from "node:test";
 import { type TLSSocket, createServer as tlsServer } from "node:tls";
 import { skipWhen } from "../../test/support/skip.ts";
@@ -57,14 +58,19 @@ const PAGES: { [path: string]: Handler } = {
   "/endless": async (_request, response) => {
     written = 0;
     let gone = false;
-    response.once("close", () => {
+    let wake = () => {};
+    const out: EventEmitter = response;
+    out.once("close", () => {
       gone = true;
+      wake();
     });
-    const out = response as unknown as NodeJS.EventEmitter;
+    out.on("drain", () => wake());
     while (written < ENDLESS && !gone) {
       written += 65_536;
-      if (!response.write(Buffer.alloc(65_536)))
-        await new Promise<void>((resolve) => out.once("drain", resolve).once("close", resolve));
+      const room = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      if (!response.write(Buffer.alloc(65_536))) await room;
     }
     response.end();
   },

@@ -29,11 +29,17 @@ export function judgePeer(socket: TLSSocket, by: Judgement): Verdict<VerifiedX50
     if (verified.ok !== true) return verified;
     const authorized = by.authorize(verified.value);
     if (authorized?.ok === true) return verified;
+    settle(authorized);
     // An authorizer that answers with a promise or nothing has not accepted.
     return authorized?.ok === false ? authorized : refuse("peer.internal", "The authorizer gave no verdict");
   } catch (error) {
     return internalRefusal(error);
   }
+}
+
+/** Takes the rejection of a promise that came where none was expected; unhandled it would end the process. */
+export function settle(value: unknown): void {
+  if (value instanceof Promise) value.catch(() => {});
 }
 
 /** A refusal for something thrown where a verdict was expected. */

@@ -207,6 +207,15 @@ describe("listen", () => {
         { authorize: (async (peer: { id: unknown }) => ({ ok: true, value: peer.id })) as never },
         orders,
       ],
+      [
+        "authorizer rejects",
+        {
+          authorize: (async () => {
+            throw new Error("later");
+          }) as never,
+        },
+        orders,
+      ],
       ["bundle source throws", {}, throwing],
     ];
     for (const [name, options, identity] of quirks) {
@@ -221,11 +230,15 @@ describe("listen", () => {
         identity,
       );
     }
-    const loud = {
-      onRefused: () => {
-        throw new Error("observer");
-      },
+    const fail = () => {
+      throw new Error("observer");
     };
+    const logger = { debug: fail, info: fail, warn: fail, error: fail };
+    const loud = { onRefused: (async () => fail()) as () => void, logger };
+    await withListener({ onRefused: fail, logger }, async (server) => {
+      assert.equal(await get(server, bad), undefined);
+      assert.equal(await get(server, good), WEB);
+    });
     await withListener(loud, async (server) => {
       assert.equal(await get(server, bad), undefined);
       assert.equal(await get(server, good), WEB, "the twin of all of them");

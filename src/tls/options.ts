@@ -38,7 +38,7 @@ function materialOf(svid: X509Svid): Material {
       "ERR_SPIFFE_X509_SVID",
       `Expected the private key of ${svid.id} to fit its leaf certificate`,
       {
-        reason: "key.mismatch",
+        reason: "x509.key-mismatch",
       },
     );
   }

@@ -3,8 +3,10 @@ import { after, before, describe, it } from "node:test";
 import { connect as dialTls, type TLSSocket } from "node:tls";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
+import { isSpiffeError } from "../base/errors.ts";
 import { Certificate, X509Svid } from "../x509/index.ts";
 import { presentedChain } from "./chain.ts";
+import { connect } from "./connect.ts";
 import { createFetch } from "./fetch.ts";
 import { listen, type TlsListener } from "./listen.ts";
 import { peerOf } from "./peer.ts";
@@ -81,7 +83,8 @@ describe("rotation of the own SVID", () => {
   it("[S-3] an SVID whose key does not fit is not served, the old one stays, the next good one is", async () => {
     const before = await served();
     const broken = await X509Svid.parse(...materialOf(await ca.issue({ id: ORDERS })));
-    const other = await ca.issue({ id: ORDERS });
+    // Of another kind, which no TLS stack notices by itself on every runtime.
+    const other = await ca.issue({ id: ORDERS, keyType: "rsa-2048" });
     const mismatched = {
       id: broken.id,
       leaf: broken.leaf,
@@ -94,6 +97,10 @@ describe("rotation of the own SVID", () => {
     orders.x509.x509Svid = () => mismatched as unknown as X509Svid;
     await orders.update({});
     await untilCounted(() => server.counters.rotationsRefused, 1);
+    await assert.rejects(
+      connect(orders, { host: "127.0.0.1", port: server.port, peer: ORDERS }),
+      (error) => isSpiffeError(error, "ERR_SPIFFE_X509_SVID") && error.reason === "x509.key-mismatch",
+    );
     orders.x509.x509Svid = x509Svid;
     assert.equal(await served(), before);
     assert.equal(await get(good), "HTTP/1.1 200");

@@ -23,6 +23,7 @@ import type { DistinguishedName } from "./name.ts";
 export class X509Bundle {
   readonly trustDomain: TrustDomain;
   readonly authorities: readonly Certificate[];
+  readonly #byDer: ReadonlyMap<string, Certificate>;
   #bySubject: Map<string, Certificate[]> | undefined;
 
   /**
@@ -36,6 +37,7 @@ export class X509Bundle {
       const key = binaryString(authority.der);
       if (!distinct.has(key)) distinct.set(key, authority);
     }
+    this.#byDer = distinct;
     this.authorities = Object.freeze([...distinct.values()]);
   }
 
@@ -91,7 +93,7 @@ export class X509Bundle {
 
   /** Whether this very certificate is in the bundle. */
   has(certificate: Certificate): boolean {
-    return this.authoritiesNamed(certificate.subject).some((authority) => authority.equals(certificate));
+    return this.#byDer.has(binaryString(certificate.der));
   }
 
   /** The authorities with a subject, byte for byte. */
@@ -125,7 +127,7 @@ export class X509Bundle {
 }
 
 function fromElements(trustDomain: TrustDomain | string, elements: readonly Uint8Array[]): Verdict<X509Bundle> {
-  const domain = typeof trustDomain === "string" ? TrustDomain.safeParse(trustDomain) : accept(trustDomain);
+  const domain = TrustDomain.safeParse(typeof trustDomain === "object" ? trustDomain?.name : trustDomain);
   if (!domain.ok) return domain;
   if (elements.length > LIMITS.bundleKeys) {
     return refuse("bundle.too-large", `Expected at most ${LIMITS.bundleKeys} certificates, got ${elements.length}`);

@@ -64,7 +64,7 @@ export class DistinguishedName {
    */
   get comparable(): readonly (readonly string[] | undefined)[] {
     return (this.#comparable ??= this.relativeNames.map((attributes) => {
-      if (attributes.some((attribute) => attribute.text === undefined)) return undefined;
+      if (attributes.some(({ text }) => text === undefined || INVISIBLE.test(text))) return undefined;
       return attributes.map(({ type, text }) => `${type}=${foldText(text!)}`).sort();
     }));
   }
@@ -86,8 +86,11 @@ export class DistinguishedName {
   }
 }
 
+/** What RFC 4518 §2.2 drops before it compares: a name with it can not be judged. */
+const INVISIBLE = /[\p{Cc}\p{Default_Ignorable_Code_Point}\uFFFC]/u;
+
 function foldText(text: string): string {
-  return text.normalize("NFKC").toLowerCase().trim().replace(/\s+/g, " ");
+  return text.normalize("NFKC").toUpperCase().toLowerCase().trim().replace(/\s+/g, " ");
 }
 
 function show({ type, text, der }: NameAttribute): string {

@@ -68,8 +68,13 @@ export class X509Svid {
     privateKeyPkcs8: Uint8Array,
     options: X509SvidOptions = {},
   ): Promise<Verdict<X509Svid>> {
-    const elements = splitDer(certificates);
-    if (!elements.ok) return { ...elements, reason: "x509.malformed" };
+    const elements = splitDer(certificates, LIMITS.chainLength);
+    if (!elements.ok) {
+      return {
+        ...elements,
+        reason: elements.reason === "encoding.too-large" ? "x509.chain-too-large" : "x509.malformed",
+      };
+    }
     const chain = parseChain(elements.value);
     if (!chain.ok) return chain;
     const leaf = chain.value[0]!;
@@ -135,7 +140,8 @@ export class X509Svid {
 
 /** Parses a chain within its bounds; a refusal names the certificate. */
 export function parseChain(chain: readonly (Certificate | Uint8Array)[]): Verdict<readonly Certificate[]> {
-  if (chain.length === 0) return refuse("x509.chain-empty", "Expected a certificate, got none");
+  if (!Array.isArray(chain) || chain.length === 0)
+    return refuse("x509.chain-empty", "Expected a certificate, got none");
   if (chain.length > LIMITS.chainLength) {
     return refuse("x509.chain-too-large", `Expected at most ${LIMITS.chainLength} certificates, got ${chain.length}`);
   }

@@ -1,4 +1,7 @@
-/** Uses the Workload API of `SPIFFE_ENDPOINT_SOCKET` in every way, closes; then nothing may keep the process. The argument is a timeout in ms. */
+/**
+ * Uses the Workload API of `SPIFFE_ENDPOINT_SOCKET` in every way, closes; then nothing may keep the process. The
+ * argument is the time to wait for an identity, in milliseconds.
+ */
 import { isSpiffeError } from "../../src/base/errors.ts";
 import { Workload, WorkloadApiClient } from "../../src/workload/index.ts";
 

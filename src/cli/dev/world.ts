@@ -1,8 +1,11 @@
 /** The trust domain that `dev` plays in: the embedded authority, or the real agent of the environment. */
 import process from "node:process";
-import { Authority } from "../../authority/index.ts";
+import { Authority, type AuthorityEntry } from "../../authority/index.ts";
+import { isSpiffeError, SpiffeError } from "../../base/index.ts";
 import { TrustDomain } from "../../id/index.ts";
 import { WorkloadApiClient } from "../../workload/index.ts";
+import { usageError } from "../exit.ts";
+import { readEntriesFile } from "./entries-file.ts";
 
 const TRUST_DOMAIN = "x0tta6bl4.local";
 const WORKLOADS = ["gateway", "web", "cron", "guest"] as const;
@@ -31,18 +34,25 @@ export interface World {
   close(): Promise<void>;
 }
 
-/** The real agent when `SPIFFE_ENDPOINT_SOCKET` is set, else a fresh trust domain in this process. */
-export function openWorld(): Promise<World> {
+/**
+ * The real agent when `SPIFFE_ENDPOINT_SOCKET` is set, else a fresh trust domain in this process.
+ *
+ * @param entriesFile more workloads for the embedded authority
+ */
+export function openWorld(entriesFile?: string): Promise<World> {
   const socket = process.env.SPIFFE_ENDPOINT_SOCKET;
-  return socket === undefined || socket === "" ? embeddedWorld() : agentWorld(socket);
+  if (socket === undefined || socket === "") return embeddedWorld(entriesFile);
+  if (entriesFile === undefined) return agentWorld(socket);
+  throw usageError(
+    "--entries is for the embedded authority, but SPIFFE_ENDPOINT_SOCKET names a real agent",
+    "Leave one of them out",
+  );
 }
 
-async function embeddedWorld(): Promise<World> {
-  const authority = await Authority.start({
-    trustDomain: TRUST_DOMAIN,
-    entries: WORKLOADS.map((name) => ({ id: `spiffe://${TRUST_DOMAIN}/${name}`, socket: name })),
-    x509TtlMs: X509_TTL_MS,
-  });
+async function embeddedWorld(entriesFile: string | undefined): Promise<World> {
+  const more = entriesFile === undefined ? [] : readEntriesFile(entriesFile, WORKLOADS);
+  const authority = await startAuthority(more, entriesFile);
+  const sockets = [...new Set([...WORKLOADS, ...more.map((entry) => entry.socket)])].join(",");
   const actor = (name: (typeof WORKLOADS)[number]): Actor => ({
     name,
     id: `spiffe://${TRUST_DOMAIN}/${name}`,
@@ -55,9 +65,20 @@ async function embeddedWorld(): Promise<World> {
     web: actor("web"),
     cron: actor("cron"),
     guest: actor("guest"),
-    where: `${authority.directory}/{${WORKLOADS.join(",")}}.sock  (0700, one socket per workload)`,
+    where: `${authority.directory}/{${sockets}}.sock  (0700, one socket per workload)`,
     close: () => authority.close(),
   };
+}
+
+async function startAuthority(more: readonly AuthorityEntry[], file: string | undefined): Promise<Authority> {
+  const demo = WORKLOADS.map((name) => ({ id: `spiffe://${TRUST_DOMAIN}/${name}`, socket: name }));
+  try {
+    // Those of the file come first, so that a fault is told with their place in the file.
+    return await Authority.start({ trustDomain: TRUST_DOMAIN, entries: [...more, ...demo], x509TtlMs: X509_TTL_MS });
+  } catch (error) {
+    if (file === undefined || !isSpiffeError(error, "ERR_SPIFFE_CONFIG")) throw error;
+    throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: ${error.message}`, { cause: error });
+  }
 }
 
 async function agentWorld(socket: string): Promise<World> {

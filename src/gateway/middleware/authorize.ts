@@ -37,7 +37,8 @@ const consoleLog: ErrorLog = { error: (message) => console.error(message) };
  * @example
  * ```ts
  * import { Hono } from "hono";
- * import { asPeer, authorize, spiffe } from "spiffe-edge/gateway";
+ * import { authorize, spiffe } from "spiffe-edge/gateway";
+ * import { asPeer } from "spiffe-edge/testing";
  * const app = new Hono()
  *   .use(spiffe({ jwt: { jwtBundleFor: () => undefined } }))
  *   .get("/", authorize({ trustDomains: ["example.org"] }), (c) => c.text("hello"));

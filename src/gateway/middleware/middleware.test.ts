@@ -8,7 +8,8 @@ import { isSpiffeError } from "../../base/index.ts";
 import { type Peer, SpiffeId, type TokenIdentity, type X509Peer } from "../../id/index.ts";
 import { GATEWAY, idOf, World } from "../world.testing.ts";
 import { bearerToken, carriesSvid } from "./authenticate.ts";
-import { asPeer, authorize, type SpiffeEnv, spiffe, type TokenPeer } from "./index.ts";
+import { authorize, type SpiffeEnv, spiffe, type TokenPeer } from "./index.ts";
+import { asPeer } from "./peer-env.ts";
 
 let world: World;
 let workload: Awaited<ReturnType<World["identity"]>>;
@@ -296,6 +297,17 @@ describe("[S-18] an app behind somebody else's server", () => {
       { remoteAddress: "192.0.2.1", encrypted: true },
     ];
     for (const socket of fine) assert.equal(await outcome(from(socket)), `200 ${WEB}`);
+  });
+
+  it("two Authorization fields on the wire are 400, though the request object shows one", async () => {
+    const authorization = `Bearer ${await world.token("web")}`;
+    const from = (...fields: string[]) => {
+      const incoming = { rawHeaders: fields, socket: { remoteAddress: "127.0.0.1" } };
+      return make(true).request("http://localhost/", { headers: { authorization } }, { incoming });
+    };
+    const two = ["authorization", authorization, "Authorization", authorization];
+    assert.equal(await outcome(from(...two)), "400 ERR_SPIFFE_REQUEST request.authorization");
+    assert.equal(await outcome(from(...two.slice(2))), `200 ${WEB}`);
   });
 
   it("a real connection makes an assumed peer worthless", async () => {

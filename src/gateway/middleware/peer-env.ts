@@ -23,7 +23,8 @@ const given = new WeakSet<Peer>();
  * @example
  * ```ts
  * import { Hono } from "hono";
- * import { asPeer, authorize, spiffe } from "spiffe-edge/gateway";
+ * import { authorize, spiffe } from "spiffe-edge/gateway";
+ * import { asPeer } from "spiffe-edge/testing";
  * const app = new Hono()
  *   .use(spiffe({ jwt: { jwtBundleFor: () => undefined } }))
  *   .get("/orders", authorize({ ids: ["spiffe://example.org/web"] }), (c) => c.text(c.var.peer.id.uri));

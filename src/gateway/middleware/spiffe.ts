@@ -101,7 +101,8 @@ function connectionOf(c: Context, jwt: boolean): Connection {
  * @example
  * ```ts
  * import { Hono } from "hono";
- * import { asPeer, spiffe } from "spiffe-edge/gateway";
+ * import { spiffe } from "spiffe-edge/gateway";
+ * import { asPeer } from "spiffe-edge/testing";
  * const workload = { jwt: { jwtBundleFor: () => undefined } };
  * const app = new Hono().use(spiffe(workload)).get("/", (c) => c.text(c.var.peer.id.uri));
  * const answer = await app.request("/", {}, asPeer("spiffe://example.org/web"));

@@ -214,6 +214,7 @@ describe("name constraints", () => {
       ["a@example.org", "a@EXAMPLE.org", true, true],
       ["a@example.org", "A@example.org", false, true],
       ["a@example.org", "b@example.org", false, false],
+      ["a@example.org", "a@other.org", false, false],
       ["example.org", "b@example.org", true, true],
       ["example.org", "b@sub.example.org", false, false],
       [".example.org", "b@sub.example.org", true, true],

@@ -53,14 +53,19 @@ export function checkNameConstraints(
   let bases = 0;
   for (const { permitted, excluded } of constraints) bases += permitted.length + excluded.length;
   budget.left -= (certificate.names.length + 1) * bases;
-  if (budget.left < 0) return refuse("x509.work-limit", "Expected fewer names under fewer name constraints (S-16)");
+  if (budget.left < 0) return WORK;
   const subjects = subjectsOf(certificate);
+  // e-mail addresses of the subject are known only now
+  budget.left -= Math.max(0, subjects.length - certificate.names.length - 1) * bases;
+  if (budget.left < 0) return WORK;
   for (const { permitted, excluded } of constraints) {
     const refusal = checkSubtrees(subjects, permitted, "permitted") ?? checkSubtrees(subjects, excluded, "excluded");
     if (refusal !== undefined) return refusal;
   }
   return undefined;
 }
+
+const WORK = refuse("x509.work-limit", "Expected fewer names under fewer name constraints (S-16)");
 
 function checkSubtrees(
   subjects: readonly Subject[],
@@ -200,7 +205,7 @@ function directoryMatches(base: DistinguishedName, name: DistinguishedName, doub
 function mailbox(text: string): Form {
   const at = text.lastIndexOf("@");
   const local = text.slice(0, Math.max(at, 0));
-  const host = text.slice(at + 1).toLowerCase();
+  const host = text.slice(at + 1).replace(/[A-Z]/g, (letter) => letter.toLowerCase()); // no Unicode folding
   return LOCAL_PART.test(local) && HOST.test(host) ? { kind: "mailbox", local, host } : undefined;
 }
 

@@ -204,6 +204,6 @@ function keyHint(issuer: Certificate, certificate: Certificate): "same" | "other
 /** Puts the authorities whose key the certificate names first. */
 function likelyFirst(anchors: readonly Certificate[], certificate: Certificate): readonly Certificate[] {
   if (anchors.length < 2) return anchors;
-  const likely = anchors.filter((anchor) => keyHint(anchor, certificate) === "same");
-  return [...likely, ...anchors.filter((anchor) => !likely.includes(anchor))];
+  const isLikely = (anchor: Certificate) => keyHint(anchor, certificate) === "same";
+  return [...anchors.filter(isLikely), ...anchors.filter((anchor) => !isLikely(anchor))];
 }

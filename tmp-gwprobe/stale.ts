@@ -1,8 +1,0 @@
-import http from "node:http"; import net from "node:net";
-const rt = (globalThis as any).Bun ? "bun" : (globalThis as any).Deno ? "deno" : "node"; const sleep = (ms:number)=>new Promise(r=>setTimeout(r,ms));
-let n=0; const up = http.createServer((q,s)=>{ const so:any=q.socket; console.log(" server",q.method,q.url,"served",so.served, "conns",n); if (so.served) { so.destroy(); return; } so.served=true; s.end("ok"); }); up.on("connection",()=>n++); await new Promise<void>(r=>up.listen(0,"127.0.0.1",()=>r()));
-class A extends http.Agent { constructor(){ super({keepAlive:true}); } createConnection(_o:any,cb:any){ const s=net.connect((up.address() as any).port,"127.0.0.1"); s.on("error",(e:any)=>console.log(" sock err",e.code)); s.on("close",()=>console.log(" sock close")); s.once("connect",()=>cb(null,s)); return undefined as any; } }
-const agent=new A();
-const one=(path:string,method:string,body?:string)=>new Promise((resolve)=>{ const q=http.request({agent,host:"x",method,path,headers:{host:"x",...(body?{"content-length":"3"}:{})}},(res)=>{res.resume();res.on("end",()=>resolve(res.statusCode))}); for (const e of ["close","abort","finish","socket","drain"]) q.on(e,()=>console.log("  q."+e)); q.on("error",(e:any)=>resolve("err "+e.code+" "+e.message+" reused="+q.reusedSocket)); if(!body) q.end(); else q.once("socket",()=>{ q.flushHeaders(); setTimeout(()=>{q.write(body); q.end();},20); }); setTimeout(()=>resolve("nothing"),1500); });
-console.log(rt, await one("/1","GET")); await sleep(50); console.log(rt, await one("/2","GET"));await sleep(50); console.log(rt, await one("/3","POST","abc")); await sleep(50); console.log(rt, await one("/4","POST","abc"));
-process.exit(0);
