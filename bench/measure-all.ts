@@ -58,7 +58,10 @@ const QUICK: Sizes = {
 
 /** The command line that runs a TypeScript file on a runtime. */
 export function commandOf(runtime: Runtime, file: string, args: readonly string[]): [string, string[]] {
-  const flags = { bun: [], deno: ["run", "-A", "--no-check"], node: [] }[runtime];
+  // Heap sizes are taken after a collection.
+  const flags = { bun: [], deno: ["run", "-A", "--no-check", "--v8-flags=--expose-gc"], node: ["--expose-gc"] }[
+    runtime
+  ];
   return [bin(runtime), [...flags, join(root, file), ...args]];
 }
 
@@ -69,7 +72,7 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
   const outcome: BenchOutcome = { rows: [], verdictFaults: [], environment: "none", notes: [] };
   let api: BenchWorkloadApi | undefined;
   try {
-    const computing = options.subjects.filter((subject) => ["id", "x509", "jwt"].includes(subject));
+    const computing = options.subjects.filter((subject) => ["id", "x509", "jwt", "memory"].includes(subject));
     const fixtures = join(folder, "fixtures.json");
     const inputs = computing.length > 0 ? sizes.inputs : 1;
     writeFileSync(fixtures, JSON.stringify(await makeFixtures(inputs, Math.floor(Date.now() / 1000))));
@@ -95,7 +98,14 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
     if ("path" in peers) {
       if (computing.length > 0) {
         say(`measuring ${computing.join(", ")} with go-spiffe`);
-        take(await measureGo(peers.path, computing, sizes, fixtures));
+        take(
+          await measureGo(
+            peers.path,
+            computing.filter((subject) => subject !== "memory"),
+            sizes,
+            fixtures,
+          ),
+        );
       }
       if (options.subjects.includes("workload")) {
         say("measuring workload with go-spiffe");

@@ -7,9 +7,11 @@ import process from "node:process";
 import { runtime } from "../src/runtime/detect.ts";
 import type { Fixtures } from "./lib/fixtures.ts";
 import type { Result, Runtime, Subject } from "./lib/rows.ts";
+import { measureHostile } from "./subjects/hostile.ts";
 import { measureId } from "./subjects/id.ts";
 import { measureJwt } from "./subjects/jwt.ts";
 import { collector, type Measure } from "./subjects/measure.ts";
+import { measureMemory } from "./subjects/memory.ts";
 import { measureWorkload } from "./subjects/workload.ts";
 import { measureX509 } from "./subjects/x509.ts";
 
@@ -28,9 +30,13 @@ export interface Job {
 
 const MEASURES: Partial<Record<Subject, Measure>> = {
   id: measureId,
-  x509: measureX509,
+  x509: async (bench) => {
+    await measureX509(bench);
+    await measureHostile(bench);
+  },
   jwt: measureJwt,
   workload: measureWorkload,
+  memory: measureMemory,
 };
 
 const job = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as Job;

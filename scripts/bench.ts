@@ -7,6 +7,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { judgeGoals } from "../bench/lib/goals.ts";
 import { type Row, RUNTIMES, type Runtime, rowFault, SUBJECTS, type Subject, table } from "../bench/lib/rows.ts";
 import { judgeTarget } from "../bench/lib/target.ts";
 import { measureAll } from "../bench/measure-all.ts";
@@ -55,6 +56,7 @@ async function main(): Promise<number> {
   for (const note of notes) console.log(note);
   for (const fault of faults) console.log(`FAULT ${fault}`);
   if (json !== undefined) writeFileSync(json, `${JSON.stringify(rows, undefined, 1)}\n`);
+  for (const line of judgeGoals(rows)) console.log(line);
   const target = judgeTarget(rows, environment);
   console.log(`${faults.length === 0 ? `${rows.length} rows` : `${faults.length} faults`}; ${target.sentence}`);
   return faults.length === 0 && target.met !== false ? 0 : 1;

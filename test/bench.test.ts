@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { judgeGoals } from "../bench/lib/goals.ts";
 import { type Row, rowFault, rowOf, table } from "../bench/lib/rows.ts";
 import { judgeTarget } from "../bench/lib/target.ts";
 import { runtime } from "../src/runtime/detect.ts";
@@ -37,7 +38,7 @@ describe("bench: rows", () => {
   it("prints every row in its table", () => {
     const printed = table([calls("jwt issue", 300, 2_000), calls("x509 fetch", 300, 1_000)]);
     assert.equal(printed.split("\n").length, 3);
-    assert.match(printed, /workload +jwt issue +spiffe-edge +bun +300 +2000 +2000 +2000/);
+    assert.match(printed, /workload +jwt issue +spiffe-edge +bun +us +300 +2000 +2000 +2000/);
   });
 });
 
@@ -65,6 +66,24 @@ describe("bench: the target of 100 ms", () => {
   });
 });
 
+describe("bench: goals", () => {
+  const own = { stack: "spiffe-edge", runtime: "bun" } as const;
+  const chain = (us: number) => [
+    rowOf({ ...own, subject: "x509", name: "chain P-256" }, [us]),
+    rowOf({ ...own, subject: "x509", name: "signatures P-256" }, [100]),
+  ];
+
+  it("tells what is met and what is missed, by bound and by ratio", () => {
+    assert.match(judgeGoals(chain(130))[0] ?? "", /^met .*chain P-256 on bun: 1\.300 × signatures P-256, goal 1\.3$/);
+    assert.match(judgeGoals(chain(131))[0] ?? "", /^MISSED /);
+    assert.match(judgeGoals(chain(100).slice(0, 1))[0] ?? "", /^MISSED /);
+    const id = (us: number) => [rowOf({ ...own, subject: "id", name: "parse" }, [us])];
+    assert.match(judgeGoals(id(0.3))[0] ?? "", /^met /);
+    assert.match(judgeGoals(id(0.31))[0] ?? "", /^MISSED /);
+    assert.deepEqual(judgeGoals([{ ...id(9)[0]!, stack: "go-spiffe" }]), []);
+  });
+});
+
 describe("npm run bench", () => {
   it("writes a valid row for every name of every subject, with verdicts that agree", async () => {
     const folder = mkdtempSync(join(tmpdir(), "bench-"));
@@ -79,6 +98,10 @@ describe("npm run bench", () => {
     const wanted = [
       "id parse",
       "x509 parse",
+      "x509 signatures P-256",
+      "jwt bundle of 1000 keys",
+      "jwt bundle of 1 MiB",
+      "memory id parse",
       "x509 chain P-256",
       "x509 chain P-384",
       "jwt jwt-svid ES256",

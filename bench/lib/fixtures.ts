@@ -1,7 +1,7 @@
 /** The inputs every stack measures on: distinct chains, tokens and IDs, one in a hundred of them tampered with. */
 import { Buffer } from "node:buffer";
-import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
-import { TestCa } from "../../src/authority/testing.ts";
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { generateKeys, TestCa } from "../../src/authority/testing.ts";
 
 export const TRUST_DOMAIN = "bench.example";
 export const AUDIENCE = "spiffe://bench.example/orders";
@@ -13,6 +13,8 @@ export interface Fixtures {
   ids: string[];
   x509: { name: string; bundle: string; chains: string[][] }[];
   jwt: { name: string; alg: string; jwks: { keys: object[] }; tokens: string[] }[];
+  /** SPIFFE bundle documents, by what they hold. */
+  bundles: { name: string; document: string }[];
   /** How many of each set's inputs are good. */
   good: number;
 }
@@ -36,8 +38,36 @@ export async function makeFixtures(count: number, now: number): Promise<Fixtures
     ),
     x509: [await chains("P-256", "ec-p256", count), await chains("P-384", "ec-p384", count)],
     jwt: [tokens("ES256", "P-256", "sha256", count, now), tokens("ES384", "P-384", "sha384", count, now)],
+    bundles: [
+      { name: "bundle of 1000 keys", document: JSON.stringify({ keys: jwtKeys(1_000) }) },
+      { name: "bundle of 1 MiB", document: JSON.stringify({ keys: [...jwtKeys(500), ...(await x509Keys(500))] }) },
+    ],
     good: count - Math.floor(count / 100),
   };
+}
+
+function jwtKeys(count: number): object[] {
+  return Array.from({ length: count }, (_, i) => {
+    const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    return { ...publicKey.export({ format: "jwk" }), kid: `key-${i}`, use: "jwt-svid" };
+  });
+}
+
+/** Entries with certificates of about 1,300 bytes, each another one. */
+async function x509Keys(count: number): Promise<object[]> {
+  const root = await TestCa.create({ trustDomain: TRUST_DOMAIN });
+  const keys = await generateKeys("ec-p256", true);
+  const { x, y } = createPublicKey({ key: Buffer.from(keys.spki), format: "der", type: "spki" }).export({
+    format: "jwk",
+  });
+  const dnsSans = Array.from({ length: 15 }, (_, i) => `authority-${i}.with-a-rather-long-name.bench.example`);
+  const entries: object[] = [];
+  for (let i = 0; i < count; i++) {
+    const { certificatesDer } = await root.issue({ id: `spiffe://${TRUST_DOMAIN}/authority/${i}`, keys, dnsSans });
+    const x5c = [Buffer.from(certificatesDer[0]!).toString("base64")];
+    entries.push({ kty: "EC", crv: "P-256", x, y, use: "x509-svid", x5c });
+  }
+  return entries;
 }
 
 /** Leaf and intermediate per chain; each chain has an intermediate of its own, so no remembered signature helps. */

@@ -1,6 +1,6 @@
 /** The rows of a bench: what they hold, how samples become one, how they are checked and printed. */
 
-export const SUBJECTS = ["id", "x509", "jwt", "workload", "gateway"] as const;
+export const SUBJECTS = ["id", "x509", "jwt", "workload", "gateway", "memory"] as const;
 export type Subject = (typeof SUBJECTS)[number];
 
 export const RUNTIMES = ["bun", "deno", "node"] as const;
@@ -34,12 +34,16 @@ export interface Result {
   verdicts: Record<string, Verdicts>;
 }
 
-/** A row out of samples in microseconds; percentiles by nearest rank. */
-export function rowOf(head: Pick<Row, "subject" | "name" | "stack" | "runtime">, samples: readonly number[]): Row {
+/** A row out of samples, in microseconds unless said otherwise; percentiles by nearest rank. */
+export function rowOf(
+  head: Pick<Row, "subject" | "name" | "stack" | "runtime">,
+  samples: readonly number[],
+  unit: Row["unit"] = "us",
+): Row {
   const sorted = [...samples].sort((a, b) => a - b);
   const at = (q: number) => sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)]!;
   if (sorted.length === 0) throw new Error(`${head.subject} ${head.name}: no samples`);
-  return { ...head, unit: "us", n: sorted.length, min: sorted[0]!, p50: at(0.5), p99: at(0.99) };
+  return { ...head, unit, n: sorted.length, min: sorted[0]!, p50: at(0.5), p99: at(0.99) };
 }
 
 /** What is wrong with a row, or undefined. */
@@ -69,20 +73,21 @@ export function table(rows: readonly Row[]): string {
     row.name,
     row.stack,
     row.runtime,
+    row.unit,
     String(row.n),
     figure(row.min),
     figure(row.p50),
     figure(row.p99),
   ]);
-  const head = ["subject", "name", "stack", "runtime", "n", "min us", "p50 us", "p99 us"];
+  const head = ["subject", "name", "stack", "runtime", "unit", "n", "min", "p50", "p99"];
   const widths = head.map((text, column) => Math.max(text.length, ...cells.map((line) => line[column]!.length)));
   const render = (line: readonly string[]) =>
-    line.map((cell, column) => (column < 4 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join("  ");
+    line.map((cell, column) => (column < 5 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join("  ");
   return [render(head), ...cells.map(render)].map((line) => line.trimEnd()).join("\n");
 }
 
 /** Three significant digits at least, no exponent: `0.136`, `12.3`, `1520`. */
-function figure(value: number): string {
+export function figure(value: number): string {
   if (value >= 100) return value.toFixed(0);
   return value >= 10 ? value.toFixed(1) : value.toFixed(3);
 }

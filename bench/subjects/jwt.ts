@@ -2,12 +2,17 @@
 import { Buffer } from "node:buffer";
 import { createPublicKey, verify, type webcrypto } from "node:crypto";
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from "jose";
+import { SpiffeBundle } from "../../src/bundle/index.ts";
 import { TrustDomain } from "../../src/id/index.ts";
 import { JwtBundle, safeValidateJwtSvid, safeValidateJwtSvidSync } from "../../src/jwt/index.ts";
 import type { Measure } from "./measure.ts";
 
-export const measureJwt: Measure = async ({ fixtures, add, count, countAsync }) => {
+export const measureJwt: Measure = async ({ fixtures, amount, add, count, countAsync }) => {
   const td = TrustDomain.parse(fixtures.trustDomain);
+  for (const { name, document } of fixtures.bundles) {
+    const fewer = { samples: Math.min(amount.samples, 100), warmup: Math.min(amount.warmup, 10) };
+    await add("jwt", name, "spiffe-edge", () => void SpiffeBundle.parse(td, document), fewer);
+  }
   const { audience } = fixtures;
   for (const set of fixtures.jwt) {
     const bundle = JwtBundle.fromJwks(td, JSON.stringify(set.jwks), "spiffe-bundle");

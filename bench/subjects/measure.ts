@@ -13,6 +13,8 @@ export interface Bench {
   readonly amount: Amount;
   /** Measures an operation and keeps the row; an operation that returns a promise is awaited each time. */
   add(subject: Subject, name: string, stack: Stack, op: Op, amount?: Amount & { batch?: number }): Promise<void>;
+  /** Keeps a row that was measured otherwise. */
+  keep(row: Row): void;
   /** Runs every distinct input once and keeps how many were accepted. */
   count<T>(key: string, stack: Stack, inputs: readonly T[], accepts: (input: T) => boolean): void;
   countAsync<T>(
@@ -33,7 +35,7 @@ export function collector(
   rows: Row[],
   verdicts: Record<string, Verdicts>,
 ): Bench {
-  const keep = (key: string, stack: Stack, results: readonly boolean[]) => {
+  const keepVerdicts = (key: string, stack: Stack, results: readonly boolean[]) => {
     const accepted = results.filter(Boolean).length;
     verdicts[`${key} ${stack}`] = { accepted, refused: results.length - accepted };
   };
@@ -50,13 +52,14 @@ export function collector(
           : sampleSync(own, op as (i: number) => void, own.batch ?? 1);
       rows.push(rowOf({ subject, name, stack, runtime }, samples));
     },
+    keep: (row) => void rows.push(row),
     count(key, stack, inputs, accepts) {
-      keep(key, stack, inputs.map(accepts));
+      keepVerdicts(key, stack, inputs.map(accepts));
     },
     async countAsync(key, stack, inputs, accepts) {
       const results: boolean[] = [];
       for (const input of inputs) results.push(await accepts(input));
-      keep(key, stack, results);
+      keepVerdicts(key, stack, results);
     },
   };
 }

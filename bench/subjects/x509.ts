@@ -3,8 +3,9 @@ import { Buffer } from "node:buffer";
 import { X509Certificate } from "node:crypto";
 import { fromBER } from "asn1js";
 import * as pkijs from "pkijs";
+import { chooseSyncVerifier } from "../../src/crypto/index.ts";
 import { TrustDomain } from "../../src/id/index.ts";
-import { Certificate, safeVerifyX509SvidSync, X509Bundle } from "../../src/x509/index.ts";
+import { Certificate, safeVerifyX509SvidSync, spiffeIdOf, X509Bundle } from "../../src/x509/index.ts";
 import type { Measure } from "./measure.ts";
 
 export const measureX509: Measure = async ({ fixtures, amount, add, count, countAsync }) => {
@@ -27,11 +28,37 @@ export const measureX509: Measure = async ({ fixtures, amount, add, count, count
     const fewer = { samples: Math.min(amount.samples, 100), warmup: Math.min(amount.warmup, 10) };
     await add("x509", set.name, "pkijs", (i) => peer(pick(i)), fewer);
     if (set.name !== "chain P-256") continue;
-    await add("x509", "parse", "spiffe-edge", (i) => void Certificate.safeParse(pick(i)[0]!), { ...amount, batch: 10 });
+    await add("x509", "parse", "spiffe-edge", (i) => readWhole(pick(i)[0]!), { ...amount, batch: 10 });
+    await add("x509", "signatures P-256", "spiffe-edge", signatureChecks(chains, bundle));
     await add("x509", "parse", "native", (i) => void new X509Certificate(pick(i)[0]!), { ...amount, batch: 10 });
     await add("x509", "parse", "pkijs", (i) => void pkijs.Certificate.fromBER(pick(i)[0]!), { ...amount, batch: 10 });
   }
 };
+
+/** A parse with everything that a verification reads of a certificate. */
+function readWhole(der: Uint8Array): void {
+  const certificate = Certificate.parse(der);
+  const { notBefore, notAfter, isCa, keyUsage, spki } = certificate;
+  const all = spiffeIdOf(certificate).ok && notBefore < notAfter && !isCa && keyUsage !== undefined && spki.length > 0;
+  if (!all) throw new Error("A good leaf lacks something");
+}
+
+/** The two signature checks of a chain by the backend that verifies chains, keys prepared: what a chain has to cost. */
+function signatureChecks(chains: readonly Uint8Array[][], bundle: X509Bundle): (i: number) => void {
+  const verifier = chooseSyncVerifier();
+  const prepared = chains.map((chain) => {
+    const [leaf, intermediate] = chain.map((der) => Certificate.parse(der));
+    return { leaf: leaf!, intermediate: intermediate!, key: verifier.importKey(intermediate!.publicKey) };
+  });
+  const root = verifier.importKey(bundle.authorities[0]!.publicKey);
+  const check = (certificate: Certificate, key: unknown) =>
+    verifier.verify(certificate.signatureAlgorithm!, key, certificate.signature, certificate.tbs);
+  return (i) => {
+    const { leaf, intermediate, key } = prepared[Math.abs(i) % prepared.length]!;
+    check(leaf, key);
+    check(intermediate, root);
+  };
+}
 
 /** The two signatures and nothing else: no dates, no SPIFFE rules, no constraints. A lower bound, not a verifier. */
 function nativeChain(root: X509Certificate): (chain: Uint8Array[]) => boolean {

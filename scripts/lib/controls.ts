@@ -86,9 +86,9 @@ export const CONTROLS: readonly Control[] = [
     name: "jwt-signature",
     patches: [
       {
-        file: "src/jwt/validate.ts",
-        find: "if (yield { alg: algorithm.algorithm, key, signature, data: signingInput }) {",
-        replace: "if ((yield { alg: algorithm.algorithm, key, signature, data: signingInput }) || true) {",
+        file: "src/jwt/signer.ts",
+        find: "if (yield { alg: algorithm.algorithm, key: candidate.key, signature, data }) return",
+        replace: "if ((yield { alg: algorithm.algorithm, key: candidate.key, signature, data }) || true) return",
       },
     ],
     tests: ["src/jwt/validate.test.ts"],
@@ -97,9 +97,9 @@ export const CONTROLS: readonly Control[] = [
     name: "jwt-bundle-choice",
     patches: [
       {
-        file: "src/jwt/validate.ts",
-        find: "if (bundle === undefined || !bundle.trustDomain.equals(trustDomain)) {",
-        replace: "if (bundle === undefined) {",
+        file: "src/jwt/signer.ts",
+        find: "if (bundle?.trustDomain.equals(trustDomain)) return",
+        replace: "if (bundle !== undefined) return",
       },
     ],
     tests: ["src/jwt/validate.test.ts"],

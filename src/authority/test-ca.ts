@@ -2,6 +2,7 @@
 import { systemClock } from "../base/index.ts";
 import { encodePem } from "../encoding/index.ts";
 import { TrustDomain } from "../id/index.ts";
+import { hideSecret } from "../id/inspect.ts";
 import { X509Bundle } from "../x509/index.ts";
 import { concat } from "./asn1.ts";
 import {
@@ -145,7 +146,7 @@ export class TestCa {
     );
     const certificatesDer = [leaf, ...this.intermediatesDer];
     const privateKeyPkcs8 = await exportPkcs8(keys);
-    return {
+    const svid: TestSvid = {
       certificatesDer,
       chainDer: concat(certificatesDer),
       privateKeyPkcs8,
@@ -153,6 +154,7 @@ export class TestCa {
       keyPem: encodePem("PRIVATE KEY", privateKeyPkcs8),
       keys,
     };
+    return hideSecret(svid, `TestSvid(${options.id ?? "without ID"}, with its private key)`);
   }
 
   /** Issues a subordinate CA, whose leaves present its certificate after their own. */

@@ -13,6 +13,16 @@ export interface Clock {
 /** The largest delay a timer takes; a longer one would fire at once. */
 export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
+/** A clock's wall time, or NaN, which no comparison accepts, where it throws or gives no number: doubt makes nothing valid. */
+export function timeOf(clock: Clock): number {
+  try {
+    const now = clock.now();
+    return Number.isFinite(now) ? now : Number.NaN;
+  } catch {
+    return Number.NaN;
+  }
+}
+
 /** The machine's own clocks. */
 export const systemClock: Clock = {
   now: () => Date.now(),

@@ -36,7 +36,7 @@ Examples:
         const context = await client.fetchX509Context();
         if (options.out === undefined) process.stdout.write(summary(context, Date.now()));
         else {
-          writeFilesAtomically(options.out, pemFiles(context));
+          await writeFilesAtomically(options.out, pemFiles(context));
           process.stdout.write(`${summary(context, Date.now())}written to ${options.out}\n`);
         }
       } finally {

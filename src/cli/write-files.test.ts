@@ -23,9 +23,9 @@ describe("writeFilesAtomically", () => {
 
   afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-  it("replaces files for the owner alone and leaves nothing else", () => {
+  it("replaces files for the owner alone and leaves nothing else", async () => {
     writeFileSync(join(folder, "key.pem"), "old", { mode: 0o644 });
-    writeFilesAtomically(folder, [
+    await writeFilesAtomically(folder, [
       ["svid.pem", "certificate"],
       ["key.pem", "key"],
     ]);
@@ -34,33 +34,33 @@ describe("writeFilesAtomically", () => {
     assert.equal(statSync(join(folder, "key.pem")).mode & 0o777, 0o600);
   });
 
-  it("replaces a link instead of writing where it leads", () => {
+  it("replaces a link instead of writing where it leads", async () => {
     const elsewhere = join(folder, "elsewhere");
     writeFileSync(elsewhere, "mine");
     symlinkSync(elsewhere, join(folder, "key.pem"));
-    writeFilesAtomically(folder, [["key.pem", "key"]]);
+    await writeFilesAtomically(folder, [["key.pem", "key"]]);
     assert.equal(readFileSync(elsewhere, "utf8"), "mine");
     assert.equal(readFileSync(join(folder, "key.pem"), "utf8"), "key");
   });
 
-  it("changes nothing when one name cannot be taken", () => {
+  it("changes nothing when one name cannot be taken", async () => {
     writeFileSync(join(folder, "svid.pem"), "old");
     mkdirSync(join(folder, "key.pem"));
     const files = [
       ["svid.pem", "new"],
       ["key.pem", "key"],
     ] as const;
-    assert.throws(() => writeFilesAtomically(folder, files), { code: "ERR_SPIFFE_CONFIG" });
+    await assert.rejects(writeFilesAtomically(folder, files), { code: "ERR_SPIFFE_CONFIG" });
     assert.equal(readFileSync(join(folder, "svid.pem"), "utf8"), "old");
     assert.deepEqual(readdirSync(folder).sort(), ["key.pem", "svid.pem"]);
     rmSync(join(folder, "key.pem"), { recursive: true });
-    writeFilesAtomically(folder, files);
+    await writeFilesAtomically(folder, files);
     assert.equal(readFileSync(join(folder, "svid.pem"), "utf8"), "new");
   });
 
-  it("removes the folders it made when writing fails", () => {
+  it("removes the folders it made when writing fails", async () => {
     const fresh = join(folder, "fresh", "er");
-    assert.throws(() => writeFilesAtomically(fresh, [["no/such/folder.pem", "x"]]), { code: "ERR_SPIFFE_CONFIG" });
+    await assert.rejects(writeFilesAtomically(fresh, [["no/such/folder.pem", "x"]]), { code: "ERR_SPIFFE_CONFIG" });
     assert.deepEqual(readdirSync(folder), []);
   });
 });

@@ -1,19 +1,8 @@
-/** Files that appear whole or not at all. */
-import {
-  closeSync,
-  fsyncSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+/** Files of one folder that appear whole or not at all. */
+import { mkdirSync, rmdirSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import process from "node:process";
-import { SpiffeError } from "../base/index.ts";
+import { isSpiffeError, SpiffeError } from "../base/index.ts";
+import { writeTextFiles } from "../encoding/text-files.ts";
 
 /** Name to content, in the order in which they are put in place. */
 export type Files = readonly (readonly [name: string, content: string])[];
@@ -24,36 +13,16 @@ export type Files = readonly (readonly [name: string, content: string])[];
  *
  * @throws `ERR_SPIFFE_PERMISSION` where writing is not allowed, `ERR_SPIFFE_CONFIG` for other reasons of the file system
  */
-export function writeFilesAtomically(folder: string, files: Files): void {
+export async function writeFilesAtomically(folder: string, files: Files): Promise<void> {
   let created: string | undefined;
-  const temporary: string[] = [];
   try {
     created = mkdirSync(folder, { recursive: true, mode: 0o700 });
     if (!statSync(folder).isDirectory()) throw Object.assign(new Error("not a folder"), { code: "ENOTDIR" });
-    for (const [name] of files) refuseFolder(join(folder, name));
-    for (const [name, content] of files) {
-      const path = join(folder, `.${name}.${process.pid}.tmp`);
-      const handle = openSync(path, "wx", 0o600);
-      temporary.push(path);
-      try {
-        writeFileSync(handle, content);
-        fsyncSync(handle);
-      } finally {
-        closeSync(handle);
-      }
-    }
-    for (const [index, [name]] of files.entries()) renameSync(temporary[index]!, join(folder, name));
+    await writeTextFiles(files.map(([name, content]) => ({ path: join(folder, name), content })));
   } catch (error) {
-    for (const path of temporary) rmSync(path, { force: true });
     if (created !== undefined) removeEmpty(folder, created);
-    throw writeError(folder, error);
+    throw writeError(folder, (isSpiffeError(error) ? error.cause : undefined) ?? error);
   }
-}
-
-/** A folder of that name would stop the renaming half way. */
-function refuseFolder(path: string): void {
-  const there = lstatSync(path, { throwIfNoEntry: false });
-  if (there?.isDirectory()) throw Object.assign(new Error("a folder is in the way"), { code: "EISDIR" });
 }
 
 /** Removes the folder and those above it up to the first that was made here, as long as they are empty. */

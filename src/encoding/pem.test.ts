@@ -26,6 +26,8 @@ describe("PEM", () => {
     assert.deepEqual(blocks(`Subject: CN=x\n${block}\n\nnote\n${key}the end`), ["CERTIFICATE:100", "PRIVATE KEY:100"]);
     assert.deepEqual(blocks(block.replaceAll("\n", "\r\n")), ["CERTIFICATE:100"]);
     assert.deepEqual(blocks(block.replaceAll("\n", " \t\n")), ["CERTIFICATE:100"]);
+    assert.deepEqual(blocks(block.replaceAll("\n", "\r")), ["CERTIFICATE:100"]);
+    assert.deepEqual(blocks(block.replaceAll("\n", "\n\n \n")), ["CERTIFICATE:100"]);
     assert.deepEqual(blocks(block.trimEnd()), ["CERTIFICATE:100"]);
   });
 
@@ -59,6 +61,20 @@ describe("PEM", () => {
     const filler = "x".repeat(LIMITS.bundle - block.length - 1);
     assert.deepEqual(blocks(`${filler}\n${block}`), ["CERTIFICATE:100"]);
     assert.equal(blocks(`${filler}x\n${block}`), "encoding.too-large");
+  });
+
+  it("says in which line a fault is, whatever ends the lines", () => {
+    for (const end of ["\n", "\r\n", "\r"]) {
+      const text = ["note", "", block.replace("BEGIN CERTIFICATE-----", "BEGIN CERTIFICATE----- x")].join("\n");
+      const verdict = decodePem(text.replaceAll("\n", end));
+      assert.ok(!verdict.ok && verdict.message.includes("line 3,"), JSON.stringify(verdict));
+    }
+  });
+
+  it("takes no more than its size to refuse text without a block", () => {
+    for (const text of ["\n", "\r", " ", " \n", "-----BEGIN A-----\n"]) {
+      assert.equal(blocks(text.repeat(LIMITS.bundle / text.length)), "encoding.pem", JSON.stringify(text));
+    }
   });
 
   it("its refusals repeat no content", () => {

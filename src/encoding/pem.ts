@@ -25,9 +25,8 @@ export function decodePem(text: string): Verdict<PemBlock[]> {
   const blocks: PemBlock[] = [];
   let label: string | undefined;
   let body = "";
-  for (const [index, raw] of text.split(/\r\n|\n|\r/).entries()) {
-    const line = withoutBlanks(raw);
-    const at = `line ${index + 1}`;
+  for (const { line, number } of lines(text)) {
+    const at = `line ${number}`;
     if (!line.includes("-----")) {
       if (label !== undefined) body += line;
       continue;
@@ -60,9 +59,15 @@ export function encodePem(label: string, der: Uint8Array): string {
   return [`-----BEGIN ${label}-----`, ...lines, `-----END ${label}-----`, ""].join("\n");
 }
 
-/** A line without spaces and tabs at its end; a regular expression would take the square of their number. */
-function withoutBlanks(line: string): string {
-  let end = line.length;
-  while (end > 0 && (line[end - 1] === " " || line[end - 1] === "\t")) end--;
-  return line.slice(0, end);
+/** The lines that have text, without spaces and tabs at their ends, and their numbers. */
+function* lines(text: string): Generator<{ line: string; number: number }> {
+  let number = 1;
+  for (let start = 0; start < text.length; number++) {
+    let end = start;
+    while (end < text.length && text[end] !== "\n" && text[end] !== "\r") end++;
+    let last = end;
+    while (last > start && (text[last - 1] === " " || text[last - 1] === "\t")) last--;
+    if (last > start) yield { line: text.slice(start, last), number };
+    start = text[end] === "\r" && text[end + 1] === "\n" ? end + 2 : end + 1;
+  }
 }

@@ -4,6 +4,13 @@ export function inspectAs<T extends object>(prototype: T, show: (self: T) => str
     return show(this);
   };
   for (const key of ["nodejs.util.inspect.custom", "Deno.customInspect"]) {
-    Object.defineProperty(prototype, Symbol.for(key), { value });
+    Object.defineProperty(prototype, Symbol.for(key), { value, configurable: true });
   }
+}
+
+/** Keeps an object that holds a secret out of logs: inspection and JSON give the text alone. */
+export function hideSecret<T extends object>(holder: T, text: string): T {
+  inspectAs(holder, () => text);
+  Object.defineProperty(holder, "toJSON", { value: () => text, configurable: true });
+  return holder;
 }

@@ -6,7 +6,15 @@ import { SpiffeId, TrustDomain } from "./spiffe-id.ts";
 /** Accepts or refuses an ID that has been verified already. */
 export type IdMatcher = (id: SpiffeId) => Verdict<SpiffeId>;
 
-/** Accepts every ID of every trust domain that the verification let through. */
+/**
+ * Accepts every ID of every trust domain that the verification let through.
+ *
+ * @example
+ * ```ts
+ * import { matchAny, SpiffeId } from "spiffe-edge";
+ * console.assert(matchAny()(SpiffeId.parse("spiffe://example.org/web")).ok);
+ * ```
+ */
 export function matchAny(): IdMatcher {
   return accept;
 }
@@ -15,6 +23,14 @@ export function matchAny(): IdMatcher {
  * Accepts exactly one ID.
  *
  * @throws SpiffeError `ERR_SPIFFE_ID` when the text is not a SPIFFE ID
+ *
+ * @example
+ * ```ts
+ * import { matchId, SpiffeId } from "spiffe-edge";
+ * const isWeb = matchId("spiffe://example.org/web");
+ * console.assert(isWeb(SpiffeId.parse("spiffe://example.org/web")).ok);
+ * console.assert(!isWeb(SpiffeId.parse("spiffe://example.org/web/2")).ok);
+ * ```
  */
 export function matchId(id: SpiffeId | string): IdMatcher {
   const expected = toId(id);
@@ -26,6 +42,13 @@ export function matchId(id: SpiffeId | string): IdMatcher {
  * Accepts the IDs of a list; an empty list accepts none.
  *
  * @throws SpiffeError `ERR_SPIFFE_ID` when a text is not a SPIFFE ID
+ *
+ * @example
+ * ```ts
+ * import { matchOneOf, SpiffeId } from "spiffe-edge";
+ * const isFrontend = matchOneOf("spiffe://example.org/web", "spiffe://example.org/app");
+ * console.assert(isFrontend(SpiffeId.parse("spiffe://example.org/app")).ok);
+ * ```
  */
 export function matchOneOf(...ids: readonly (SpiffeId | string)[]): IdMatcher {
   const expected = new Set<string>(ids.map((id) => toId(id).uri));
@@ -39,6 +62,14 @@ export function matchOneOf(...ids: readonly (SpiffeId | string)[]): IdMatcher {
  * Accepts every ID of one trust domain.
  *
  * @throws SpiffeError `ERR_SPIFFE_ID` when the text is not a trust domain
+ *
+ * @example
+ * ```ts
+ * import { matchMemberOf, SpiffeId } from "spiffe-edge";
+ * const isOurs = matchMemberOf("example.org");
+ * console.assert(isOurs(SpiffeId.parse("spiffe://example.org/web")).ok);
+ * console.assert(!isOurs(SpiffeId.parse("spiffe://other.org/web")).ok);
+ * ```
  */
 export function matchMemberOf(trustDomain: TrustDomain | string): IdMatcher {
   const expected = typeof trustDomain === "string" ? TrustDomain.parse(trustDomain) : trustDomain;

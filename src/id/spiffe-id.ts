@@ -226,15 +226,16 @@ function fromBytes(input: Uint8Array): string | Refusal {
   if (input.length > LIMITS.spiffeId) {
     return refuse("id.too-long", `Expected a SPIFFE ID of at most ${LIMITS.spiffeId} bytes, got ${input.length}`);
   }
-  return String.fromCharCode(...input);
+  return String.fromCharCode.apply(null, input as unknown as number[]);
 }
 
 function notText(): Refusal {
   return refuse("id.scheme", "Expected the text of a SPIFFE ID or trust domain, got another type");
 }
 
-/** Lower-cases A-Z, and nothing else, up to the slash that ends the authority. */
+/** Lower-cases A-Z, and nothing else, up to the slash that ends the authority. What is too long is left to the scanner. */
 function foldAuthority(input: string): string {
+  if (input.length > LIMITS.spiffeId) return input;
   const authority = /^[A-Za-z]+:\/\//.exec(input)?.[0].length ?? 0;
   const slash = input.indexOf("/", authority);
   const end = slash === -1 ? input.length : slash;

@@ -3,6 +3,8 @@ import { before, describe, it } from "node:test";
 import { inspect } from "node:util";
 import { isSpiffeError, systemClock } from "../base/index.ts";
 import type { PublicKey, SignatureVerifier } from "../crypto/index.ts";
+import type { TrustDomain } from "../id/index.ts";
+import { ID_CASES } from "../id/vectors.testing.ts";
 import {
   type JwtBundle,
   type JwtBundleSource,
@@ -49,6 +51,17 @@ describe("claims of a JWT-SVID", () => {
       {},
     ];
     for (const sub of bad) assert.equal(await verdictOf({ sub }), "jwt.subject", JSON.stringify(sub));
+  });
+
+  it("[JWT-07] [ID-26] sub is judged as the list of IDs says", async () => {
+    const jwk = world.keys.es256.publicJwk as Record<string, unknown>;
+    const everywhere = { jwtBundleFor: ({ name }: TrustDomain) => bundleOf([{ ...jwk, kid: "es256" }], name) };
+    for (const { name, input, valid } of ID_CASES) {
+      if (input === undefined) continue; // bytes that no JSON carries
+      const isWorkload = valid && /^spiffe:\/\/[^/]+\//.test(input);
+      const verdict = await world.verdict(await world.token({ sub: input }), {}, everywhere);
+      assert.equal(verdict, isWorkload ? "accept" : "jwt.subject", name);
+    }
   });
 
   it("[JWT-08] aud has values, as a text or a list", async () => {
@@ -155,7 +168,7 @@ describe("claims of a JWT-SVID", () => {
     for (const iat of ["1", null, {}]) assert.equal(await verdictOf({ iat }), "jwt.claim", JSON.stringify(iat));
   });
 
-  it("[S-17] a leeway out of range is an error, and a clock without a number refuses", async () => {
+  it("[S-17] a leeway out of range is an error, and a clock that throws or tells no time refuses", async () => {
     const token = await world.token();
     for (const leewayMs of [-1, 120_001, Number.NaN, Number.POSITIVE_INFINITY, "10" as never]) {
       const options = { audience: AUDIENCE, leewayMs, clock: clockAt(NOW_MS) };
@@ -164,7 +177,14 @@ describe("claims of a JWT-SVID", () => {
       );
     }
     assert.equal(await world.verdict(token, { leewayMs: 120_000 }), "accept");
-    assert.equal(await world.verdict(token, { clock: clockAt(Number.NaN) }), "jwt.expired");
+    const odd = [undefined, null, `${NOW_MS}`, BigInt(NOW_MS), new Date(NOW_MS), [NOW_MS], { valueOf: () => NOW_MS }];
+    const numbers = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    for (const now of [...numbers, ...odd]) {
+      assert.equal(await world.verdict(token, { clock: clockAt(now as number) }), "jwt.expired", String(now));
+    }
+    const broken = { ...clockAt(NOW_MS), now: () => assert.fail("no time today") };
+    assert.equal(await world.verdict(token, { clock: broken }), "jwt.expired");
+    assert.equal(await world.verdict(token, { clock: clockAt(NOW_MS) }), "accept");
     assert.equal(
       await world.verdict(await world.token({ exp: Math.floor(systemClock.now() / 1000) + 60 }), {
         clock: systemClock,
@@ -187,6 +207,19 @@ describe("claims of a JWT-SVID", () => {
     for (const bad of [{ iss: 1 }, { iss: null }, { jti: 1 }, { jti: ["1"] }]) {
       assert.equal(await verdictOf(bad), "jwt.claim", JSON.stringify(bad));
     }
+  });
+
+  it("[JWT-15] integers beyond 2^53 come through whole, at every depth", async () => {
+    const options = { audience: AUDIENCE, clock: clockAt(NOW_MS) };
+    const numbers = '"big":9007199254740993,"list":[{"least":-18446744073709551615}],"safe":9007199254740991';
+    const body = JSON.stringify(claims()).replace("{", `{${numbers},`);
+    const token = await signRaw(world.keys.es256, "ES256", '{"alg":"ES256"}', body);
+    const { claims: read, identity } = await validateJwtSvid(token, world.bundle, options);
+    assert.equal(read.big, 9_007_199_254_740_993n);
+    assert.equal((read.list as { least: bigint }[])[0]?.least, -18_446_744_073_709_551_615n);
+    assert.equal(read.safe, 9_007_199_254_740_991);
+    assert.equal(identity.claims, read);
+    assert.equal(Object.getPrototypeOf(read), null);
   });
 
   it("[JWT-14] a claim named __proto__ changes nothing", async () => {

@@ -1,5 +1,14 @@
 /** Validation of JWT-SVIDs: every rule in one generator, run by an asynchronous and a synchronous driver. */
-import { type Clock, type Refusal, refuse, SpiffeError, systemClock, unwrap, type Verdict } from "../base/index.ts";
+import {
+  type Clock,
+  type Refusal,
+  refuse,
+  SpiffeError,
+  systemClock,
+  timeOf,
+  unwrap,
+  type Verdict,
+} from "../base/index.ts";
 import {
   type Checks,
   runChecks,
@@ -7,15 +16,17 @@ import {
   type SignatureVerifier,
   type SyncSignatureVerifier,
 } from "../crypto/index.ts";
-import type { JwtBundle, JwtBundleSource } from "./bundle.ts";
+import type { JwtBundleSource } from "./bundle.ts";
 import { type JwtClaims, readClaims } from "./claims.ts";
 import { type Jws, parseJws } from "./jws.ts";
+import { findBundle, findSigner } from "./signer.ts";
 import { type JwtSvid, makeJwtSvid } from "./svid.ts";
 
 /** How a token is judged. */
 export interface JwtValidateOptions {
   /** Whom the validator is: the token must be for at least one of these, compared byte for byte. Never empty. */
   readonly audience: string | readonly string[];
+  /** Decides validity by `now()`; the machine's clock unless given. One that throws or gives no number refuses everything. */
   readonly clock?: Clock;
   /** How far the sender's clock may be off, in milliseconds: 10,000 unless given, at most 120,000. */
   readonly leewayMs?: number;
@@ -121,16 +132,11 @@ function settingsOf(options: JwtValidateOptions | JwtValidateSyncOptions): Setti
   }
   return {
     audience: new Set(values),
-    now: numberOf(clock.now()),
+    now: timeOf(clock),
     leewayMs,
     requireKeyId: options.requireKeyId === true,
     lenientHeader: options.lenientHeader === true,
   };
-}
-
-/** A clock's answer, or NaN, which no comparison accepts, for one that tells no time. */
-function numberOf(now: number): number {
-  return Number.isFinite(now) ? now : Number.NaN;
 }
 
 /** The whole validation. Cheap rules come first: a token nobody meant for us costs no signature check. */
@@ -141,20 +147,10 @@ function* validation(token: string, bundles: JwtBundleSource, settings: Settings
   if (!claims.ok) return claims;
   const refused = judge(jws.value, claims.value, settings);
   if (refused !== undefined) return refused;
-  const { trustDomain } = claims.value.id;
-  const bundle = bundles.jwtBundleFor(trustDomain);
-  if (bundle === undefined || !bundle.trustDomain.equals(trustDomain)) {
-    return refuse("jwt.no-bundle", `Expected a token of a trust domain with a JWT bundle, got one of ${trustDomain}`);
-  }
-  const { algorithm, keyId, signature, signingInput } = jws.value;
-  const candidates = bundle.candidates(algorithm, keyId);
-  if (candidates.length === 0) return noKey(jws.value, bundle);
-  for (const { key } of candidates) {
-    if (yield { alg: algorithm.algorithm, key, signature, data: signingInput }) {
-      return { ok: true, value: makeJwtSvid(token, jws.value, claims.value) };
-    }
-  }
-  return refuse("jwt.signature", `Expected a signature by a key of ${trustDomain}, got one that does not verify`);
+  const bundle = findBundle(claims.value.id.trustDomain, bundles);
+  if (!bundle.ok) return bundle;
+  const signer = yield* findSigner(jws.value, bundle.value);
+  return signer.ok ? { ok: true, value: makeJwtSvid(token, jws.value, claims.value) } : signer;
 }
 
 /** The rules that need neither key nor bundle. Comparisons are written so that a clock without a number refuses. */
@@ -162,6 +158,9 @@ function judge(jws: Jws, claims: JwtClaims, settings: Settings): Refusal | undef
   const { now, leewayMs } = settings;
   if (settings.requireKeyId && jws.keyId === undefined)
     return refuse("jwt.header", 'Expected a "kid" header parameter');
+  if (Number.isNaN(now)) {
+    return refuse("jwt.expired", "Expected a clock that tells the time; without it nothing counts as valid");
+  }
   if (!(now < claims.expiresAt + leewayMs)) {
     return refuse("jwt.expired", `Expected a token that is still valid, got one that ended ${date(claims.expiresAt)}`);
   }
@@ -178,14 +177,6 @@ function judge(jws: Jws, claims: JwtClaims, settings: Settings): Refusal | undef
     );
   }
   return undefined;
-}
-
-function noKey({ keyId, algorithm }: Jws, bundle: JwtBundle): Refusal {
-  if (keyId !== undefined && !bundle.hasKeyId(keyId)) {
-    return refuse("jwt.key-not-found", `Expected a "kid" that the bundle of ${bundle.trustDomain} has`);
-  }
-  if (bundle.isEmpty) return refuse("jwt.key-not-found", `Expected the bundle of ${bundle.trustDomain} to have keys`);
-  return refuse("jwt.key-type", `Expected a key that fits ${algorithm.name} in the bundle of ${bundle.trustDomain}`);
 }
 
 function date(ms: number): string {

@@ -9,7 +9,7 @@ import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { judgePeer, peerFrom } from "./judge.ts";
 import { keep } from "./lifetime.ts";
-import { clientOptions } from "./options.ts";
+import { clientOptions, hideKeyOf } from "./options.ts";
 import { markConnection } from "./peer.ts";
 
 /** Options of {@link connect}. */
@@ -132,7 +132,9 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
 function dial(own: Parameters<typeof clientOptions>[0], options: ConnectOptions, at: string): TLSSocket {
   const { host, port, alpn = [], servername } = options;
   try {
-    return dialTls(clientOptions(own, { host, port, alpn, servername }));
+    const socket = dialTls(clientOptions(own, { host, port, alpn, servername }));
+    hideKeyOf(socket);
+    return socket;
   } catch (error) {
     // A runtime that lacks the permission to dial, or a port out of range, throws here instead of emitting.
     if (isSpiffeError(error)) throw error;

@@ -8,6 +8,7 @@ import { isIP } from "node:net";
 import type { ConnectionOptions } from "node:tls";
 import { SpiffeError } from "../base/errors.ts";
 import { privateKeyMatchesSync } from "../crypto/index.ts";
+import { hideSecret } from "../id/inspect.ts";
 import type { X509Svid } from "../x509/index.ts";
 
 /** Whether a client is asked for its certificate, and whether it may come without. */
@@ -21,11 +22,14 @@ export interface ServerSettings {
 
 interface Material {
   readonly cert: string;
-  readonly key: string;
+  readonly key: Buffer;
 }
 
 /** Header block of a request or response, bytes (S-25). */
 export const HEADER_BYTES = 65_536;
+
+/** What stands for a key wherever an object that holds one is logged. */
+const PRIVATE_KEY = "[private key]";
 
 const materials = new WeakMap<X509Svid, Material>();
 
@@ -43,7 +47,8 @@ function materialOf(svid: X509Svid): Material {
     );
   }
   const { certificates, privateKey } = svid.toPem();
-  const material = { cert: certificates, key: privateKey };
+  // sockets and servers keep their options, so that logging one would show the key
+  const material = { cert: certificates, key: hideSecret(Buffer.from(privateKey), PRIVATE_KEY) };
   materials.set(svid, material);
   return material;
 }
@@ -77,12 +82,26 @@ function serverOptions(svid: X509Svid, settings: ServerSettings): SecureServerOp
 
 /** Makes the server of a listener. */
 export function createServer(svid: X509Svid, settings: ServerSettings): Http2SecureServer {
-  return createSecureServer(serverOptions(svid, settings));
+  const server = createSecureServer(serverOptions(svid, settings));
+  hideKeyOf(server);
+  return server;
 }
 
 /** Gives a server a new SVID for the handshakes to come; throws, with the old one kept, when key and leaf differ. */
 export function swapServerContext(server: Http2SecureServer, svid: X509Svid, settings: ServerSettings): void {
   server.setSecureContext(serverOptions(svid, settings));
+  hideKeyOf(server);
+}
+
+/** Keeps the key out of what logs a server or a dialled socket: Deno copies it, as text, into their context. */
+export function hideKeyOf(holder: object): void {
+  const { _sharedCreds, _tlsOptions } = holder as { _sharedCreds?: Held; _tlsOptions?: { secureContext?: Held } };
+  const context = (_sharedCreds ?? _tlsOptions?.secureContext)?.context;
+  if (context?.key !== undefined) hideSecret(context, PRIVATE_KEY);
+}
+
+interface Held {
+  readonly context?: { readonly key?: unknown };
 }
 
 /** Options of one dialled connection. Nothing is saved for resumption; the caller judges the peer by itself. */

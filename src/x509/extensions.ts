@@ -1,6 +1,6 @@
 /** The extensions of RFC 5280 §4.2 that a decision depends on; the others are only told apart by being critical. */
 import { binaryString } from "../crypto/octets.ts";
-import { contextTag, type DerReader, decodeDer, derFault, dottedOid, TAG } from "../encoding/der.ts";
+import { contextTag, type DerReader, derFault, dottedOid, TAG } from "../encoding/der.ts";
 import { type GeneralName, readGeneralName } from "./general-name.ts";
 
 /** Bits of the key usage extension in the order of RFC 5280 §4.2.1.3. */
@@ -63,68 +63,75 @@ export function noExtensions(): Extensions {
 export function readExtensions(sequence: DerReader): Extensions {
   const extensions = noExtensions();
   const seen = new Set<string>();
+  let seenKnown = 0;
   if (sequence.atEnd) derFault("the list of extensions is empty");
   while (!sequence.atEnd) {
     const extension = sequence.sequence();
     const id = extension.oidBytes();
     const critical = extension.next === TAG.boolean ? extension.boolean() : false;
-    const value = extension.octetString();
+    const arc = id.length === 3 && id[0] === 0x55 && id[1] === 0x1d ? id[2]! : -1;
+    const understood = UNDERSTOOD.indexOf(arc);
+    if (understood === -1) {
+      const key = binaryString(id);
+      if (seen.has(key)) derFault(`extension ${dottedOid(id)} appears twice`);
+      seen.add(key);
+      extension.octetString();
+      if (critical) extensions.unknownCritical ??= dottedOid(id);
+    } else {
+      if ((seenKnown & (1 << understood)) !== 0) derFault(`extension ${dottedOid(id)} appears twice`);
+      seenKnown |= 1 << understood;
+      const value = extension.enter(TAG.octetString);
+      const honoured = readUnderstood(arc, value, critical, extensions);
+      value.end();
+      if (!honoured && critical) extensions.unknownCritical ??= dottedOid(id);
+    }
     extension.end();
-    const key = binaryString(id);
-    if (seen.has(key)) derFault(`extension ${dottedOid(id)} appears twice`);
-    seen.add(key);
-    const known = id.length === 3 && id[0] === 0x55 && id[1] === 0x1d && readKnown(id[2]!, value, critical, extensions);
-    if (!known && critical) extensions.unknownCritical ??= dottedOid(id);
   }
   return extensions;
 }
 
-/** Reads an extension below 2.5.29 and says whether its meaning is honoured. */
-function readKnown(arc: number, value: Uint8Array, critical: boolean, into: Extensions): boolean {
+/** Last arcs of the extensions below 2.5.29 that are read. */
+const UNDERSTOOD: readonly number[] = [15, 19, 17, 35, 14, 37, 30];
+
+/** Reads an extension of {@link UNDERSTOOD} and says whether its meaning is honoured when it is critical. */
+function readUnderstood(arc: number, value: DerReader, critical: boolean, into: Extensions): boolean {
   switch (arc) {
     case 14:
-      into.subjectKeyId = inside(value, (reader) => reader.octetString());
+      into.subjectKeyId = value.octetString();
       return false; // must not be critical (§4.2.1.2)
     case 15:
-      into.keyUsage = inside(value, readKeyUsage);
+      into.keyUsage = readKeyUsage(value);
       into.keyUsageCritical = critical;
       return true;
     case 17:
-      into.names = inside(value, readNames);
+      into.names = readNames(value);
       into.namesCritical = critical;
       return true;
-    case 19:
-      inside(value, (reader) => {
-        const constraints = reader.sequence();
-        into.ca = constraints.next === TAG.boolean ? constraints.boolean() : false;
-        into.pathLength = constraints.next === TAG.integer ? constraints.smallInteger() : undefined;
-        constraints.end();
-      });
+    case 19: {
+      const constraints = value.sequence();
+      into.ca = constraints.next === TAG.boolean ? constraints.boolean() : false;
+      into.pathLength = constraints.next === TAG.integer ? constraints.smallInteger() : undefined;
+      constraints.end();
       return true;
+    }
     case 30:
-      into.nameConstraints = inside(value, readNameConstraints);
+      into.nameConstraints = readNameConstraints(value);
       return true;
     case 35:
-      into.authorityKeyId = inside(value, readAuthorityKeyId);
+      into.authorityKeyId = readAuthorityKeyId(value);
       return false; // must not be critical (§4.2.1.1)
-    case 37:
-      into.extKeyUsage = inside(value, (reader) => {
-        const purposes = reader.sequence();
-        const oids: string[] = [];
-        do oids.push(purposes.oid());
-        while (!purposes.atEnd);
-        return oids;
-      });
-      return true;
     default:
-      return false;
+      into.extKeyUsage = readPurposes(value);
+      return true;
   }
 }
 
-/** Decodes what an extension's OCTET STRING holds; a fault in it is a fault of the certificate. */
-function inside<T>(value: Uint8Array, decode: (reader: DerReader) => T): T {
-  const verdict = decodeDer(value, decode);
-  return verdict.ok ? verdict.value : derFault(`in an extension ${verdict.message.replace("Expected DER, but ", "")}`);
+function readPurposes(reader: DerReader): string[] {
+  const purposes = reader.sequence();
+  const oids: string[] = [];
+  do oids.push(purposes.oid());
+  while (!purposes.atEnd);
+  return oids;
 }
 
 function readKeyUsage(reader: DerReader): ReadonlySet<KeyUsage> {

@@ -29,7 +29,16 @@ interface CryptoKeyPair {
 }
 
 /** Kinds of keys that test certificates have. */
-export type KeyType = "RSA-1024" | "P-256" | "P-384" | "P-521" | "RSA-2048" | "RSA-3072" | "RSA-PSS-2048" | "Ed25519";
+export type KeyType =
+  | "RSA-1024"
+  | "P-256"
+  | "P-384"
+  | "P-521"
+  | "RSA-2048"
+  | "RSA-3072"
+  | "RSA-4096"
+  | "RSA-PSS-2048"
+  | "Ed25519";
 
 /** A general name as kind and text, or octets for an address. */
 export type TestName =

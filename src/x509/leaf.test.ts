@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
+import { bytesOf, ID_CASES } from "../id/vectors.testing.ts";
+import { Certificate } from "./certificate.ts";
 import type { KeyUsage } from "./extensions.ts";
 import { CLIENT_AUTH, type Issued, type IssueOptions, issueCa, issueLeaf, SERVER_AUTH } from "./issue.testing.ts";
 import { type JudgeOptions, judged, summary } from "./judge.testing.ts";
@@ -157,5 +159,17 @@ describe("leaf rules, for peers and for one's own SVID", () => {
     const id = spiffeIdOf(named.certificate);
     assert.ok(id.ok && id.value.uri === "spiffe://example.org");
     assert.equal(summary(spiffeIdOf(ca.certificate)), "x509.no-uri-san");
+  });
+
+  it("[X509-33] [ID-26] judges the URI name by its bytes, as the list of IDs says", async () => {
+    for (const one of ID_CASES) {
+      const bytes = bytesOf(one);
+      const { der } = await issueLeaf(ca, { ...uri(bytes), keyOf: ca });
+      const parsed = Certificate.safeParse(der);
+      const id = parsed.ok ? spiffeIdOf(parsed.value) : parsed;
+      // an IA5String has no byte above 7F, so such a certificate can not even be read
+      const refusal = bytes.some((byte) => byte > 0x7f) ? "x509.malformed" : "x509.id";
+      assert.equal(id.ok ? id.value.uri : id.reason, one.valid ? String.fromCharCode(...bytes) : refusal, one.name);
+    }
   });
 });

@@ -107,8 +107,8 @@ export function readName(reader: DerReader): DistinguishedName {
     if (set.atEnd) derFault("a relative distinguished name is empty");
     while (!set.atEnd) {
       const attribute = set.sequence();
-      attribute.oidBytes();
-      attribute.element();
+      attribute.skipOid();
+      attribute.skip();
       attribute.end();
     }
   }

@@ -5,8 +5,8 @@ import { webcryptoVerifier } from "../crypto/index.ts";
 import { TrustDomain } from "../id/index.ts";
 import { X509Bundle } from "./bundle.ts";
 import { type Issued, issue, issueCa, issueLeaf, NOW } from "./issue.testing.ts";
-import { clockAt, judge, judged, sourceOf } from "./judge.testing.ts";
-import { verifyX509Svid, verifyX509SvidSync } from "./verify.ts";
+import { clockAt, judge, judged, sourceOf, summary } from "./judge.testing.ts";
+import { safeVerifyX509Svid, safeVerifyX509SvidSync, verifyX509Svid, verifyX509SvidSync } from "./verify.ts";
 
 const HOUR = 3_600_000;
 
@@ -130,6 +130,37 @@ describe("verification of a peer", () => {
       assert.equal(await at(end.getTime() + 1), `x509.expired${index}`, what);
       assert.equal(await at(Number.NaN), `x509.expired 0`, what);
     }
+  });
+
+  it("[S-17] a clock that throws or tells no time accepts nothing, in either driver", async () => {
+    const clock = (now: () => unknown) => ({ ...clockAt(NOW), now: now as () => number });
+    const verdicts = async (now: () => unknown) => {
+      const options = { clock: clock(now) };
+      const presented = [leaf.der];
+      return [
+        summary(safeVerifyX509SvidSync(presented, sourceOf([ca]), options)),
+        summary(await safeVerifyX509Svid(presented, sourceOf([ca]), options)),
+      ].join();
+    };
+    assert.equal(await verdicts(() => NOW), "accepted,accepted");
+    const odd = [
+      Number.NaN,
+      Number.POSITIVE_INFINITY,
+      Number.NEGATIVE_INFINITY,
+      undefined,
+      null,
+      `${NOW}`,
+      BigInt(NOW),
+    ];
+    const bad = [...odd, new Date(NOW), [NOW], { valueOf: () => NOW }, true].map((value) => () => value);
+    for (const now of [...bad, () => assert.fail("no time today")]) {
+      assert.equal(await verdicts(now), "x509.expired 0,x509.expired 0", String(now));
+    }
+    const expired = (error: unknown) =>
+      isSpiffeError(error, "ERR_SPIFFE_X509_VERIFY") && error.reason === "x509.expired";
+    const options = { clock: clock(() => Number.NaN) };
+    await assert.rejects(verifyX509Svid([leaf.der], sourceOf([ca]), options), expired);
+    assert.throws(() => verifyX509SvidSync([leaf.der], sourceOf([ca]), options), expired);
   });
 
   it("[X509-37] takes validity up to the year 9999", async () => {

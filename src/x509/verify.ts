@@ -1,5 +1,5 @@
 /** Verification of a peer's X.509-SVID (X509-SVID §5). */
-import { accept, type Clock, refuse, SpiffeError, systemClock, type Verdict } from "../base/index.ts";
+import { accept, type Clock, refuse, SpiffeError, systemClock, timeOf, type Verdict } from "../base/index.ts";
 import {
   type Checks,
   runChecks,
@@ -25,7 +25,7 @@ export interface VerifiedX509Svid {
 
 /** Options of {@link verifyX509Svid}. */
 export interface X509VerifyOptions extends LeafLeniency {
-  /** Decides validity by `now()`; the machine's clock unless given. */
+  /** Decides validity by `now()`; the machine's clock unless given. One that throws or gives no number refuses everything. */
   readonly clock?: Clock | undefined;
   /** The backend for signatures; `node:crypto` where it is, else WebCrypto. */
   readonly verifier?: SignatureVerifier | undefined;
@@ -56,7 +56,10 @@ function* verification(
   if (bundle === undefined || !bundle.trustDomain.equals(trustDomain)) {
     return refuse("x509.no-bundle", `Expected a bundle of the trust domain ${trustDomain}, but there is none`);
   }
-  const now = (options.clock ?? systemClock).now();
+  const now = timeOf(options.clock ?? systemClock);
+  if (Number.isNaN(now)) {
+    return refuse("x509.expired", "Expected a clock that tells the time; without it nothing counts as valid", 0);
+  }
   const anchorsNamed = bundle.authoritiesNamed.bind(bundle);
   const path = yield* findPath({ presented, anchorsNamed, now });
   if (!path.ok) return path;

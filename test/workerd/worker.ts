@@ -1,10 +1,24 @@
-/** Runs in workerd: judges the case in the request and says with which verifier. */
+/** Runs in workerd: judges single cases, and whole sets of test vectors, and says with which verifiers. */
 import { chooseVerifier } from "spiffe-edge/crypto";
 import { judge } from "../packed/judge.mjs";
 import type { JudgedCase } from "../support/cases.ts";
+import { backends } from "../vectors/set.ts";
+import { judgeSet, SETS } from "../vectors/sets.ts";
+
+/** A set by its name, with the contents of its files. */
+export interface SetQuestion {
+  readonly set: string;
+  readonly contents: Readonly<Record<string, unknown>>;
+}
 
 export default {
   async fetch(request: Request): Promise<Response> {
+    if (new URL(request.url).pathname === "/vectors") {
+      const { set: name, contents } = (await request.json()) as SetQuestion;
+      const set = SETS.find((one) => one.name === name)!;
+      const verifiers = backends().map((verifier) => verifier.name);
+      return Response.json({ result: await judgeSet(set, contents), verifiers });
+    }
     const testCase = (await request.json()) as JudgedCase;
     return Response.json({ verdict: await judge(testCase), verifier: chooseVerifier().name });
   },

@@ -4,8 +4,9 @@
 //	peers workload -samples N                                       Workload API calls (SPIFFE_ENDPOINT_SOCKET)
 //	peers cold                                                      one first fetch in this fresh process
 //	peers proxy -upstream URL                                       an mTLS reverse proxy; prints its port
+//	peers judge                                                     verifies what the Workload API hands out; prints IDs
 //
-// Every command but proxy prints one JSON object: rows as the bench file has them, and verdict counts.
+// Every command but proxy and judge prints one JSON object: rows as the bench file has them, and verdict counts.
 package main
 
 import (
@@ -70,9 +71,9 @@ func sample(samples, batch int, op func(i int)) []float64 {
 }
 
 func main() {
-	commands := map[string]func([]string) error{"measure": measure, "workload": workload, "cold": cold, "proxy": proxy}
+	commands := map[string]func([]string) error{"measure": measure, "workload": workload, "cold": cold, "proxy": proxy, "judge": judge}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "peers: expected measure, workload, cold or proxy")
+		fmt.Fprintln(os.Stderr, "peers: expected measure, workload, cold, proxy or judge")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {

@@ -208,6 +208,17 @@ describe("path search", () => {
     assert.equal(traced([leaf], anchors.slice(1), () => false).verdict, "x509.signature 0");
   });
 
+  it("[S-16] [A-8] gives up after half as many signatures by large keys", async () => {
+    const large = await issueCa({ subject: "large", keyType: "P-521" });
+    const twins = await Promise.all(
+      Array.from({ length: 9 }, () => issueCa({ issuer: large, subject: "large", keyType: "P-521" })),
+    );
+    const leaf = await issueLeaf(large);
+    const { checks, verdict } = traced([leaf, ...twins], [large], ({ data }) => !isSigned(data, leaf));
+    assert.deepEqual([checks.length, verdict], [LIMITS.pathSignatures / 2, "x509.work-limit"]);
+    assert.equal(await judged([leaf, ...twins], [large]), "accepted");
+  });
+
   it("[S-16] [A-8] gives up after a fixed count of steps", async () => {
     // thirty signatures make hundreds of paths; expired certificates beside them cost steps and no signature
     const twins = await Promise.all(Array.from({ length: 5 }, () => below(root, "root")));
