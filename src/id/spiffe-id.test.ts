@@ -12,7 +12,8 @@ const isLatin1 = (text: string) => !/[^\0-\xff]/.test(text);
 for (const [group, cases] of Object.entries(ID_CASES)) {
   describe(group, () => {
     for (const { input, expect, config, afterUrl = expect, afterOldUrl = afterUrl, name } of cases) {
-      it(`${expect}: ${name ?? JSON.stringify(input)}`, () => {
+      // JSON leaves DEL as it is, and the reports of the runtimes do not agree about it
+      it(`${expect}: ${name ?? JSON.stringify(input).replaceAll("\x7f", "\\u007f")}`, () => {
         assert.equal(verdictOf(SpiffeId.safeParse(input)), expect);
         if (isLatin1(input)) assert.equal(verdictOf(SpiffeId.safeParse(bytes(input))), expect, "as bytes");
         assert.equal(verdictOf(SpiffeId.safeParseConfig(input)), config ?? expect, "as configuration");
