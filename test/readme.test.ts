@@ -29,20 +29,25 @@ describe("README", () => {
     for (const [index, line] of START_LINES.entries()) assert.match(lines[index]!, line);
   });
 
-  it("shows a form for Node 22 that is the same program without `await using`", () => {
-    const modern = readFileSync(`${root}examples/server.ts`, "utf8");
-    const older = readFileSync(`${root}examples/server-node22.ts`, "utf8");
-    assert.match(modern, /await using/);
-    const lines = older.split("\n").filter((line) => line !== "await workload.close();");
-    const plain = modern.replaceAll("await using", "const").replaceAll(", then server and workload close", "");
-    assert.equal(lines.join("\n"), plain.replace("const workload = await", "const workload = await"));
-    // It holds no types either, so the oldest Node at hand can tell whether it parses.
+  it("shows each program also in a form for Node 22, the same without `await using`", async () => {
+    const read = (path: string) => readFileSync(`${root}${path}`, "utf8");
+    const modern = blocks.map(([, path = ""]) => path).filter((path) => /await using/.test(read(path)));
+    assert.ok(modern.length >= 3);
     const folder = mkdtempSync(join(tmpdir(), "parse-"));
-    copyFileSync(`${root}examples/server-node22.ts`, join(folder, "server.mjs"));
-    return runProgram([launcherNode, ["--check", join(folder, "server.mjs")]]).then((checked) => {
-      rmSync(folder, { recursive: true });
+    for (const path of modern) {
+      const older = path.replace(".ts", "-node22.ts");
+      const lines = read(older).split("\n");
+      const same = lines.filter((line) => !/^await \w+\.close\(\);$/.test(line)).join("\n");
+      assert.equal(same, read(path).replaceAll("await using", "const").replace(", then server and workload close", ""));
+      for (const [, name] of read(path).matchAll(/await using (\w+)/g)) {
+        assert.ok(name === "server" || lines.includes(`await ${name}.close();`), `${older} closes ${name}`);
+      }
+      // It holds no types either, so the oldest Node at hand can tell whether it parses.
+      copyFileSync(`${root}${older}`, join(folder, "program.mjs"));
+      const checked = await runProgram([launcherNode, ["--check", join(folder, "program.mjs")]]);
       assert.equal(checked.code, 0, checked.stderr);
-    });
+    }
+    rmSync(folder, { recursive: true });
   });
 });
 
@@ -62,9 +67,9 @@ describe("examples", () => {
   const env = (name: string, more: Record<string, string> = {}) => ({
     env: { SPIFFE_ENDPOINT_SOCKET: authority.socketFor(name), ...more },
   });
-  const client = (name: string, port: string): Promise<Ended> => {
+  const client = (name: string, port: string, form = "client"): Promise<Ended> => {
     return runProgram(
-      onThisRuntime("examples/client.ts"),
+      onThisRuntime(`examples/${form}.ts`),
       env(name, { ORDERS_URL: `https://127.0.0.1:${port}/orders` }),
     );
   };
@@ -72,6 +77,8 @@ describe("examples", () => {
     const [, port = ""] = await server.until(SERVING);
     const web = await client("web", port);
     assert.equal(web.stdout, '200 {"you":"spiffe://x0tta6bl4.local/web"}\n', web.stderr);
+    const older = await client("web", port, "client-node22");
+    assert.equal(older.stdout, web.stdout, older.stderr);
     const guest = await client("guest", port);
     assert.match(guest.stdout, /^403 .*policy\.default-deny/, guest.stderr);
     const ended = await server.end("SIGTERM");
@@ -85,12 +92,14 @@ describe("examples", () => {
     });
   }
 
-  it("without-a-socket.ts prints what its comment says", async () => {
-    const ended = await runProgram(onThisRuntime("examples/without-a-socket.ts"));
-    assert.equal(ended.stdout, "200 403\n", ended.stderr);
-    assert.equal(ended.code, 0);
-    assert.match(readFileSync(`${root}examples/without-a-socket.ts`, "utf8"), /\/\/ 200 403$/m);
-  });
+  for (const name of ["without-a-socket", "without-a-socket-node22"]) {
+    it(`${name}.ts prints what its comment says`, async () => {
+      const ended = await runProgram(onThisRuntime(`examples/${name}.ts`));
+      assert.equal(ended.stdout, "200 403\n", ended.stderr);
+      assert.equal(ended.code, 0);
+      assert.match(readFileSync(`${root}examples/${name}.ts`, "utf8"), /\/\/ 200 403$/m);
+    });
+  }
 
   it("gateway.yaml is accepted by the gateway, and not with an unknown key", async () => {
     const address = env("orders");
@@ -117,10 +126,16 @@ describe("examples", () => {
       return [process.execPath, [...fixed, ...args, `${root}examples/server.ts`]];
     };
     await assertServes(new Program(command(wanted), env("orders", { PORT: "0" })));
-    for (const missing of wanted) {
-      const rest = wanted.filter((flag) => flag !== missing);
+    const unix = `--allow-net=unix:${path}`;
+    const lacking = wanted.map((flag) => [flag.replace(",PORT", "").replace(",0.0.0.0:0", ""), flag, ""]);
+    lacking.push(["--allow-net=0.0.0.0:0", `${unix},0.0.0.0:0`, unix]);
+    for (const [named = "", without, instead = ""] of lacking) {
+      const rest = wanted.map((flag) => (flag === without ? instead : flag)).filter((flag) => flag !== "");
       const ended = await runProgram(command(rest), env("orders", { PORT: "0" }));
-      assert.notEqual(ended.code, 0, `starts without ${missing}`);
+      assert.notEqual(ended.code, 0, `starts without ${named}`);
+      const [first = ""] = ended.stderr.split("\n");
+      assert.match(first, /SpiffeError: .*(?:Run it with|Run the program with) --allow/);
+      assert.ok(first.includes(named.replace(path, first.includes(path) ? path : "PATH")), `${named}: ${first}`);
     }
     const dialling = /^deno run (.*) client\.ts$/m.exec(readme)?.[1] ?? "";
     assert.match(

@@ -191,6 +191,20 @@ describe("npm start", () => {
   });
 });
 
+describe("npm start itself", () => {
+  it("ends with code 0 on Ctrl-C, which a terminal sends to npm and all it has started", async () => {
+    const runtimeDir = mkdtempSync(join(tmpdir(), "npm-"));
+    const npm = process.env.npm_execpath === undefined ? ["npm"] : [launcherNode, process.env.npm_execpath];
+    const program = new Program(["setsid", [...npm, "start"]], { env: { XDG_RUNTIME_DIR: runtimeDir } });
+    await program.until(READY, 60_000);
+    await tool("sh", ["-c", `kill -INT -${program.child.pid}`]);
+    const ended = await program.ended;
+    assert.equal(ended.code, 0, `${ended.signal} ${ended.stderr}`);
+    assert.deepEqual(readdirSync(runtimeDir), []);
+    rmSync(runtimeDir, { recursive: true });
+  });
+});
+
 describe("npm start -- --once", () => {
   it("makes the calls, prints the lines and ends with code 0", async () => {
     const runtimeDir = mkdtempSync(join(tmpdir(), "once-"));

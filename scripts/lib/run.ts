@@ -1,5 +1,6 @@
 /** Starts programs for the scripts: output kept, a deadline, and no process left behind. */
 import { spawn } from "node:child_process";
+import { constants } from "node:os";
 import { fileURLToPath } from "node:url";
 
 /** The checkout, without a trailing slash. */
@@ -22,7 +23,7 @@ export interface RunOptions {
 }
 
 export interface RunResult {
-  /** Exit code; 124 after the deadline, 127 when the program could not be started. */
+  /** Exit code; 124 after the deadline, 127 when the program could not be started, 128 + the signal that ended it. */
   code: number;
   stdout: string;
   /** Standard output and error in the order in which they came. */
@@ -88,7 +89,7 @@ export function run(command: string, args: readonly string[], options: RunOption
       // What the program left behind in its group would keep the pipes open.
       if (pid !== undefined) endGroup(pid);
     });
-    child.once("close", (code) => end(code ?? 1));
+    child.once("close", (code, signal) => end(code ?? 128 + (constants.signals[signal ?? "SIGHUP"] ?? 0)));
     child.stdin.on("error", () => {});
     child.stdin.end(options.input ?? "");
   });

@@ -239,13 +239,13 @@ describe("the life of a server", () => {
       });
       return c.text("finished");
     });
-    const before = process.listenerCount("SIGUSR2");
-    const server = await serve(slow, { ...options, workload, signals: ["SIGUSR2"] });
-    assert.equal(process.listenerCount("SIGUSR2"), before + 1);
+    const before = process.listenerCount("SIGHUP");
+    const server = await serve(slow, { ...options, workload, signals: ["SIGHUP"] });
+    assert.equal(process.listenerCount("SIGHUP"), before + 1);
     const answer = caller(web, server)("/");
     await until(() => finish !== undefined);
-    process.kill(process.pid, "SIGUSR2");
-    await until(() => process.listenerCount("SIGUSR2") === before);
+    process.kill(process.pid, "SIGHUP");
+    await until(() => process.listenerCount("SIGHUP") === before);
     await assert.rejects(caller(web, server)("/"));
     finish!();
     assert.equal(await (await answer).text(), "finished");

@@ -1,7 +1,6 @@
 /** The status port: plain HTTP, apart from traffic, for probes, scrapers and people. Shows no claims and no header values. */
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { SpiffeError } from "../base/index.ts";
+import { createServer } from "node:http";
+import { listening } from "../tls/listening.ts";
 
 /** Whether the gateway can serve, and if not, why. */
 export interface Readiness {
@@ -75,8 +74,7 @@ export async function openStatus(address: string, port: number, source: StatusSo
         response.end(request.method === "HEAD" ? undefined : body);
       });
   });
-  await listening(server, address, port);
-  const bound = server.address() as AddressInfo;
+  const bound = await listening(server, { address, port, name: "the status port" });
   return {
     address: bound.address,
     port: bound.port,
@@ -86,27 +84,4 @@ export async function openStatus(address: string, port: number, source: StatusSo
         server.closeAllConnections();
       }),
   };
-}
-
-function listening(server: Server, address: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", (cause: Error & { code?: string }) => {
-      const at = `${address}:${port}`;
-      if (cause.code === "EADDRINUSE") {
-        const hint = "Set status.port to another port, or 0 for a free one";
-        reject(
-          new SpiffeError("ERR_SPIFFE_PORT_IN_USE", `The status port ${at} is taken by another process`, {
-            hint,
-            cause,
-          }),
-        );
-      } else if (cause.code === "EACCES" || cause.code === "EPERM") {
-        reject(new SpiffeError("ERR_SPIFFE_PERMISSION", `The status port ${at} needs a permission`, { cause }));
-      } else
-        reject(
-          new SpiffeError("ERR_SPIFFE_CONFIG", `The status port ${at} cannot be opened: ${cause.message}`, { cause }),
-        );
-    });
-    server.listen(port, address, () => resolve());
-  });
 }

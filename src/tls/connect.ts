@@ -5,6 +5,7 @@ import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { type Refusal, refuse } from "../base/verdict.ts";
 import { chooseSyncVerifier } from "../crypto/index.ts";
 import type { X509Peer } from "../id/peer.ts";
+import { denoNetFlag, isDenoRefusal } from "../runtime/deno-permission.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { judgePeer, peerFrom } from "./judge.ts";
@@ -79,7 +80,7 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
   const { signal } = options;
   if (signal?.aborted) throw abortError(signal, at, "connect");
 
-  const socket = dial(own, options, at);
+  const socket = dial(own, options);
   // Stays for good: a reset by the peer after this function returned must not end the process.
   socket.on("error", ignore);
   socket.setNoDelay(true);
@@ -91,8 +92,8 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
       const onConnect = () => {
         phase = "handshake";
       };
-      const onError = (error: Error) => reject(tlsError(error, at, phase));
-      const onClose = () => reject(tlsError(new Error("closed by the peer"), at, phase));
+      const onError = (error: Error) => reject(tlsError(error, options, phase));
+      const onClose = () => reject(tlsError(new Error("closed by the peer"), options, phase));
       const onAbort = () => reject(abortError(signal!, at, phase));
       const onSecure = () => {
         const verdict = judgePeer(socket, { identity, authorize, clock, verifier });
@@ -129,7 +130,7 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
   }
 }
 
-function dial(own: Parameters<typeof clientOptions>[0], options: ConnectOptions, at: string): TLSSocket {
+function dial(own: Parameters<typeof clientOptions>[0], options: ConnectOptions): TLSSocket {
   const { host, port, alpn = [], servername } = options;
   try {
     const socket = dialTls(clientOptions(own, { host, port, alpn, servername }));
@@ -138,21 +139,25 @@ function dial(own: Parameters<typeof clientOptions>[0], options: ConnectOptions,
   } catch (error) {
     // A runtime that lacks the permission to dial, or a port out of range, throws here instead of emitting.
     if (isSpiffeError(error)) throw error;
-    throw tlsError(error as Error, at, "connect");
+    throw tlsError(error as Error, options, "connect");
   }
 }
 
-function tlsError(cause: Error & { code?: unknown }, at: string, phase: string): SpiffeError {
-  const denied = cause.name === "NotCapable";
+function tlsError(cause: Error & { code?: unknown }, { host, port }: ConnectOptions, phase: string): SpiffeError {
+  const at = `${host}:${port}`;
+  if (isDenoRefusal(cause)) {
+    const message = `Deno does not let this program dial ${at}. Run it with ${denoNetFlag(host, port)}`;
+    return new SpiffeError("ERR_SPIFFE_PERMISSION", message, { phase, cause });
+  }
   return new SpiffeError(
-    denied ? "ERR_SPIFFE_PERMISSION" : "ERR_SPIFFE_TLS",
+    "ERR_SPIFFE_TLS",
     phase === "connect"
       ? `Expected to reach ${at}: ${cause.message}`
       : `Expected a TLS 1.3 handshake with ${at}: ${cause.message}`,
     {
       phase,
       cause,
-      retryable: !denied,
+      retryable: true,
       hint: phase === "connect" ? "Check the address and that the peer listens" : "Check that the peer speaks TLS 1.3",
     },
   );

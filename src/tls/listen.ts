@@ -68,7 +68,7 @@ export interface TlsListener extends AsyncDisposable {
  * @param identity own SVID and bundles, for example a `Workload`
  * @returns the listener, once its port is open
  * @throws SpiffeError `ERR_SPIFFE_USAGE` for options out of range, `ERR_SPIFFE_BACKEND` without a synchronous verifier,
- *   `ERR_SPIFFE_PORT_IN_USE`, `ERR_SPIFFE_PERMISSION`, `ERR_SPIFFE_TLS` when the port can not be opened, and whatever
+ *   `ERR_SPIFFE_PORT_IN_USE`, `ERR_SPIFFE_PERMISSION`, `ERR_SPIFFE_CONFIG` for an address that is none of this machine, and whatever
  *   the identity throws while it has no SVID
  * @example
  * ```ts

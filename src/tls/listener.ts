@@ -17,6 +17,7 @@ import type { TlsIdentity } from "./identity.ts";
 import { internalRefusal, type Judgement, judgePeer, peerFrom, settle } from "./judge.ts";
 import { drainPoint, keep } from "./lifetime.ts";
 import type { ListenOptions, TlsListener } from "./listen.ts";
+import { listening } from "./listening.ts";
 import { createServer, type ServerSettings, swapServerContext } from "./options.ts";
 import { type ConnectionVerdict, markConnection } from "./peer.ts";
 import { followSvid } from "./rotation.ts";
@@ -91,16 +92,8 @@ export class Listener implements TlsListener {
   }
 
   async open(port: number, address: string): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const onError = (error: Error) => reject(openError(error, address, port));
-      this.#server.once("error", onError);
-      this.#server.listen(port, address, () => {
-        this.#server.off("error", onError);
-        resolve();
-      });
-    });
+    this.#address = await listening(this.#server, { address, port, name: "the TLS listener" });
     this.#server.on("error", (error) => this.#logger.error("listener error", { error: error.message }));
-    this.#address = this.#server.address() as AddressInfo;
     if (!capabilities.resumptionOff.value) {
       this.#logger.warn("TLS sessions can be resumed on this runtime; each resumed connection is verified anew", {
         why: capabilities.resumptionOff.why,
@@ -324,20 +317,4 @@ function takeListeners(server: Http2SecureServer, event: string): AnyListener[] 
   const own = server.listeners(event) as AnyListener[];
   server.removeAllListeners(event);
   return own;
-}
-
-function openError(error: Error & { code?: string }, address: string, port: number): SpiffeError {
-  const at = `${address}:${port}`;
-  const phase = "listen";
-  if (error.code === "EADDRINUSE") {
-    return new SpiffeError("ERR_SPIFFE_PORT_IN_USE", `Expected ${at} to be free; another process listens there`, {
-      phase,
-      cause: error,
-      hint: "Choose another port, or 0 for a free one",
-    });
-  }
-  if (error.code === "EACCES" || error.code === "EPERM") {
-    return new SpiffeError("ERR_SPIFFE_PERMISSION", `Not allowed to listen on ${at}`, { phase, cause: error });
-  }
-  return new SpiffeError("ERR_SPIFFE_TLS", `Can not listen on ${at}: ${error.message}`, { phase, cause: error });
 }

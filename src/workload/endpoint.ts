@@ -1,7 +1,8 @@
 /** The Workload API's address, by the letter of the SPIFFE Workload Endpoint standard (§4). */
 import { isIP } from "node:net";
 import { SpiffeError } from "../base/errors.ts";
-import { denoFlags, isDenoRefusal } from "./deno-permission.ts";
+import { isDenoRefusal } from "../runtime/deno-permission.ts";
+import { denoFlags } from "./deno-permission.ts";
 
 /** Where a Workload API is served. */
 export type Endpoint =

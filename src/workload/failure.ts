@@ -2,7 +2,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { ErrorCode, Reason } from "../base/codes.ts";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
-import { denoFlags, isDenoRefusal } from "./deno-permission.ts";
+import { isDenoRefusal } from "../runtime/deno-permission.ts";
+import { denoFlags } from "./deno-permission.ts";
 import type { Endpoint } from "./endpoint.ts";
 
 /**
