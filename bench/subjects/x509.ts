@@ -43,20 +43,23 @@ function readWhole(der: Uint8Array): void {
   if (!all) throw new Error("A good leaf lacks something");
 }
 
-/** The two signature checks of a chain by the backend that verifies chains, keys prepared: what a chain has to cost. */
+/**
+ * The two signature checks of a chain by the backend that verifies chains: what a chain has to cost. The authority's key is
+ * prepared, that of the intermediate, which nobody has seen before, is not.
+ */
 function signatureChecks(chains: readonly Uint8Array[][], bundle: X509Bundle): (i: number) => void {
   const verifier = chooseSyncVerifier();
   const prepared = chains.map((chain) => {
     const [leaf, intermediate] = chain.map((der) => Certificate.parse(der));
-    return { leaf: leaf!, intermediate: intermediate!, key: verifier.importKey(intermediate!.publicKey) };
+    return { leaf: leaf!, intermediate: intermediate!, key: intermediate!.publicKey };
   });
   const root = verifier.importKey(bundle.authorities[0]!.publicKey);
   const check = (certificate: Certificate, key: unknown) =>
     verifier.verify(certificate.signatureAlgorithm!, key, certificate.signature, certificate.tbs);
   return (i) => {
     const { leaf, intermediate, key } = prepared[Math.abs(i) % prepared.length]!;
-    check(leaf, key);
     check(intermediate, root);
+    check(leaf, verifier.importKey(key));
   };
 }
 
