@@ -139,6 +139,10 @@ describe("SPIFFE bundle", () => {
       );
     }
     assert.deepEqual(read([x509(root, { kid: "x", alg: "ES256" })]).warnings, []);
+    const { x } = root.publicKey.toJwk() as { x: string };
+    for (const spelled of [`${x}=`, `A${x}`, ` ${x}`, undefined]) {
+      assert.equal(read([x509(root, { x: spelled })]).warnings.length, 1, `${spelled}`);
+    }
   });
 
   it("[BND-11] without a usable key nothing is trusted", () => {

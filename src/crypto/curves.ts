@@ -62,15 +62,20 @@ export function mod(a: bigint, m: bigint): bigint {
   return r < 0n ? r + m : r;
 }
 
-/** base^exponent modulo m. */
-export function modPow(base: bigint, exponent: bigint, m: bigint): bigint {
-  let result = 1n;
-  let power = mod(base, m);
-  for (let e = exponent; e > 0n; e >>= 1n) {
-    if (e & 1n) result = (result * power) % m;
-    power = (power * power) % m;
+/** Whether a, no multiple of the odd prime m, is a square modulo m: its Jacobi symbol is 1. */
+export function isSquare(a: bigint, m: bigint): boolean {
+  let [top, bottom] = [mod(a, m), m];
+  let square = true;
+  while (top !== 0n) {
+    for (; (top & 1n) === 0n; top >>= 1n) {
+      // 2 is a square exactly modulo ±1 (mod 8)
+      if ((bottom & 7n) === 3n || (bottom & 7n) === 5n) square = !square;
+    }
+    // quadratic reciprocity
+    if ((top & 3n) === 3n && (bottom & 3n) === 3n) square = !square;
+    [top, bottom] = [bottom % top, top];
   }
-  return result;
+  return square;
 }
 
 /** The inverse of a modulo a prime m, by the extended Euclidean algorithm; a is not a multiple of m. */

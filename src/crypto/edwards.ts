@@ -1,5 +1,5 @@
 /** What an Ed25519 public key must be (RFC 8032 §5.1.3), checked once per key; public data only. */
-import { modPow } from "./curves.ts";
+import { isSquare } from "./curves.ts";
 import { toBigInt } from "./octets.ts";
 
 const P = 2n ** 255n - 19n;
@@ -38,7 +38,5 @@ export function ed25519KeyFault(key: Uint8Array): "encoding" | "not-on-curve" | 
   if (SMALL_ORDER_Y.has(y)) return "small-order";
   // x² = u / v must be a square, which u·v then is too; x = 0 happens only for the small-order y of 1 and −1
   const ySquared = (y * y) % P;
-  const uv = (ySquared - 1n) * (D * ySquared + 1n);
-  const square = modPow(uv, (P - 1n) / 2n, P) === 1n;
-  return square ? undefined : "not-on-curve";
+  return isSquare((ySquared - 1n) * (D * ySquared + 1n), P) ? undefined : "not-on-curve";
 }

@@ -34,6 +34,8 @@ describe("private key match", () => {
         own.pkcs8.subarray(0, -1),
         Uint8Array.from([...own.pkcs8, 0]),
         own.spki,
+        undefined as never,
+        Array.from(own.pkcs8) as never,
       ]) {
         assert.equal(await matches(wrong, own.publicKey), false);
       }

@@ -10,6 +10,7 @@ const CHALLENGE_LENGTH = 32;
 
 /** The PKCS#8 (RFC 5958) that backends take, or `undefined` when it is none or of another kind than the public key. */
 function fittingPkcs8(pkcs8: Uint8Array, key: PublicKey): Uint8Array | undefined {
+  if (!(pkcs8 instanceof Uint8Array)) return undefined;
   const parts = decodeDer(pkcs8, (reader) => {
     const sequence = reader.sequence();
     const version = sequence.smallInteger();

@@ -3,6 +3,7 @@ import { before, describe, it } from "node:test";
 import type { Reason } from "../base/index.ts";
 import { encodeDer, encodeDerUnsigned, TAG } from "../encoding/der.ts";
 import { EC_KEY_IDENTIFIERS, ED25519_IDENTIFIER, pssIdentifiers, RSA_KEY_IDENTIFIER } from "./algorithms.ts";
+import { isSquare } from "./curves.ts";
 import { type TestKey, testKey } from "./keys.testing.ts";
 import { fromBigInt, fromHex, toBigInt, toHex } from "./octets.ts";
 import { PublicKey } from "./public-key.ts";
@@ -59,6 +60,21 @@ describe("PublicKey from SubjectPublicKeyInfo", () => {
     const verdict = PublicKey.fromSpki(shared);
     shared.fill(0);
     assert.ok(verdict.ok && verdict.value.equals(ec.publicKey));
+  });
+
+  it("[S-15] judges the bytes it keeps, whatever the given ones say when they are read again", async () => {
+    const other = await testKey("P-256");
+    class TwoFaced extends Uint8Array {
+      override subarray(start?: number, end?: number) {
+        return Uint8Array.from(other.spki).subarray(start, end);
+      }
+    }
+    for (const given of [new TwoFaced(ec.spki), ec.spki]) {
+      const verdict = PublicKey.fromSpki(given);
+      assert.ok(verdict.ok);
+      assert.deepEqual(verdict.value.spki, ec.spki);
+      assert.deepEqual(verdict.value.toJwk(), ec.publicKey.toJwk());
+    }
   });
 
   it("[S-15] refuses RSA below 2,048 and above 8,192 bits, and takes both ends", () => {
@@ -207,9 +223,28 @@ describe("PublicKey from SubjectPublicKeyInfo", () => {
     assert.equal(key(toHex(good)), "accepted");
   });
 
+  it("[S-15] tells squares from others modulo a prime, which decides whether a point is on Ed25519's curve", () => {
+    for (const prime of [3, 5, 7, 11, 13, 17, 97, 241, 257]) {
+      const squares = new Set(Array.from({ length: prime }, (_, root) => (root * root) % prime));
+      for (let number = 1; number < prime; number++) {
+        for (const shift of [-prime, 0, prime]) {
+          assert.equal(isSquare(BigInt(number + shift), BigInt(prime)), squares.has(number), `${number} of ${prime}`);
+        }
+      }
+    }
+    const p = 2n ** 255n - 19n;
+    for (let root = 3n; root < p; root *= 3n) {
+      assert.equal(isSquare(root * root, p), true);
+      assert.equal(isSquare(2n * root * root, p), false, "2 is none, as p is 5 modulo 8");
+    }
+  });
+
   it("refuses what is no SubjectPublicKeyInfo", () => {
     const whole = ec.spki;
     assert.equal(reasonOf(PublicKey.fromSpki(new Uint8Array())), "key.invalid");
+    const gone = new Uint8Array(whole);
+    structuredClone(gone.buffer, { transfer: [gone.buffer] });
+    assert.equal(reasonOf(PublicKey.fromSpki(gone)), "key.invalid");
     assert.equal(reasonOf(PublicKey.fromSpki(whole.subarray(0, -1))), "key.invalid");
     assert.equal(reasonOf(PublicKey.fromSpki(Uint8Array.from([...whole, 0]))), "key.invalid");
     assert.equal(reasonOf(PublicKey.fromSpki(new Uint8Array(4096))), "key.unsupported");
@@ -270,5 +305,8 @@ describe("PublicKey from JWK", () => {
     const { publicKey } = await testKey("P-256");
     assert.equal(reasonOf(PublicKey.fromJwk(Object.create(publicKey.toJwk()))), "key.unsupported");
     assert.equal(reasonOf(PublicKey.fromJwk(Object.assign(Object.create(null), publicKey.toJwk()))), "accepted");
+    for (const odd of [undefined, null, "{}", 7] as never[]) {
+      assert.equal(reasonOf(PublicKey.fromJwk(odd)), "key.invalid");
+    }
   });
 });

@@ -98,10 +98,15 @@ export class PublicKey {
    * @returns the key, or a refusal: `key.invalid`, `key.unsupported`, `key.weak`, `key.not-on-curve`
    */
   static fromSpki(der: Uint8Array): Verdict<PublicKey> {
-    if (!(der instanceof Uint8Array)) return refuse("key.invalid", "Expected a key in a Uint8Array");
+    // a view whose buffer was given away has no bytes left, and can not be copied
+    if (!(der instanceof Uint8Array) || der.length === 0) {
+      return refuse("key.invalid", "Expected a key in a Uint8Array");
+    }
     if (der.length > MAX_SPKI) return refuse("key.unsupported", `Expected a key of at most ${MAX_SPKI} bytes`);
+    // before the first look: a backend gets the bytes that were judged; slice() of a Buffer is no copy
+    const spki = new Uint8Array(der);
     const parts = decodeDer(
-      der,
+      spki,
       (reader) => {
         const sequence = reader.sequence();
         const algorithm = sequence.element(TAG.sequence);
@@ -120,7 +125,6 @@ export class PublicKey {
         "Expected a P-256, P-384, P-521, RSA or Ed25519 key with its standard parameters",
       );
     }
-    const spki = new Uint8Array(der); // a copy; slice() of a Buffer is none
     if (known.kind === "ec") return ecKey(known.curve, key, spki);
     if (known.kind === "ed25519") return edKey(key, spki);
     const numbers = decodeDer(
@@ -144,6 +148,7 @@ export class PublicKey {
    * @returns the key, or a refusal: `key.invalid`, `key.unsupported`, `key.weak`, `key.not-on-curve`
    */
   static fromJwk(jwk: Readonly<Record<string, unknown>>): Verdict<PublicKey> {
+    if (typeof jwk !== "object" || jwk === null) return refuse("key.invalid", "Expected a JWK as an object");
     const member = (name: string): unknown => (Object.hasOwn(jwk, name) ? jwk[name] : undefined);
     if (PRIVATE_MEMBERS.some((name) => Object.hasOwn(jwk, name))) {
       return refuse("key.invalid", "Expected a public JWK, but it holds private parameters");

@@ -198,6 +198,14 @@ describe("strict JSON", () => {
     assert.equal(reason('"ééa"', { maxBytes: 6 }), "encoding.too-large");
   });
 
+  it("[BND-01] takes text or a Uint8Array alone: other buffers would pass its bounds", () => {
+    const bytes = utf8('{"a":"b"}');
+    const others = [bytes.buffer, new DataView(bytes.buffer), undefined, null, 7, [0x7b, 0x7d]] as never[];
+    for (const input of others) assert.equal(reason(input, { maxBytes: 64 }), "encoding.utf8");
+    assert.equal(reason(new Uint8Array(bytes.buffer), { maxBytes: 64 }), "accept");
+    assert.equal(reason(new Uint8Array(bytes.buffer), { maxBytes: 8 }), "encoding.too-large");
+  });
+
   it("[JWT-14] [BND-01] is bounded in depth", () => {
     const nested = (depth: number) => "[".repeat(depth) + "]".repeat(depth);
     const objects = (depth: number) => `${'{"a":'.repeat(depth)}1${"}".repeat(depth)}`;

@@ -49,6 +49,8 @@ export function isJsonObject(value: JsonValue | undefined): value is JsonObject 
 }
 
 function decodeUtf8(bytes: Uint8Array, maxBytes: number): Verdict<string> {
+  // a decoder also takes an ArrayBuffer, whose size is not in `length`
+  if (!(bytes instanceof Uint8Array)) return refuse("encoding.utf8", "Expected JSON as text or in a Uint8Array");
   if (bytes.length > maxBytes) return tooLarge(maxBytes);
   if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
     return refuse("encoding.utf8", "Expected UTF-8 without byte order mark");

@@ -68,6 +68,15 @@ describe("text files", () => {
     await write(["a.pem", "1"], ["b.pem", "2"]);
   });
 
+  it("does not write two contents to one file that has two names by a linked folder", async () => {
+    mkdirSync(at("folder"));
+    symlinkSync("folder", at("link"));
+    await assert.rejects(write(["folder/a.pem", "1"], ["link/a.pem", "2"]), { code: "ERR_SPIFFE_USAGE" });
+    assert.deepEqual(readdirSync(at("folder")), []);
+    await write(["folder/a.pem", "1"], ["link/b.pem", "2"]);
+    assert.deepEqual(readdirSync(at("folder")).sort(), ["a.pem", "b.pem"]);
+  });
+
   it("a reader meanwhile sees the old file or the new one, whole", async () => {
     const contents = ["x", "y"].map((letter) => letter.repeat(200_000));
     await write(["a.pem", contents[0]!]);

@@ -48,7 +48,10 @@ export async function writeTextFiles(files: readonly TextFile[]): Promise<void> 
     const seen = new Set<string>();
     for (const { path } of files) {
       current = path;
-      if (seen.size === seen.add(paths.resolve(path)).size) {
+      // a folder may have several names, by links
+      const folder = await fs.realpath(paths.dirname(path)).catch(() => paths.resolve(paths.dirname(path)));
+      const resolved = paths.join(folder, paths.basename(path));
+      if (seen.size === seen.add(resolved).size) {
         throw new SpiffeError("ERR_SPIFFE_USAGE", `Expected different files, got ${path} twice`);
       }
       // a folder of that name would stop the renaming half way

@@ -69,6 +69,15 @@ describe("matchers", () => {
       () => matchIdPrefix("spiffe://td/ns/"),
     ];
     for (const build of builders) assert.throws(build, (error) => isSpiffeError(error, "ERR_SPIFFE_ID"));
+    for (const odd of [{ uri: "spiffe:/" }, { name: "TD" }, ["spiffe://td/a"], {}, undefined, null, 7] as never[]) {
+      for (const build of [matchId, matchOneOf, matchMemberOf, matchIdPrefix]) {
+        assert.throws(() => build(odd), { code: "ERR_SPIFFE_ID" });
+      }
+    }
+    const id = SpiffeId.parse("spiffe://td/a");
+    for (const match of [matchId(id), matchOneOf(id), matchMemberOf(id.trustDomain), matchIdPrefix(id)]) {
+      assert.equal(reason(match, "spiffe://td/a"), "accept");
+    }
     assert.equal(reason(matchIdPrefix("spiffe://td/ns"), "spiffe://td/ns/a"), "accept");
   });
 });

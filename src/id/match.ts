@@ -72,7 +72,7 @@ export function matchOneOf(...ids: readonly (SpiffeId | string)[]): IdMatcher {
  * ```
  */
 export function matchMemberOf(trustDomain: TrustDomain | string): IdMatcher {
-  const expected = typeof trustDomain === "string" ? TrustDomain.parse(trustDomain) : trustDomain;
+  const expected = TrustDomain.parse(typeof trustDomain === "string" ? trustDomain : trustDomain?.name);
   return (got) =>
     got.trustDomain.name === expected.name
       ? accept(got)
@@ -102,6 +102,7 @@ export function matchIdPrefix(prefix: SpiffeId | string): IdMatcher {
       : refuse("id.not-allowed", `Expected ${expected.uri} or an ID below it, got ${got.uri}`);
 }
 
+/** Reads a value's text once more: what only looks like an ID is an error here, not a matcher that matches something else. */
 function toId(id: SpiffeId | string): SpiffeId {
-  return typeof id === "string" ? SpiffeId.parse(id) : id;
+  return SpiffeId.parse(typeof id === "string" ? id : id?.uri);
 }

@@ -129,6 +129,21 @@ describe("building IDs", () => {
     }
   });
 
+  it("[ID-08] [ID-14] from text and trust domains alone: what only looks like one is refused", () => {
+    const builders: ((odd: never) => SpiffeId)[] = [
+      (odd) => SpiffeId.fromSegments("td", "ns", odd),
+      (odd) => SpiffeId.fromPath("td", odd),
+      (odd) => SpiffeId.fromPath(odd, "/a"),
+    ];
+    // an ID has no name, and would have given the trust domain "undefined"
+    const id = SpiffeId.parse("spiffe://td/a");
+    for (const odd of [["a/b"], ["a"], id, {}, { name: "td/a" }, undefined, null, 7] as never[]) {
+      for (const build of builders) assert.throws(() => build(odd), { code: "ERR_SPIFFE_ID" });
+    }
+    assert.equal(SpiffeId.fromSegments("td", "ns", "a").uri, "spiffe://td/ns/a");
+    assert.equal(SpiffeId.fromPath(id.trustDomain, "/a").uri, "spiffe://td/a");
+  });
+
   it("[ID-08] [ID-13] from a path", () => {
     assert.equal(SpiffeId.fromPath("td", "/ns/shop").uri, "spiffe://td/ns/shop");
     assert.equal(SpiffeId.fromPath("spiffe://td", "").uri, "spiffe://td");

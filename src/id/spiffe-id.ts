@@ -172,8 +172,8 @@ export class SpiffeId {
    * @throws SpiffeError `ERR_SPIFFE_ID`, also when the ID would be longer than 2,048 bytes (ID-17)
    */
   static fromPath(trustDomain: TrustDomain | string, path: string): SpiffeId {
-    const domain = typeof trustDomain === "string" ? TrustDomain.parse(trustDomain) : trustDomain;
-    if (path !== "" && !path.startsWith("/")) {
+    const domain = TrustDomain.parse(typeof trustDomain === "string" ? trustDomain : trustDomain?.name);
+    if (typeof path !== "string" || (path !== "" && !path.startsWith("/"))) {
       return unwrap(
         refuse("id.path-character", "Expected a path that is empty or begins with a slash"),
         "ERR_SPIFFE_ID",
@@ -190,8 +190,9 @@ export class SpiffeId {
   static fromSegments(trustDomain: TrustDomain | string, ...segments: string[]): SpiffeId {
     for (const segment of segments) {
       if (segment === "") unwrap(refuse("id.path-empty-segment", "Expected no empty path segment"), "ERR_SPIFFE_ID");
-      if (segment.includes("/")) {
-        unwrap(refuse("id.path-character", 'Expected path segments without "/"'), "ERR_SPIFFE_ID");
+      // a list of one text looks like the text, and hides its slashes
+      if (typeof segment !== "string" || segment.includes("/")) {
+        unwrap(refuse("id.path-character", 'Expected path segments as text without "/"'), "ERR_SPIFFE_ID");
       }
     }
     return SpiffeId.fromPath(trustDomain, segments.map((segment) => `/${segment}`).join(""));

@@ -267,7 +267,9 @@ describe("the key of a JWT-SVID", () => {
   it("[JWT-05] without kid the keys that fit are tried; requireKeyId refuses", async () => {
     const token = await world.token({}, { kid: undefined });
     assert.equal(await world.verdict(token), "accept");
-    assert.equal(await world.verdict(token, { requireKeyId: true }), "jwt.header");
+    for (const yes of [true, 1, "yes"] as true[]) {
+      assert.equal(await world.verdict(token, { requireKeyId: yes }), "jwt.header", `${yes}`);
+    }
     assert.equal(await world.verdict(await world.token(), { requireKeyId: true }), "accept");
     const foreign = await sign(stranger, { alg: "ES256" }, claims());
     assert.equal(await world.verdict(foreign), "jwt.signature");

@@ -134,7 +134,8 @@ function settingsOf(options: JwtValidateOptions | JwtValidateSyncOptions): Setti
     audience: new Set(values),
     now: timeOf(clock),
     leewayMs,
-    requireKeyId: options.requireKeyId === true,
+    // what makes stricter holds whatever says yes, what relaxes only by true itself
+    requireKeyId: Boolean(options.requireKeyId),
     lenientHeader: options.lenientHeader === true,
   };
 }

@@ -66,7 +66,10 @@ export class Certificate {
 
   /** {@link parse} as a verdict. */
   static safeParse(der: Uint8Array): Verdict<Certificate> {
-    if (!(der instanceof Uint8Array)) return refuse("x509.malformed", "Expected a certificate's bytes");
+    // a view whose buffer was given away has no bytes left, and can not be copied
+    if (!(der instanceof Uint8Array) || der.length === 0) {
+      return refuse("x509.malformed", "Expected a certificate's bytes");
+    }
     if (der.length > LIMITS.certificate) {
       return refuse(
         "x509.too-large",

@@ -61,6 +61,43 @@ describe("hostile certificates and documents", () => {
     }
   });
 
+  it("[S-16] [A-8] a directory value too long to be one is not put in order for a comparison", async () => {
+    const subject = (marks: number) => name(["2.5.4.3", `a${"\u0301".repeat(marks)}`]);
+    const other = { excluded: [{ directory: name(["2.5.4.3", "other"]) }] };
+    const same = (marks: number) => ({ permitted: [{ directory: subject(marks) }] });
+    assert.equal(await under(other, { subject: subject(255) }), "accepted");
+    assert.equal(await under(other, { subject: subject(256) }), refused);
+    assert.equal(await under(same(255), { subject: subject(255) }), "accepted");
+    assert.equal(await under(same(256), { subject: subject(256) }), refused);
+  });
+
+  it("[S-16] a permitted directory name covers other letter case, and no other letter", async () => {
+    const lists = (text: string) => ({ permitted: [{ directory: name(["2.5.4.3", text]) }] });
+    assert.equal(await under(lists("kim"), { subject: "KIM" }), "accepted");
+    assert.equal(await under(lists("kim"), { subject: "k\u0131m" }), refused);
+    assert.equal(await under(lists("k\u0131m"), { subject: "K\u0131M" }), "accepted");
+    assert.equal(await under(lists("k\u0131m"), { subject: "KIM" }), refused);
+  });
+
+  it("[S-16] relative names of several attributes are compared whole, in any order", async () => {
+    const attribute = (last: number, text: string) =>
+      encodeDer(
+        TAG.sequence,
+        encodeDer(TAG.oid, Uint8Array.of(0x55, 4, last)),
+        encodeDer(TAG.utf8String, new TextEncoder().encode(text)),
+      );
+    const one = (...attributes: Uint8Array[]) => encodeDer(TAG.sequence, encodeDer(TAG.set, ...attributes));
+    const [cn, o, ou] = [attribute(3, "web"), attribute(10, "shop"), attribute(11, "a")];
+    const permitted = [{ directory: one(cn, o) }];
+    assert.equal(await under({ permitted }, { subject: one(o, cn) }), "accepted");
+    for (const subject of [one(cn), one(o), one(cn, o, ou), one(cn, ou), one(cn, attribute(10, "web"))]) {
+      assert.equal(await under({ permitted }, { subject }), refused);
+    }
+    // what would join two attributes to one text is refused before it is compared
+    const joined = attribute(10, "shop\n2.5.4.3=web");
+    assert.equal(await under({ permitted }, { subject: one(joined) }), refused);
+  });
+
   it("[S-16] the host of a subject's e-mail address is folded as ASCII only", async () => {
     const permitted = [{ email: "kelvin.org" }];
     const subject = (host: string) => name(["2.5.4.3", "x"], [EMAIL, `a@${host}`]);
@@ -79,7 +116,11 @@ describe("hostile certificates and documents", () => {
     assert.equal(more.ok === false && more.reason, "encoding.too-large");
   });
 
-  it("what is not bytes or text is refused, not thrown at", () => {
+  it("what is not bytes or text is refused, not thrown at", async () => {
+    const bytes = new Uint8Array((await issueCa()).der);
+    assert.equal(Certificate.safeParse(bytes).ok, true);
+    structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+    assert.equal(Certificate.safeParse(bytes).ok, false, "its buffer was given away");
     for (const input of [undefined, null, 1, {}, "x"] as unknown as Uint8Array[]) {
       assert.equal(splitDer(input).ok, false);
       assert.equal(Certificate.safeParse(input).ok, false);

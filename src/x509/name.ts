@@ -30,7 +30,7 @@ export class DistinguishedName {
   /** The Name in DER. */
   readonly der: Uint8Array;
   #key: string | undefined;
-  #comparable: readonly (readonly string[] | undefined)[] | undefined;
+  #comparable: readonly (string | undefined)[] | undefined;
 
   /** Takes bytes that {@link readName} has checked. */
   constructor(der: Uint8Array) {
@@ -59,13 +59,18 @@ export class DistinguishedName {
   }
 
   /**
-   * The relative names in a form where equal means the same name to RFC 5280 §7.1: attributes sorted, letter case and
-   * runs of space folded. `undefined` for one with a value that can not be read.
+   * The relative names, each as a text that is equal for the same name by RFC 5280 §7.1: attributes sorted, letter case
+   * and runs of space folded. `undefined` for one with a value that can not be read, or is above 256 characters.
    */
-  get comparable(): readonly (readonly string[] | undefined)[] {
+  get comparable(): readonly (string | undefined)[] {
     return (this.#comparable ??= this.relativeNames.map((attributes) => {
-      if (attributes.some(({ text }) => text === undefined || INVISIBLE.test(text))) return undefined;
-      return attributes.map(({ type, text }) => `${type}=${foldText(text!)}`).sort();
+      const texts = attributes.map(({ text }) => text);
+      if (!texts.every(isComparable)) return undefined;
+      // no comparable text has a line feed
+      return attributes
+        .map(({ type }, i) => `${type}=${foldText(texts[i]!)}`)
+        .sort()
+        .join("\n");
     }));
   }
 
@@ -88,9 +93,17 @@ export class DistinguishedName {
 
 /** What RFC 4518 §2.2 drops before it compares: a name with it can not be judged. */
 const INVISIBLE = /[\p{Cc}\p{Default_Ignorable_Code_Point}\uFFFC]/u;
+/** Characters of the longest text that is compared: putting accents in order takes time that grows with its square. */
+const MAX_COMPARED = 256;
+
+function isComparable(text: string | undefined): text is string {
+  return text !== undefined && text.length <= MAX_COMPARED && !INVISIBLE.test(text);
+}
 
 function foldText(text: string): string {
-  return text.normalize("NFKC").toUpperCase().toLowerCase().trim().replace(/\s+/g, " ");
+  // the dotless i has no other case (RFC 3454 B.2), but upper case of its own in JavaScript
+  const folded = text.normalize("NFKC").replace(/[^\u0131]+/g, (part) => part.toUpperCase().toLowerCase());
+  return folded.trim().replace(/\s+/g, " ");
 }
 
 function show({ type, text, der }: NameAttribute): string {

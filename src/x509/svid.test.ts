@@ -41,6 +41,9 @@ describe("X509Svid", () => {
     assert.equal(await parsed(leaf.der, other.pkcs8), "x509.key-mismatch");
     assert.equal(await parsed(concat(leaf.der, between.der), between.pkcs8), "x509.key-mismatch");
     assert.equal(await parsed(leaf.der, new Uint8Array()), "x509.key-mismatch");
+    for (const odd of [undefined, null, 1e12, "key", Array.from(leaf.pkcs8)] as never[]) {
+      assert.equal(await parsed(leaf.der, odd), "x509.key-mismatch");
+    }
     assert.equal(await parsed(leaf.der, concat(leaf.pkcs8, Uint8Array.of(0))), "x509.key-mismatch");
   });
 

@@ -91,7 +91,9 @@ export class X509Svid {
     if (!id.ok) return { ...id, index: 0 };
     const publicKey = leaf.safePublicKey();
     if (!publicKey.ok) return { ...publicKey, index: 0 };
-    const key = new Uint8Array(privateKeyPkcs8);
+    // a number would become that many octets, and a view whose buffer was given away can not be copied
+    const given = privateKeyPkcs8 instanceof Uint8Array && privateKeyPkcs8.length > 0;
+    const key = new Uint8Array(given ? privateKeyPkcs8 : []);
     if (!(await privateKeyMatches(key, publicKey.value))) {
       return refuse("x509.key-mismatch", "Expected the private key of the leaf certificate in PKCS#8");
     }

@@ -76,6 +76,7 @@ describe("verification of a peer", () => {
   it("[X509-36] [A-7] refuses a bundle that a source gives for another trust domain", async () => {
     const bundle = new X509Bundle(TrustDomain.parse("other.org"), [ca.certificate]);
     assert.equal(await judged([leaf], { x509BundleFor: () => bundle }), "x509.no-bundle");
+    assert.equal(await judged([leaf], { x509BundleFor: () => null as never }), "x509.no-bundle");
     const right = new X509Bundle(TrustDomain.parse("example.org"), [ca.certificate]);
     assert.equal(await judged([leaf], { x509BundleFor: () => right }), "accepted");
   });

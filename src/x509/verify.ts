@@ -51,7 +51,7 @@ function* verification(
   const id = checkLeaf(presented[0]!, options);
   if (!id.ok) return { ...id, index: 0 };
   const { trustDomain } = id.value;
-  const bundle = bundles.x509BundleFor(trustDomain);
+  const bundle = bundles.x509BundleFor(trustDomain) ?? undefined;
   // the source's answer is for the leaf's own trust domain or it is nothing (X509-36)
   if (bundle === undefined || !bundle.trustDomain.equals(trustDomain)) {
     return refuse("x509.no-bundle", `Expected a bundle of the trust domain ${trustDomain}, but there is none`);

@@ -9,9 +9,11 @@ export function checkAnchor(anchor: Certificate, now: number): Refusal | undefin
   if (usage !== undefined && !usage.has("keyCertSign")) {
     return refuse("x509.key-usage", "Expected keyCertSign in the trusted authority's key usage (X509-08)");
   }
+  const fault = checkCritical(anchor) ?? checkTime(anchor, now);
+  if (fault !== undefined) return fault;
+  // last, as decoding it costs most
   const key = anchor.safePublicKey();
-  if (!key.ok) return key;
-  return checkCritical(anchor) ?? checkTime(anchor, now);
+  return key.ok ? undefined : key;
 }
 
 /**

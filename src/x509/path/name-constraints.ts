@@ -192,12 +192,8 @@ function directoryMatches(base: DistinguishedName, name: DistinguishedName, doub
   const [wanted, given] = [base.comparable, name.comparable];
   if (wanted.length > given.length) return false;
   for (let i = 0; i < wanted.length; i++) {
-    const [a, b] = [wanted[i], given[i]];
-    if (a === undefined || b === undefined) {
-      if (doubtful) continue;
-      return false;
-    }
-    if (a.length !== b.length || a.some((attribute, j) => attribute !== b[j])) return false;
+    const unknown = wanted[i] === undefined || given[i] === undefined;
+    if (unknown ? !doubtful : wanted[i] !== given[i]) return false;
   }
   return true;
 }

@@ -5,6 +5,7 @@ import type { SignatureCheck } from "../../crypto/index.ts";
 import { fromHex } from "../../crypto/octets.ts";
 import { TrustDomain } from "../../id/index.ts";
 import { X509Bundle } from "../bundle.ts";
+import { Certificate } from "../certificate.ts";
 import { type Issued, type IssueOptions, issueCa, issueLeaf, NOW, type TestExtension } from "../issue.testing.ts";
 import { judge, judged, summary } from "../judge.testing.ts";
 import { findPath } from "./search.ts";
@@ -232,6 +233,18 @@ describe("path search", () => {
     assert.deepEqual([light.checks.length, light.verdict], [5 + 5 * 4 + 6, "x509.signature 0"]);
   });
 
+  it("[S-16] [A-8] counts authorities of the bundle as steps, also those that may not issue", async () => {
+    const right = await issueCa({ subject: "many" });
+    const expired = await issueCa({ subject: "many", notAfter: new Date(NOW - 1000) });
+    const leaf = await issueLeaf(right);
+    // a step for each authority, and one for the leaf below the right one
+    const below = (count: number) => [...renumbered(expired, count), right];
+    assert.equal(traced([leaf], below(LIMITS.pathSteps - 2), () => true).verdict, "accepted");
+    assert.equal(traced([leaf], below(LIMITS.pathSteps - 1), () => true).verdict, "x509.work-limit");
+    assert.equal(traced([leaf], renumbered(expired, LIMITS.pathSteps), () => true).verdict, "x509.expired");
+    assert.equal(traced([leaf], renumbered(expired, LIMITS.pathSteps + 1), () => true).verdict, "x509.work-limit");
+  });
+
   it("[X509-37] takes key identifiers as a hint: they order authorities, and forbid nothing", async () => {
     const [one, two] = ["01020304", "05060708"];
     const first = await issueCa({ subject: "many", extensions: [subjectKeyId(one)] });
@@ -256,6 +269,16 @@ describe("path search", () => {
     assert.equal(await judged([claims], [ca]), "x509.signature 0");
   });
 });
+
+/** A certificate many times, each with a serial number of its own; an authority's own signature is not looked at. */
+function renumbered(issued: Issued, count: number): Issued[] {
+  const at = Buffer.from(issued.der).indexOf(Buffer.from(issued.certificate.serialNumber, "hex"));
+  return Array.from({ length: count }, (_, number) => {
+    const der = new Uint8Array(issued.der);
+    new DataView(der.buffer).setUint32(at + 4, number);
+    return { ...issued, der, certificate: Certificate.parse(der) };
+  });
+}
 
 function isSigned(data: Uint8Array, issued: Issued): boolean {
   return Buffer.from(data).equals(issued.certificate.tbs);

@@ -72,6 +72,7 @@ class Search {
 
   *run(): Checks<Verdict<readonly Certificate[]>> {
     for (const anchor of this.#anchors) {
+      if (this.#stepsLeft-- === 0) return STEPS;
       const fault = checkAnchor(anchor, this.#now);
       if (fault !== undefined) {
         this.#note(fault, 1);
