@@ -45,7 +45,7 @@ async function main(): Promise<number> {
   for (const runtime of runtimes) {
     const [program, parameters] = command(runtime, args);
     const result = await run(program, parameters, { live: true, timeoutMs: TIMEOUT_MS });
-    sums.push(`${runtime}: ${result.output.trim().split("\n").at(-1)}`);
+    sums.push(`${runtime}: ${result.stdout.trim().split("\n").at(-1)}`);
     if (result.code !== 0) failed++;
   }
   console.log(`${failed === 0 ? "✓" : "✗"} ${sums.join(" · ")}`);

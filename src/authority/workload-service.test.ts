@@ -379,7 +379,7 @@ describe("Workload API server", () => {
     assert.equal(own.status, OK);
   });
 
-  it("[JWT-02] [JWT-03] [JWT-11] writes alg, kid, typ and sub, aud, exp, iat, nothing else", () => {
+  it("[JWT-02] [JWT-03] [JWT-08] [JWT-10] [JWT-11] writes alg, kid, typ and sub, aud, exp, iat, nothing else", () => {
     const [header, claims] = token
       .split(".")
       .slice(0, 2)

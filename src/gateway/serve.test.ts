@@ -87,7 +87,7 @@ describe("an app behind serve()", () => {
     assert.deepEqual(paths, ["/orders", "/orders"]);
   });
 
-  it("[S-18] tokens, alone and beside a certificate", async () => {
+  it("[S-18] [JWT-16] tokens, alone and beside a certificate", async () => {
     const bearer = (token: string) => ({ headers: { authorization: `Bearer ${token}` } });
     const token = await world.token("web");
     const none = await caller(web, open)("/orders");

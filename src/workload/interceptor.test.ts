@@ -69,7 +69,7 @@ describe("jwtSvid interceptor", () => {
     for (const server of servers) server.close();
   });
 
-  it("sends a valid token for the audience, and the same one while it lasts", async () => {
+  it("[JWT-17] sends a valid token for the audience, and the same one while it lasts", async () => {
     const calls = client(await serve());
     await calls.fetchJWTSVID({});
     await calls.fetchJWTSVID({});
@@ -101,7 +101,7 @@ describe("jwtSvid interceptor", () => {
     assert.equal(seen.length, 2);
   });
 
-  it("[S-18] [S-20] sends no token over plaintext to another host", async () => {
+  it("[S-18] [S-20] [JWT-19] sends no token over plaintext to another host", async () => {
     let reached: string | null = "nothing";
     const run = (url: string) => {
       const next = (request: { header: Headers }) => {
