@@ -145,7 +145,7 @@ export const STAGES: readonly Stage[] = [
   {
     name: "unit",
     about: "the suite on each runtime",
-    run: suites("unit", ["src/**/*.test.ts", "test/*.test.ts"], 900_000),
+    run: suites("unit", ["src/**/*.test.ts", "test/*.test.ts", "test/conformance/*.test.ts"], 900_000),
   },
   { name: "docs", about: "examples in docstrings", run: docs },
   { name: "packed", about: "the package as a user installs it", run: packed },

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
+import { createLocalJWKSet } from "jose";
 import { isSpiffeError, LIMITS } from "../base/index.ts";
 import { encodeBase64, encodeBase64Url } from "../encoding/index.ts";
 import { TrustDomain } from "../id/index.ts";
@@ -68,14 +69,6 @@ describe("SPIFFE bundle", () => {
     assert.equal(bundle.trustDomain.name, "example.org");
     assert.equal(bundle.x509.trustDomain.name, "example.org");
     assert.equal(bundle.jwt.trustDomain.name, "example.org");
-  });
-
-  it("[JWT-32] [WIT-26] a key serves its own use alone: the same JWK under another use vouches for nothing else", () => {
-    assert.deepEqual(left(read([{ ...jwk, use: "wit-svid" }])), { x509: "", jwt: "", ignored: "" });
-    assert.deepEqual(left(read([{ ...jwk, use: "x509-svid" }])), { x509: "", jwt: "", ignored: "0" });
-    assert.deepEqual(left(read([x509(root, { use: "wit-svid", kid: "w" })])), { x509: "", jwt: "", ignored: "" });
-    assert.deepEqual(left(read([x509(root, { use: "jwt-svid" })])), { x509: "", jwt: "", ignored: "0" });
-    assert.deepEqual(left(read([jwk, x509()])), { x509: "root", jwt: "k", ignored: "" });
   });
 
   it("[BND-10] [BND-12] [BND-14] an element of unknown kind is left out, the rest kept", () => {
@@ -292,6 +285,33 @@ describe("SPIFFE bundle", () => {
     assert.ok(!again.equals(bundle) && again.x509.equals(bundle.x509));
     assert.equal(SpiffeBundle.of("example.org", {}).toJson(), '{"keys":[]}');
     assert.equal(JSON.parse(JSON.stringify(big)).sequence, "18446744073709551615");
+  });
+
+  it("[BND-13] [JWT-30] [X509-50] gives all keys as JWKs, each with its use, none of which jose takes for a key", async () => {
+    const bundle = read([x509(), jwk, { ...jwk, use: "wit-svid", kid: "w" }]);
+    const jwks = bundle.toJwks();
+    assert.deepEqual(
+      jwks.keys.map(({ use }) => use),
+      ["x509-svid", "jwt-svid", "wit-svid"],
+    );
+    assert.deepEqual(JSON.parse(bundle.toJson()).keys, jwks.keys);
+    const token = { payload: "", signature: "" };
+    for (const one of jwks.keys) {
+      const found = createLocalJWKSet({ keys: [{ ...one }] })({ alg: "ES256" }, token);
+      await assert.rejects(found, { code: "ERR_JWKS_NO_MATCHING_KEY" }, one.use);
+      assert.ok(await createLocalJWKSet({ keys: [{ ...one, use: "sig" }] })({ alg: "ES256" }, token), one.use);
+    }
+  });
+
+  it("[JWT-31] a JWT key without key ID is in no document that it writes", () => {
+    const plain = (kid?: string) =>
+      JwtBundle.fromJwks("example.org", JSON.stringify({ keys: [{ ...jwk, use: undefined, kid }] }), "workload-api");
+    const bundle = SpiffeBundle.of("example.org", { jwt: plain() });
+    assert.throws(
+      () => bundle.toJson(),
+      (error) => isSpiffeError(error, "ERR_SPIFFE_BUNDLE"),
+    );
+    assert.deepEqual(JSON.parse(SpiffeBundle.of("example.org", { jwt: plain("k") }).toJson()), { keys: [jwk] });
   });
 
   it("[BND-16] is not made of another trust domain's parts", () => {

@@ -1,28 +1,20 @@
-/** The SPIFFE bundle document (SPIFFE Trust Domain and Bundle §4): reader and writer. */
-import { accept, refuse, SpiffeError, unwrap, type Verdict } from "../base/index.ts";
-import type { JsonObject, JsonValue } from "../encoding/strict-json.ts";
-import { isJsonObject } from "../encoding/strict-json.ts";
+/** The SPIFFE bundle of one trust domain (SPIFFE Trust Domain and Bundle §4): as a value, and its document. */
+import { accept, SpiffeError, unwrap, type Verdict } from "../base/index.ts";
 import { TrustDomain } from "../id/index.ts";
-import { type BundleWarning, JwtBundle, type JwtKey } from "../jwt/index.ts";
-import { parseJwkSet, readJwtKey } from "../jwt/jwk-set.ts";
-import { type Certificate, X509Bundle } from "../x509/index.ts";
-import { authorityJwk, readAuthority } from "./authority-jwk.ts";
+import { type BundleWarning, JwtBundle, type JwtJwk } from "../jwt/index.ts";
+import { parseBundleJson } from "../jwt/jwk-set.ts";
+import { X509Bundle } from "../x509/index.ts";
+import { type AuthorityJwk, authorityJwk } from "./authority-jwk.ts";
+import { MAX_SEQUENCE, readBundle, type SpiffeBundleParts } from "./read-bundle.ts";
 import type { BundleSource } from "./source.ts";
+import { type WitJwk, type WitKey, witJwk } from "./wit-key.ts";
 
-/** What a bundle is made of. */
-export interface SpiffeBundleParts {
-  readonly x509?: X509Bundle;
-  readonly jwt?: JwtBundle;
-  readonly sequence?: bigint;
-  readonly refreshHintMs?: number;
-  readonly warnings?: readonly BundleWarning[];
-}
-
-const MAX_SEQUENCE = 2n ** 64n - 1n;
+/** The constructor, for this folder alone: the parts are the trust domain's, and in range. */
+export let makeSpiffeBundle: (trustDomain: TrustDomain, parts: SpiffeBundleParts) => SpiffeBundle;
 
 /**
- * Everything one trust domain publishes about its keys. X.509 authorities and JWT keys are apart, and each may be empty,
- * which means that no SVID of that kind is trusted.
+ * Everything one trust domain publishes about its keys. X.509 authorities, JWT keys and WIT keys are apart, and each may be
+ * empty, which means that no SVID of that kind is trusted.
  *
  * @example
  * ```ts
@@ -35,6 +27,8 @@ export class SpiffeBundle implements BundleSource {
   readonly trustDomain: TrustDomain;
   readonly x509: X509Bundle;
   readonly jwt: JwtBundle;
+  /** Keys for WIT-SVIDs, which nothing here verifies; they never serve X.509- or JWT-SVIDs (WIT-26). */
+  readonly witKeys: readonly WitKey[];
   /** Grows with every change of the contents; 64 bits. */
   readonly sequence: bigint | undefined;
   /** How often the publisher wants to be asked, in milliseconds. A hint: bound it before use. */
@@ -46,19 +40,26 @@ export class SpiffeBundle implements BundleSource {
     this.trustDomain = trustDomain;
     this.x509 = parts.x509 ?? new X509Bundle(trustDomain, []);
     this.jwt = parts.jwt ?? JwtBundle.fromKeys(trustDomain, []);
+    this.witKeys = Object.freeze((parts.witKeys ?? []).map((key) => Object.freeze({ ...key })));
     this.sequence = parts.sequence;
     this.refreshHintMs = parts.refreshHintMs;
     this.warnings = Object.freeze([...(parts.warnings ?? [])]);
   }
 
+  static {
+    makeSpiffeBundle = (trustDomain, parts) => new SpiffeBundle(trustDomain, parts);
+  }
+
   /**
-   * Makes a bundle of parts of one trust domain.
+   * Makes a bundle of parts of one trust domain. WIT keys are only in it where they are given, as some older readers refuse a
+   * bundle that has them; each needs a `kid` that no other WIT or JWT key of the bundle has (WIT-25).
    *
-   * @throws SpiffeError `ERR_SPIFFE_USAGE` when a part is another trust domain's, or a number is out of range
+   * @throws SpiffeError `ERR_SPIFFE_USAGE` when a part is another trust domain's, a number is out of range or a `kid` not
+   *   unique
    */
   static of(trustDomain: TrustDomain | string, parts: SpiffeBundleParts): SpiffeBundle {
     const domain = typeof trustDomain === "string" ? TrustDomain.parse(trustDomain) : trustDomain;
-    const { x509, jwt, sequence, refreshHintMs } = parts;
+    const { x509, jwt, witKeys = [], sequence, refreshHintMs } = parts;
     for (const part of [x509, jwt]) {
       if (part !== undefined && !part.trustDomain.equals(domain)) {
         throw new SpiffeError("ERR_SPIFFE_USAGE", `Expected parts of ${domain}, got one of ${part.trustDomain}`);
@@ -69,6 +70,10 @@ export class SpiffeBundle implements BundleSource {
     }
     if (refreshHintMs !== undefined && !(Number.isSafeInteger(refreshHintMs) && refreshHintMs >= 0)) {
       throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected refreshHintMs to be a whole number of milliseconds");
+    }
+    const witKeyIds = new Set(witKeys.map(({ witKeyId }) => witKeyId));
+    if (witKeyIds.size < witKeys.length || witKeys.some(({ witKeyId }) => jwt?.hasKeyId(witKeyId))) {
+      throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected each WIT key to have a key ID of its own");
     }
     return new SpiffeBundle(domain, parts);
   }
@@ -91,23 +96,10 @@ export class SpiffeBundle implements BundleSource {
   static safeParse(trustDomain: TrustDomain | string, input: Uint8Array | string): Verdict<SpiffeBundle> {
     const domain = TrustDomain.safeParse(typeof trustDomain === "object" ? trustDomain?.name : trustDomain);
     if (!domain.ok) return domain;
-    const set = parseJwkSet(input);
-    if (!set.ok) return set;
-    const { document, elements } = set.value;
-    const sequence = readSequence(document);
-    if (!sequence.ok) return sequence;
-    const refreshHintMs = readRefreshHint(document);
-    if (!refreshHintMs.ok) return refreshHintMs;
-    const { authorities, keys, warnings } = readElements(elements);
-    return accept(
-      new SpiffeBundle(domain.value, {
-        x509: new X509Bundle(domain.value, authorities),
-        jwt: JwtBundle.fromKeys(domain.value, keys),
-        ...(sequence.value !== undefined && { sequence: sequence.value }),
-        ...(refreshHintMs.value !== undefined && { refreshHintMs: refreshHintMs.value }),
-        warnings,
-      }),
-    );
+    const json = parseBundleJson(input, "a SPIFFE bundle");
+    if (!json.ok) return json;
+    const parts = readBundle(domain.value, json.value);
+    return parts.ok ? accept(new SpiffeBundle(domain.value, parts.value)) : parts;
   }
 
   /** Whether nothing of this trust domain is trusted. */
@@ -128,19 +120,45 @@ export class SpiffeBundle implements BundleSource {
     return (
       this.x509.equals(other.x509) &&
       this.jwt.equals(other.jwt) &&
+      sameWitKeys(this.witKeys, other.witKeys) &&
       this.sequence === other.sequence &&
       this.refreshHintMs === other.refreshHintMs
     );
   }
 
   /**
-   * Writes the bundle document. The refresh hint is rounded up to whole seconds (BND-07).
+   * All keys as JWKs, each with the `use` that says what it is for.
    *
    * @throws SpiffeError `ERR_SPIFFE_KEY` when an authority has a key that no JWK can say
+   *
+   * @example
+   * ```ts
+   * import { SpiffeBundle } from "spiffe-edge";
+   * import { TestCa } from "spiffe-edge/testing";
+   * const ca = await TestCa.create({ trustDomain: "example.org" });
+   * const bundle = SpiffeBundle.of("example.org", { x509: ca.x509Bundle() });
+   * console.assert(bundle.toJwks().keys[0]?.use === "x509-svid");
+   * ```
+   */
+  toJwks(): { keys: (AuthorityJwk | JwtJwk | WitJwk)[] } {
+    return {
+      keys: [...this.x509.authorities.map(authorityJwk), ...this.jwt.toJwks().keys, ...this.witKeys.map(witJwk)],
+    };
+  }
+
+  /**
+   * Writes the bundle document. The refresh hint is rounded up to whole seconds (BND-07).
+   *
+   * @throws SpiffeError `ERR_SPIFFE_KEY` when an authority has a key that no JWK can say, `ERR_SPIFFE_BUNDLE` when a JWT key
+   *   has no `kid`, which a plain JWK set may leave out and a SPIFFE bundle may not (JWT-31)
    */
   toJson(): string {
-    const keys = [...this.x509.authorities.map(authorityJwk), ...this.jwt.toJwks().keys];
-    const members = [`"keys":${JSON.stringify(keys)}`];
+    if (this.jwt.keys.some(({ keyId }) => keyId === undefined)) {
+      throw new SpiffeError("ERR_SPIFFE_BUNDLE", "Expected every JWT key of a SPIFFE bundle to have a key ID", {
+        hint: "Readers would leave such a key out: take it out, or give it a kid.",
+      });
+    }
+    const members = [`"keys":${JSON.stringify(this.toJwks().keys)}`];
     if (this.sequence !== undefined) members.push(`"spiffe_sequence":${this.sequence}`);
     if (this.refreshHintMs !== undefined)
       members.push(`"spiffe_refresh_hint":${Math.ceil(this.refreshHintMs / 1_000)}`);
@@ -155,50 +173,12 @@ export class SpiffeBundle implements BundleSource {
       refreshHintMs: this.refreshHintMs,
       x509Authorities: this.x509.authorities.length,
       jwtKeys: this.jwt.keys.length,
+      witKeys: this.witKeys.length,
     };
   }
 }
 
-/** Sorts the elements by `use`, which is compared byte for byte (BND-13). Keys for WIT-SVIDs vouch for nothing here. */
-function readElements(elements: readonly JsonValue[]): {
-  authorities: Certificate[];
-  keys: JwtKey[];
-  warnings: BundleWarning[];
-} {
-  const authorities: Certificate[] = [];
-  const keys: JwtKey[] = [];
-  const warnings: BundleWarning[] = [];
-  for (const [index, element] of elements.entries()) {
-    const warn = (ignored: boolean, message: string) => warnings.push({ index, ignored, message });
-    const use = isJsonObject(element) ? element.use : undefined;
-    if (use === "x509-svid") {
-      const authority = readAuthority(element as JsonObject, (message) => warn(false, message));
-      if (authority.ok) authorities.push(authority.value);
-      else warn(true, authority.message);
-    } else if (use === "jwt-svid") {
-      const key = readJwtKey(element, "spiffe-bundle");
-      if (key.ok) keys.push(key.value);
-      else warn(true, key.message);
-    } else if (use !== "wit-svid") warn(true, 'Expected an object with a "use" of x509-svid or jwt-svid');
-  }
-  return { authorities, keys, warnings };
-}
-
-function readSequence({ spiffe_sequence: value }: JsonObject): Verdict<bigint | undefined> {
-  if (value === undefined) return accept(undefined);
-  const sequence = wholeNumber(value);
-  if (sequence !== undefined && sequence <= MAX_SEQUENCE) return accept(sequence);
-  return refuse("bundle.malformed", 'Expected "spiffe_sequence" to be an integer of 64 bits without sign');
-}
-
-function readRefreshHint({ spiffe_refresh_hint: value }: JsonObject): Verdict<number | undefined> {
-  if (value === undefined) return accept(undefined);
-  const seconds = wholeNumber(value);
-  if (seconds === undefined) return refuse("bundle.malformed", 'Expected "spiffe_refresh_hint" to be whole seconds');
-  return accept(Math.min(Number(seconds) * 1_000, Number.MAX_SAFE_INTEGER));
-}
-
-function wholeNumber(value: JsonValue): bigint | undefined {
-  const whole = typeof value === "bigint" ? value : Number.isSafeInteger(value) ? BigInt(value as number) : undefined;
-  return whole !== undefined && whole >= 0n ? whole : undefined;
+function sameWitKeys(a: readonly WitKey[], b: readonly WitKey[]): boolean {
+  const [mine, theirs] = [a, b].map((keys) => new Set(keys.map((key) => JSON.stringify(witJwk(key)))));
+  return mine!.size === theirs!.size && [...mine!].every((key) => theirs!.has(key));
 }

@@ -142,7 +142,7 @@ export class DerReader {
     return at;
   }
 
-  /** Enters the next element, which must have this constructed tag, and returns a reader of its content. */
+  /** Enters the next element, which must have this tag, and returns a reader of its content: DER within it or within an OCTET STRING. */
   enter(tag: number): DerReader {
     if (this.#depth >= LIMITS.derDepth) derFault(`nesting exceeds ${LIMITS.derDepth} levels`);
     this.#header(tag);
@@ -154,6 +154,11 @@ export class DerReader {
   value(tag: number): Uint8Array {
     this.#header(tag);
     this.#at = this.#contentEnd;
+    return this.#bytes.subarray(this.#contentStart, this.#contentEnd);
+  }
+
+  /** The content of the element that this reader has passed or entered last. */
+  get lastContent(): Uint8Array {
     return this.#bytes.subarray(this.#contentStart, this.#contentEnd);
   }
 
@@ -171,6 +176,12 @@ export class DerReader {
 
   sequence(): DerReader {
     return this.enter(TAG.sequence);
+  }
+
+  /** Passes the next element, whatever it is. */
+  skip(): void {
+    this.#header(-1);
+    this.#at = this.#contentEnd;
   }
 
   /** The content octets of an INTEGER in minimal two's complement. */
@@ -237,17 +248,27 @@ export class DerReader {
     return bytes;
   }
 
-  /** An OBJECT IDENTIFIER's content octets, minimal. */
-  oidBytes(tag: number = TAG.oid): Uint8Array {
-    const content = this.value(tag);
-    if (content.length > MAX_OID) derFault(`an OBJECT IDENTIFIER exceeds ${MAX_OID} octets`);
-    if (content.length === 0 || content[content.length - 1]! >= 0x80) derFault("an OBJECT IDENTIFIER is cut off");
+  /** Passes an OBJECT IDENTIFIER, whose content octets must be minimal. */
+  skipOid(): void {
+    this.#header(TAG.oid);
+    this.#at = this.#contentEnd;
+    const bytes = this.#bytes;
+    const start = this.#contentStart;
+    const end = this.#contentEnd;
+    if (end - start > MAX_OID) derFault(`an OBJECT IDENTIFIER exceeds ${MAX_OID} octets`);
+    if (end === start || bytes[end - 1]! >= 0x80) derFault("an OBJECT IDENTIFIER is cut off");
     let first = true;
-    for (const octet of content) {
+    for (let at = start; at < end; at++) {
+      const octet = bytes[at]!;
       if (first && octet === 0x80) derFault("an OBJECT IDENTIFIER is not minimal");
       first = octet < 0x80;
     }
-    return content;
+  }
+
+  /** An OBJECT IDENTIFIER's content octets, minimal. */
+  oidBytes(): Uint8Array {
+    this.skipOid();
+    return this.lastContent;
   }
 
   /** An OBJECT IDENTIFIER in dotted form. */
@@ -299,7 +320,8 @@ export function dottedOid(content: Uint8Array): string {
   let arc = 0n;
   let small = 0;
   let octets = 0;
-  for (const octet of content) {
+  for (let i = 0; i < content.length; i++) {
+    const octet = content[i]!;
     octets++;
     if (octets <= 7) small = small * 128 + (octet & 0x7f);
     else arc = (octets === 8 ? BigInt(small) : arc) * 128n + BigInt(octet & 0x7f);
@@ -329,6 +351,17 @@ export function splitDer(concatenated: Uint8Array, maxElements: number = LIMITS.
   if (elements.length > maxElements)
     return refuse("encoding.too-large", `Expected at most ${maxElements} DER elements`);
   return accept(elements);
+}
+
+/** Concatenates DER elements; {@link splitDer} takes them apart. */
+export function joinDer(elements: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const joined = new Uint8Array(elements.reduce((length, element) => length + element.length, 0));
+  let at = 0;
+  for (const element of elements) {
+    joined.set(element, at);
+    at += element.length;
+  }
+  return joined;
 }
 
 /** Encodes one element from its identifier octet and the parts of its content. */

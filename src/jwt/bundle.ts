@@ -116,7 +116,17 @@ export class JwtBundle implements JwtBundleSource {
     return mine.size === theirs.size && [...mine].every((key) => theirs.has(key));
   }
 
-  /** The JWK set, as a SPIFFE bundle holds it and the Workload API may send it. */
+  /**
+   * The JWK set, as a SPIFFE bundle holds it and the Workload API may send it (JWT-30). Its keys have `use` `jwt-svid`, which
+   * `jose` does not take for signature keys: give that `jwksFor` instead.
+   *
+   * @example
+   * ```ts
+   * import { JwtBundle } from "spiffe-edge";
+   * const bundle = JwtBundle.fromJwks("example.org", '{"keys":[]}', "workload-api");
+   * console.assert(JSON.stringify(bundle.toJwks()) === '{"keys":[]}');
+   * ```
+   */
   toJwks(): { keys: JwtJwk[] } {
     return {
       keys: this.keys.map(({ key, keyId, algorithm }) => ({

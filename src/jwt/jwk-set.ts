@@ -35,12 +35,20 @@ export interface JwkSet {
 
 /** Reads the document around the keys. At most 4 MiB and 10,000 elements. */
 export function parseJwkSet(input: Uint8Array | string): Verdict<JwkSet> {
+  const document = parseBundleJson(input, "a JWK set");
+  return document.ok ? jwkSetOf(document.value) : document;
+}
+
+/** Reads a JSON document of bundles, at most 4 MiB; `what` names it in refusals. */
+export function parseBundleJson(input: Uint8Array | string, what: string): Verdict<JsonValue> {
   const json = parseJson(input, { maxBytes: LIMITS.bundle });
-  if (!json.ok) {
-    const reason = json.reason === "encoding.too-large" ? "bundle.too-large" : "bundle.malformed";
-    return refuse(reason, `${json.message}, in a JWK set`);
-  }
-  const document = json.value;
+  if (json.ok) return json;
+  const reason = json.reason === "encoding.too-large" ? "bundle.too-large" : "bundle.malformed";
+  return refuse(reason, `${json.message}, in ${what}`);
+}
+
+/** Takes a JWK set from JSON that has been read. */
+export function jwkSetOf(document: JsonValue): Verdict<JwkSet> {
   if (!isJsonObject(document)) return refuse("bundle.malformed", "Expected a JWK set to be an object");
   const elements = document.keys;
   if (!Array.isArray(elements)) return refuse("bundle.malformed", 'Expected a JWK set to have a list "keys"');
@@ -72,27 +80,37 @@ export function readJwtKeys(
 /** Takes one JWT key. */
 export function readJwtKey(element: JsonValue, profile: JwkSetProfile): Verdict<JwtKey> {
   if (!isJsonObject(element)) return refuse("bundle.malformed", "Expected a JWK to be an object");
-  const { use, kid, alg } = element;
+  const { use, kid } = element;
   if (use !== "jwt-svid" && !(use === undefined && profile === "workload-api")) {
     return refuse("bundle.malformed", 'Expected "use" to be jwt-svid');
   }
-  if (kid === undefined ? profile === "spiffe-bundle" : typeof kid !== "string" || kid === "") {
+  if (kid === undefined && profile === "spiffe-bundle") return refuse("bundle.malformed", 'Expected a "kid"');
+  return readTokenKey(element);
+}
+
+/** Takes the key of an element that signs tokens, whatever its `use` and whether or not it needs a `kid`. */
+export function readTokenKey(element: JsonObject): Verdict<JwtKey> {
+  const { kid, alg, key_ops: keyOps } = element;
+  if (kid !== undefined && (typeof kid !== "string" || kid === "")) {
     return refuse("bundle.malformed", 'Expected "kid" to be a text that is not empty');
   }
   if (alg !== undefined && !(typeof alg === "string" && JWS_ALGORITHMS.has(alg))) {
-    return refuse("key.unsupported", 'Expected "alg" to be absent or an algorithm of JWT-SVIDs');
+    return refuse("key.unsupported", 'Expected "alg" to be absent or one of the nine algorithms');
   }
-  // before the key is decoded: no algorithm of JWT-SVIDs uses such a one, and its check is the dearest
-  if (element.kty === "OKP") return refuse("key.unsupported", "Expected a key that an algorithm of JWT-SVIDs can use");
+  if (keyOps !== undefined && !(Array.isArray(keyOps) && keyOps.includes("verify"))) {
+    return refuse("key.unsupported", 'Expected "key_ops" to be absent or to hold "verify"');
+  }
+  // before the key is decoded: none of the nine algorithms uses such a one, and its check is the dearest
+  if (element.kty === "OKP") return refuse("key.unsupported", "Expected a key that one of the nine algorithms can use");
   const key = PublicKey.fromJwk(element);
   if (!key.ok) return key;
   const read: JwtKey = {
-    ...(kid !== undefined && { keyId: kid as string }),
+    ...(kid !== undefined && { keyId: kid }),
     key: key.value,
     ...(alg !== undefined && { algorithm: alg as string }),
   };
   const usable = [...JWS_ALGORITHMS.values()].some((algorithm) => fits(read, algorithm));
-  return usable ? accept(read) : refuse("key.unsupported", "Expected a key that an algorithm of JWT-SVIDs can use");
+  return usable ? accept(read) : refuse("key.unsupported", "Expected a key that one of the nine algorithms can use");
 }
 
 /** Whether a signature of this algorithm can be this key's: type, curve, and what its JWK reserves it for (JWT-21). */

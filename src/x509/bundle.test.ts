@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { before, describe, it } from "node:test";
 import { isSpiffeError, LIMITS } from "../base/index.ts";
 import { TrustDomain } from "../id/index.ts";
@@ -67,6 +70,40 @@ describe("X509Bundle", () => {
     const foreign = bundle.toPem().replaceAll("CERTIFICATE", "PRIVATE KEY");
     assert.equal(summary(X509Bundle.safeFromPem("example.org", foreign)), "bundle.malformed");
     assert.equal(X509Bundle.safeFromPem("example.org", "nothing").ok, false);
+  });
+
+  it("writes DER that it reads", () => {
+    const bundle = X509Bundle.fromDer("example.org", concat(a.der, b.der));
+    assert.deepEqual(bundle.toDer(), concat(a.der, b.der));
+    assert.ok(X509Bundle.fromDer("example.org", bundle.toDer()).equals(bundle));
+    assert.equal(X509Bundle.fromDer("example.org", new Uint8Array()).toDer().length, 0);
+  });
+
+  it("saves into a file and loads it again, for the trust domain that the reader says", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "bundle-"));
+    try {
+      const path = join(folder, "bundle.pem");
+      const broken = (reason: string) => (error: unknown) =>
+        isSpiffeError(error, "ERR_SPIFFE_BUNDLE") && error.reason === reason;
+      const bundle = X509Bundle.fromDer("example.org", concat(a.der, b.der));
+      await bundle.save(path);
+      assert.deepEqual(readdirSync(folder), ["bundle.pem"]);
+      assert.equal(statSync(path).mode & 0o777, 0o600);
+      assert.ok((await X509Bundle.load("example.org", path)).equals(bundle));
+      assert.equal((await X509Bundle.load(TrustDomain.parse("other.org"), path)).trustDomain.name, "other.org");
+      await assert.rejects(X509Bundle.load("Example.org", path), broken("id.trust-domain-character"));
+      writeFileSync(path, bundle.toPem().slice(0, -40));
+      await assert.rejects(X509Bundle.load("example.org", path), broken("encoding.pem"));
+      writeFileSync(path, bundle.toPem().padEnd(LIMITS.bundle + 1, "\n"));
+      await assert.rejects(X509Bundle.load("example.org", path), broken("encoding.too-large"));
+      await X509Bundle.fromDer("example.org", new Uint8Array()).save(path);
+      await assert.rejects(X509Bundle.load("example.org", path), broken("encoding.pem"), "trusts nothing");
+      const missing = join(folder, "missing.pem");
+      await assert.rejects(X509Bundle.load("example.org", missing), (e) => isSpiffeError(e, "ERR_SPIFFE_CONFIG"));
+      await assert.rejects(bundle.save(folder), (e) => isSpiffeError(e, "ERR_SPIFFE_CONFIG"));
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   it("compares by trust domain and certificates, in any order", () => {

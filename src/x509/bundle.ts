@@ -1,8 +1,9 @@
 /** The X.509 authorities of one trust domain. */
 import { accept, LIMITS, refuse, unwrap, type Verdict } from "../base/index.ts";
 import { binaryString } from "../crypto/octets.ts";
-import { splitDer } from "../encoding/der.ts";
+import { joinDer, splitDer } from "../encoding/der.ts";
 import { decodePem, encodePem } from "../encoding/pem.ts";
+import { readTextFile, writeTextFiles } from "../encoding/text-files.ts";
 import { TrustDomain } from "../id/index.ts";
 import { Certificate } from "./certificate.ts";
 import type { DistinguishedName } from "./name.ts";
@@ -86,6 +87,27 @@ export class X509Bundle {
     );
   }
 
+  /**
+   * Reads a bundle from a PEM file, on a runtime with files. The file does not say whose bundle it is (BND-16).
+   *
+   * @param trustDomain a trust domain or its name
+   * @param path file of `CERTIFICATE` blocks, at least one
+   * @throws SpiffeError `ERR_SPIFFE_BUNDLE` for what the file holds; `ERR_SPIFFE_CONFIG` or `ERR_SPIFFE_PERMISSION` when it
+   *   can not be read, `ERR_SPIFFE_BACKEND` on a runtime without files
+   * @example
+   * ```ts
+   * import { isSpiffeError, X509Bundle } from "spiffe-edge";
+   * try {
+   *   await X509Bundle.load("example.org", "/nowhere/bundle.pem");
+   * } catch (error) {
+   *   console.assert(isSpiffeError(error, "ERR_SPIFFE_CONFIG"));
+   * }
+   * ```
+   */
+  static async load(trustDomain: TrustDomain | string, path: string): Promise<X509Bundle> {
+    return X509Bundle.fromPem(trustDomain, await readTextFile(path));
+  }
+
   /** Whether the bundle trusts nothing. */
   get isEmpty(): boolean {
     return this.authorities.length === 0;
@@ -116,9 +138,37 @@ export class X509Bundle {
     return this.authorities.every((authority) => other.has(authority));
   }
 
+  /** The certificates in concatenated DER, as {@link fromDer} takes them. */
+  toDer(): Uint8Array {
+    return joinDer(this.authorities.map((authority) => authority.der));
+  }
+
   /** The certificates in PEM, one block after the other. */
   toPem(): string {
     return this.authorities.map((authority) => encodePem("CERTIFICATE", authority.der)).join("");
+  }
+
+  /**
+   * Writes the bundle into a PEM file that {@link load} reads, whole or not at all, for its owner alone (mode 0600). An
+   * empty bundle gives an empty file, which `load` refuses: it trusts nothing either way.
+   *
+   * @throws SpiffeError `ERR_SPIFFE_CONFIG` or `ERR_SPIFFE_PERMISSION` when the file can not be written,
+   *   `ERR_SPIFFE_BACKEND` on a runtime without files
+   * @example
+   * ```ts
+   * import { mkdtemp, rm } from "node:fs/promises";
+   * import { X509Bundle } from "spiffe-edge";
+   * import { TestCa } from "spiffe-edge/testing";
+   * const bundle = (await TestCa.create()).x509Bundle();
+   * const folder = await mkdtemp("/tmp/bundle-");
+   * await bundle.save(`${folder}/bundle.pem`);
+   * const again = await X509Bundle.load("example.org", `${folder}/bundle.pem`);
+   * console.assert(again.equals(bundle));
+   * await rm(folder, { recursive: true });
+   * ```
+   */
+  async save(path: string): Promise<void> {
+    await writeTextFiles([{ path, content: this.toPem() }]);
   }
 
   toJSON(): { trustDomain: string; authorities: readonly Certificate[] } {

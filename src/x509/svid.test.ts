@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
-import { before, describe, it } from "node:test";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
 import { inspect } from "node:util";
 import { isSpiffeError, LIMITS } from "../base/index.ts";
 import { encodePem } from "../encoding/pem.ts";
@@ -107,6 +110,78 @@ describe("X509Svid", () => {
       X509Svid.fromPem(certificates, encodePem("PRIVATE KEY", other.pkcs8)),
       refused("x509.key-mismatch"),
     );
+  });
+
+  it("[S-11] takes one certificate per PEM block, each whole", async () => {
+    const { certificates, privateKey } = (await X509Svid.parse(concat(leaf.der, between.der), leaf.pkcs8)).toPem();
+    const fromPem = async (...blocks: Uint8Array[]) =>
+      summary(await X509Svid.safeFromPem(blocks.map((der) => encodePem("CERTIFICATE", der)).join(""), privateKey));
+    assert.equal(summary(await X509Svid.safeFromPem(certificates, privateKey)), "accepted");
+    assert.equal(await fromPem(leaf.der, between.der), "accepted");
+    assert.equal(await fromPem(concat(leaf.der, between.der)), "x509.malformed 0", "two in one block");
+    assert.equal(await fromPem(leaf.der.subarray(0, 99), leaf.der.subarray(99)), "x509.malformed 0", "one in two");
+    assert.equal(await fromPem(...Array.from({ length: LIMITS.chainLength }, () => leaf.der)), "accepted");
+    const long = Array.from({ length: LIMITS.chainLength + 1 }, () => leaf.der);
+    assert.equal(await fromPem(...long), "x509.chain-too-large");
+    assert.equal(summary(await X509Svid.safeFromPem(certificates, "")), "encoding.pem");
+    assert.equal(summary(await X509Svid.safeFromPem(undefined as never, privateKey)), "encoding.pem");
+  });
+
+  it("writes DER that it reads, with a copy of the key", async () => {
+    const svid = await X509Svid.parse(concat(leaf.der, between.der), leaf.pkcs8);
+    const { certificates, privateKey } = svid.toDer();
+    assert.deepEqual(certificates, concat(leaf.der, between.der));
+    assert.deepEqual(privateKey, leaf.pkcs8);
+    assert.equal(await parsed(certificates, privateKey), "accepted");
+    privateKey.fill(0);
+    assert.deepEqual(svid.privateKeyPkcs8(), leaf.pkcs8);
+  });
+
+  describe("in files", () => {
+    const folder = mkdtempSync(join(tmpdir(), "svid-"));
+    after(() => rmSync(folder, { recursive: true, force: true }));
+    const [svidPem, keyPem] = [join(folder, "svid.pem"), join(folder, "key.pem")];
+
+    it("saves for the owner alone and loads the same", async () => {
+      const svid = await X509Svid.parse(concat(leaf.der, between.der), leaf.pkcs8);
+      writeFileSync(keyPem, "old", { mode: 0o644 });
+      await svid.save(svidPem, keyPem);
+      assert.deepEqual(readdirSync(folder).sort(), ["key.pem", "svid.pem"]);
+      for (const path of [svidPem, keyPem]) assert.equal(statSync(path).mode & 0o777, 0o600, path);
+      assert.deepEqual([readFileSync(svidPem, "utf8"), readFileSync(keyPem, "utf8")], Object.values(svid.toPem()));
+      assert.doesNotMatch(readFileSync(svidPem, "utf8"), /PRIVATE/);
+      const again = await X509Svid.load(svidPem, keyPem, { hint: "internal" });
+      assert.deepEqual(again.toPem(), svid.toPem());
+      assert.equal(again.hint, "internal");
+    });
+
+    it("[S-11] loads nothing of which the parts do not belong together", async () => {
+      const broken = (reason: string) => (error: unknown) =>
+        isSpiffeError(error, "ERR_SPIFFE_X509_SVID") && error.reason === reason;
+      const [mine, theirs] = [await X509Svid.parse(leaf.der, leaf.pkcs8), await X509Svid.parse(other.der, other.pkcs8)];
+      await mine.save(svidPem, keyPem);
+      await theirs.save(join(folder, "other.pem"), join(folder, "other-key.pem"));
+      await assert.rejects(X509Svid.load(svidPem, join(folder, "other-key.pem")), broken("x509.key-mismatch"));
+      await assert.rejects(X509Svid.load(keyPem, svidPem), broken("encoding.pem"));
+      writeFileSync(join(folder, "half.pem"), readFileSync(svidPem).subarray(0, 200));
+      await assert.rejects(X509Svid.load(join(folder, "half.pem"), keyPem), broken("encoding.pem"));
+      assert.equal((await X509Svid.load(svidPem, keyPem)).id.uri, "spiffe://example.org/web");
+    });
+
+    it("says which file is not there, and saves both or none", async () => {
+      const missing = join(folder, "missing", "key.pem");
+      const svid = await X509Svid.parse(leaf.der, leaf.pkcs8);
+      const named = (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_CONFIG") && error.message.includes(missing);
+      await svid.save(svidPem, keyPem);
+      await assert.rejects(X509Svid.load(svidPem, missing), named);
+      const before = readdirSync(folder);
+      const fresh = join(folder, "fresh.pem");
+      await assert.rejects(svid.save(fresh, missing), named);
+      await assert.rejects(svid.save(missing, fresh), named);
+      await assert.rejects(svid.save(fresh, fresh), (error) => isSpiffeError(error, "ERR_SPIFFE_USAGE"));
+      assert.deepEqual(readdirSync(folder), before);
+      await svid.save(fresh, keyPem);
+    });
   });
 
   for (const keyType of ["P-384", "P-521", "RSA-2048", "RSA-PSS-2048", "Ed25519"] as const) {

@@ -1,8 +1,9 @@
 /** A workload's own X.509-SVID: certificates and private key. */
-import { accept, LIMITS, type Refusal, refuse, SpiffeError, unwrap, type Verdict } from "../base/index.ts";
+import { accept, LIMITS, refuse, unwrap, type Verdict } from "../base/index.ts";
 import { privateKeyMatches } from "../crypto/private-key.ts";
-import { splitDer } from "../encoding/der.ts";
+import { joinDer, splitDer } from "../encoding/der.ts";
 import { decodePem, encodePem } from "../encoding/pem.ts";
+import { readTextFile, writeTextFiles } from "../encoding/text-files.ts";
 import type { SpiffeId } from "../id/index.ts";
 import { inspectAs } from "../id/inspect.ts";
 import { Certificate } from "./certificate.ts";
@@ -18,7 +19,7 @@ export interface X509SvidOptions {
  * A workload's certificate chain with the private key of its leaf.
  *
  * It exists only when the leaf passes the rules for leaves and the key belongs to it. The key is shown by
- * {@link privateKeyPkcs8} and {@link toPem} alone: not by JSON, inspection or errors.
+ * {@link privateKeyPkcs8}, {@link toDer} and {@link toPem} alone: not by JSON, inspection or errors.
  *
  * @example
  * ```ts
@@ -75,7 +76,15 @@ export class X509Svid {
         reason: elements.reason === "encoding.too-large" ? "x509.chain-too-large" : "x509.malformed",
       };
     }
-    const chain = parseChain(elements.value);
+    return X509Svid.#of(elements.value, privateKeyPkcs8, options);
+  }
+
+  static async #of(
+    elements: readonly Uint8Array[],
+    privateKeyPkcs8: Uint8Array,
+    options: X509SvidOptions,
+  ): Promise<Verdict<X509Svid>> {
+    const chain = parseChain(elements);
     if (!chain.ok) return chain;
     const leaf = chain.value[0]!;
     const id = checkLeaf(leaf);
@@ -97,17 +106,52 @@ export class X509Svid {
    * @throws SpiffeError `ERR_SPIFFE_X509_SVID`
    */
   static async fromPem(certificates: string, privateKey: string, options: X509SvidOptions = {}): Promise<X509Svid> {
+    return unwrap(await X509Svid.safeFromPem(certificates, privateKey, options), "ERR_SPIFFE_X509_SVID");
+  }
+
+  /** {@link fromPem} as a verdict. */
+  static async safeFromPem(
+    certificates: string,
+    privateKey: string,
+    options: X509SvidOptions = {},
+  ): Promise<Verdict<X509Svid>> {
     const chain = blocksOf(certificates, "CERTIFICATE");
+    if (!chain.ok) return chain;
     const keys = blocksOf(privateKey, "PRIVATE KEY");
-    if (keys.length !== 1) fail(refuse("encoding.pem", `Expected one private key, got ${keys.length}`));
-    const length = chain.reduce((sum, der) => sum + der.length, 0);
-    const concatenated = new Uint8Array(length);
-    let at = 0;
-    for (const der of chain) {
-      concatenated.set(der, at);
-      at += der.length;
+    if (!keys.ok) return keys;
+    if (keys.value.length !== 1) {
+      return refuse("encoding.pem", `Expected one private key, got ${keys.value.length}`);
     }
-    return X509Svid.parse(concatenated, keys[0]!, options);
+    return X509Svid.#of(chain.value, keys.value[0]!, options);
+  }
+
+  /**
+   * Reads an SVID from two PEM files, on a runtime with files.
+   *
+   * Where another program replaces the two meanwhile, one may be read old and one new: that is refused as
+   * `x509.key-mismatch`, and reading again helps.
+   *
+   * @param certificatesPath file of `CERTIFICATE` blocks, leaf first
+   * @param privateKeyPath file of one `PRIVATE KEY` block (PKCS#8)
+   * @throws SpiffeError `ERR_SPIFFE_X509_SVID` for what the files hold; `ERR_SPIFFE_CONFIG` or `ERR_SPIFFE_PERMISSION` when
+   *   one can not be read, `ERR_SPIFFE_BACKEND` on a runtime without files
+   * @example
+   * ```ts
+   * import { isSpiffeError, X509Svid } from "spiffe-edge";
+   * try {
+   *   await X509Svid.load("/nowhere/svid.pem", "/nowhere/key.pem");
+   * } catch (error) {
+   *   console.assert(isSpiffeError(error, "ERR_SPIFFE_CONFIG"));
+   * }
+   * ```
+   */
+  static async load(
+    certificatesPath: string,
+    privateKeyPath: string,
+    options: X509SvidOptions = {},
+  ): Promise<X509Svid> {
+    const certificates = await readTextFile(certificatesPath);
+    return X509Svid.fromPem(certificates, await readTextFile(privateKeyPath), options);
   }
 
   /** The certificate that names the workload. */
@@ -125,10 +169,44 @@ export class X509Svid {
     return new Uint8Array(this.#key);
   }
 
+  /** Chain and private key in DER, as {@link parse} takes them. The key is secret, and a copy. */
+  toDer(): { certificates: Uint8Array; privateKey: Uint8Array } {
+    const certificates = joinDer(this.certificates.map((certificate) => certificate.der));
+    return { certificates, privateKey: this.privateKeyPkcs8() };
+  }
+
   /** Chain and private key in PEM. The key is secret. */
   toPem(): { certificates: string; privateKey: string } {
     const certificates = this.certificates.map((certificate) => certificate.toPem()).join("");
     return { certificates, privateKey: encodePem("PRIVATE KEY", this.#key) };
+  }
+
+  /**
+   * Writes the SVID into two PEM files that {@link load} reads, for their owner alone (mode 0600). Both contents are on
+   * disk before the first name changes, so no file is ever half written; the key's name changes first.
+   *
+   * @throws SpiffeError `ERR_SPIFFE_CONFIG` or `ERR_SPIFFE_PERMISSION` when a file can not be written, `ERR_SPIFFE_USAGE`
+   *   when both paths name one file, `ERR_SPIFFE_BACKEND` on a runtime without files
+   * @example
+   * ```ts
+   * import { mkdtemp, rm } from "node:fs/promises";
+   * import { X509Svid } from "spiffe-edge";
+   * import { TestCa } from "spiffe-edge/testing";
+   * const web = await (await TestCa.create()).issue({ id: "spiffe://example.org/web" });
+   * const svid = await X509Svid.parse(web.chainDer, web.privateKeyPkcs8);
+   * const folder = await mkdtemp("/tmp/svid-");
+   * await svid.save(`${folder}/svid.pem`, `${folder}/key.pem`);
+   * const again = await X509Svid.load(`${folder}/svid.pem`, `${folder}/key.pem`);
+   * console.assert(again.id.equals(svid.id));
+   * await rm(folder, { recursive: true });
+   * ```
+   */
+  async save(certificatesPath: string, privateKeyPath: string): Promise<void> {
+    const { certificates, privateKey } = this.toPem();
+    await writeTextFiles([
+      { path: privateKeyPath, content: privateKey },
+      { path: certificatesPath, content: certificates },
+    ]);
   }
 
   /** What may be shown: never the key. */
@@ -159,16 +237,12 @@ export function parseChain(chain: readonly (Certificate | Uint8Array)[]): Verdic
   return accept(certificates);
 }
 
-function blocksOf(pem: string, label: string): Uint8Array[] {
+function blocksOf(pem: string, label: string): Verdict<Uint8Array[]> {
   const blocks = decodePem(pem);
-  if (!blocks.ok) return fail(blocks);
+  if (!blocks.ok) return blocks;
   const foreign = blocks.value.find((block) => block.label !== label);
   if (foreign !== undefined) {
-    fail(refuse("encoding.pem", `Expected a PEM block ${label}, got ${JSON.stringify(foreign.label)}`));
+    return refuse("encoding.pem", `Expected a PEM block ${label}, got ${JSON.stringify(foreign.label)}`);
   }
-  return blocks.value.map((block) => block.der);
-}
-
-function fail({ reason, message }: Refusal): never {
-  throw new SpiffeError("ERR_SPIFFE_X509_SVID", message, { reason });
+  return accept(blocks.value.map((block) => block.der));
 }
