@@ -9,6 +9,11 @@ export type {
   NameAttributes,
 } from "./certificate.ts";
 export type { AuthorityEntry } from "./entries.ts";
+export type { FakeMethod, SeenCall, SentSvids } from "./faults/fake-service.ts";
+export type { FakeIdentity } from "./faults/fake-state.ts";
+export { FakeWorkloadApi, type FakeWorkloadApiOptions } from "./faults/fake-workload-api.ts";
+export type { GrpcCode } from "./faults/grpc-wire.ts";
+export type { MessageFault } from "./faults/message-fault.ts";
 export { generateKeys, type HashName, type KeyPair, type KeyType } from "./keys.ts";
 export { ManualClock } from "./manual-clock.ts";
 export { type StaticIdentity, type StaticMaterial, staticIdentity } from "./static-identity.ts";

@@ -131,6 +131,7 @@ export const REASONS = [
   "bundle.too-large",
   "bundle.trust-domain",
   "bundle.no-keys",
+  "bundle.sequence",
   // Workload API answers
   "workload.field-missing",
   "workload.no-svid",

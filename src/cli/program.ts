@@ -1,10 +1,14 @@
 /** The command line: which subcommands there are, and how a failure of any of them is told. */
 import process from "node:process";
 import { Command, CommanderError } from "commander";
+import { callCommand } from "./call.ts";
 import { devCommand } from "./dev.ts";
+import { doctorCommand } from "./doctor.ts";
 import { EXIT, type ExitCode, exitCodeOf, sentenceOf } from "./exit.ts";
 import { fetchCommand } from "./fetch.ts";
 import { gatewayCommand } from "./gateway.ts";
+import { helperCommand } from "./helper.ts";
+import { inspectCommand } from "./inspect.ts";
 import { validateCommand } from "./validate.ts";
 import { VERSION } from "./version.ts";
 
@@ -28,8 +32,12 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
     .addHelpText("after", EXAMPLES)
     .addCommand(devCommand(finish))
     .addCommand(gatewayCommand(finish))
+    .addCommand(helperCommand(finish))
     .addCommand(fetchCommand())
-    .addCommand(validateCommand());
+    .addCommand(validateCommand())
+    .addCommand(doctorCommand(finish))
+    .addCommand(callCommand(finish))
+    .addCommand(inspectCommand(finish));
   quietly(program);
   try {
     await program.parseAsync(args, { from: "user" });
@@ -45,9 +53,13 @@ const EXAMPLES = `
 Examples:
   spiffe-edge dev                                    a whole trust domain, a gateway and a caller on this machine
   spiffe-edge gateway --config gateway.yaml          the gateway, with the identity of a real SPIRE agent
+  spiffe-edge helper --config helper.yaml            certificates, key, bundles and tokens on disk, kept current
   spiffe-edge fetch x509 --out ./svid                certificate, key and bundle as PEM files
   spiffe-edge fetch jwt --audience spiffe://x0tta6bl4.local/orders
   spiffe-edge validate jwt --audience spiffe://x0tta6bl4.local/orders token.jwt
+  spiffe-edge doctor                                 each step to an identity, and what to do where it fails
+  spiffe-edge call https://127.0.0.1:8443/orders --peer spiffe://x0tta6bl4.local/gateway
+  spiffe-edge inspect 127.0.0.1:8443                 what a server presents, and whether it would be trusted
 
 The Workload API is found by SPIFFE_ENDPOINT_SOCKET, for example unix:///run/spire/agent/public/api.sock.
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 drain deadline passed.`;
@@ -61,7 +73,9 @@ function quietly(command: Command): void {
 function usage(error: CommanderError, args: readonly string[]): ExitCode {
   if (error.exitCode === 0) return EXIT.done;
   const words = args.filter((word) => /^[a-z0-9]+$/.test(word)).slice(0, 2);
-  const known = words.filter((word) => ["dev", "gateway", "fetch", "validate", "x509", "jwt"].includes(word));
+  const known = words.filter((word) =>
+    ["dev", "gateway", "helper", "fetch", "validate", "doctor", "call", "inspect", "x509", "jwt"].includes(word),
+  );
   // Without a subcommand the parser has printed the help already.
   const message = error.code === "commander.help" ? "expected a command" : error.message.replace(/^error: /, "");
   const sentence = message.replace(/\s*\n\s*/g, " ").replace(/[.\s]+$/, "");

@@ -21,12 +21,15 @@ export interface Capabilities {
   readonly tlsServer: Capability<boolean>;
   /** Whether a request over a kept connection of `node:http` is sent once and never again by the runtime itself (S-24). */
   readonly keptConnections: Capability<boolean>;
+  /** Whether what is started outlives the request that started it: a timer, a fetch, and who waits for them. */
+  readonly lastingTimers: Capability<boolean>;
 }
 
 function row<T>(value: T, why: string): Capability<T> {
   return Object.freeze({ value, why });
 }
 
+const lasting = row(true, "one event loop serves the whole process");
 const serves = row(true, "http2.createSecureServer with allowHTTP1 serves both protocols and asks for certificates");
 
 const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
@@ -40,6 +43,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     readBackpressure: row(true, "the socket stops at its high-water mark"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
+    lastingTimers: lasting,
   },
   bun: {
     peerChain: row("x509-links", "X509Certificate links keep wire order"),
@@ -48,6 +52,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     readBackpressure: row(true, "the socket stops at its high-water mark"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
+    lastingTimers: lasting,
   },
   deno: {
     peerChain: row(
@@ -62,6 +67,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       false,
       "a request that breaks or is destroyed on a kept connection is sent again on a new one",
     ),
+    lastingTimers: lasting,
   },
   workerd: {
     peerChain: row("none", "no TLS sockets with certificates of peers"),
@@ -70,6 +76,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     readBackpressure: row(false, "no TLS sockets"),
     tlsServer: row(false, "TLS is ended in front of the worker"),
     keptConnections: row(false, "no connections of its own"),
+    lastingTimers: row(false, "timers and fetches belong to a request and end with it"),
   },
 };
 

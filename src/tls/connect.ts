@@ -9,7 +9,7 @@ import { denoNetFlag, isDenoRefusal } from "../runtime/deno-permission.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { judgePeer, peerFrom } from "./judge.ts";
-import { keep } from "./lifetime.ts";
+import { isForsaken, keep } from "./lifetime.ts";
 import { clientOptions, hideKeyOf } from "./options.ts";
 import { markConnection } from "./peer.ts";
 
@@ -28,6 +28,8 @@ export interface ConnectOptions {
   timeoutMs?: number;
   signal?: AbortSignal;
   clock?: Clock;
+  /** Told, for timings, when the name has been looked up (if it is one), TCP has connected and TLS is done. Must not throw. */
+  onStep?: (step: "lookup" | "tcp" | "handshake") => void;
 }
 
 /** A connection whose peer has been verified and authorized. */
@@ -43,7 +45,7 @@ function ignore(): void {}
 /**
  * Opens a TLS 1.3 connection with the own X.509-SVID and hands it out once the peer's SVID is verified and expected.
  * A wrong peer is cut without having received one application byte. The connection is destroyed when a certificate of
- * either side expires.
+ * either side expires, and when the own identity or the bundle of the peer's trust domain is withdrawn.
  *
  * @param identity own SVID and bundles, for example a `Workload`
  * @returns the socket, paused, and the peer
@@ -89,13 +91,16 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
   let cleanup: () => void = ignore;
   try {
     return await new Promise<VerifiedConnection>((resolve, reject) => {
+      const onLookup = () => options.onStep?.("lookup");
       const onConnect = () => {
         phase = "handshake";
+        options.onStep?.("tcp");
       };
       const onError = (error: Error) => reject(tlsError(error, options, phase));
       const onClose = () => reject(tlsError(new Error("closed by the peer"), options, phase));
       const onAbort = () => reject(abortError(signal!, at, phase));
       const onSecure = () => {
+        options.onStep?.("handshake");
         const verdict = judgePeer(socket, { identity, authorize, clock, verifier });
         if (verdict.ok !== true) return reject(refusedError(verdict, at));
         try {
@@ -103,12 +108,14 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
           markConnection(socket, { accepted: true, peer });
           const endAt = Math.min(own.expiresAt.getTime(), peer.expiresAt.getTime());
           const end = () => void socket.destroy();
-          socket.once("close", keep(clock, { drainAt: endAt, endAt, drain: end, end }));
+          const life = { drainAt: endAt, endAt, isForsaken: () => isForsaken(identity, peer.id), drain: end, end };
+          socket.once("close", keep(clock, life));
           resolve({ socket, peer });
         } catch (error) {
           reject(refusedError(refuse("peer.internal", String(error)), at));
         }
       };
+      socket.once("lookup", onLookup);
       socket.once("connect", onConnect);
       socket.once("secureConnect", onSecure);
       socket.once("error", onError);
@@ -116,7 +123,12 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
       signal?.addEventListener("abort", onAbort, { once: true });
       cleanup = () => {
         timer.abort();
-        socket.off("connect", onConnect).off("secureConnect", onSecure).off("error", onError).off("close", onClose);
+        socket
+          .off("lookup", onLookup)
+          .off("connect", onConnect)
+          .off("secureConnect", onSecure)
+          .off("error", onError)
+          .off("close", onClose);
         signal?.removeEventListener("abort", onAbort);
       };
       const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;

@@ -11,7 +11,7 @@ import { createFetch } from "./fetch.ts";
 import { http2Options } from "./http2-options.ts";
 import { listen, type TlsListener } from "./listen.ts";
 import { peerOf } from "./peer.ts";
-import { bundlesOf, identityOf, many, type Shown } from "./wire.testing.ts";
+import { bundlesOf, identityOf, many, type Shown, shown } from "./wire.testing.ts";
 import { HOME, makeWorld, WEB, type World } from "./wrong-peers.testing.ts";
 
 const PER_CLASS = 12;
@@ -253,5 +253,19 @@ describe("dialling", () => {
     assert.equal(socket.destroyed, false);
     await clock.advance(11_000);
     assert.equal(socket.destroyed, true);
+  });
+
+  it("tells the steps of a dial in their order, the lookup for a name alone, and the handshake also of a wrong peer", async () => {
+    const server = await counting(shown(world.good), ["http/1.1"]);
+    const dial = async (host: string, peer: string) => {
+      const steps: string[] = [];
+      const onStep = (step: string) => void steps.push(step);
+      const dialled = await connect(own, { host, port: server.port, peer, onStep }).catch(() => undefined);
+      dialled?.socket.destroy();
+      return { taken: dialled !== undefined, steps: steps.join() };
+    };
+    assert.deepEqual(await dial("127.0.0.1", WEB), { taken: true, steps: "tcp,handshake" });
+    assert.deepEqual(await dial("localhost", WEB), { taken: true, steps: "lookup,tcp,handshake" });
+    assert.deepEqual(await dial("127.0.0.1", `${WEB}2`), { taken: false, steps: "tcp,handshake" });
   });
 });

@@ -20,7 +20,13 @@ export type { Handler, UpgradeHandler } from "./entries.ts";
 export { createFetch, type FetchOptions, type SpiffeFetch } from "./fetch.ts";
 export { type Http2Options, http2Options, type PeerTransportOptions } from "./http2-options.ts";
 export type { TlsIdentity, X509Material } from "./identity.ts";
-export { type ListenOptions, listen, type RefusedConnection, type TlsListener } from "./listen.ts";
+export {
+  type ConnectionHandler,
+  type ListenOptions,
+  listen,
+  type RefusedConnection,
+  type TlsListener,
+} from "./listen.ts";
 export type { ClientCertificate } from "./options.ts";
 export { type ConnectionVerdict, connectionPeer, peerOf } from "./peer.ts";
 export type { PeerSessions } from "./peer-sessions.ts";

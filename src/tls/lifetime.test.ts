@@ -5,7 +5,16 @@ import { drainPoint, keep } from "./lifetime.ts";
 
 function life(drainAt: number, endAt: number) {
   const log: string[] = [];
-  return { log, drainAt, endAt, drain: () => void log.push("drain"), end: () => void log.push("end") };
+  const state = { forsaken: false };
+  return {
+    log,
+    state,
+    drainAt,
+    endAt,
+    isForsaken: () => state.forsaken,
+    drain: () => void log.push("drain"),
+    end: () => void log.push("end"),
+  };
 }
 
 describe("keep", () => {
@@ -33,6 +42,18 @@ describe("keep", () => {
     await clock.advance(500);
     assert.equal(near.log[0], "end");
     assert.deepEqual(far.log, []);
+    for (const release of releases) release();
+  });
+
+  it("[S-9] ends what lost its identity or its peer's bundle at once, and nothing else", async () => {
+    const clock = new ManualClock();
+    const [lost, kept] = [life(Infinity, Infinity), life(Infinity, Infinity)];
+    const releases = [keep(clock, lost), keep(clock, kept)];
+    await clock.advance(1_000);
+    assert.deepEqual(lost.log, []);
+    lost.state.forsaken = true;
+    await clock.advance(500);
+    assert.deepEqual([lost.log, kept.log], [["end"], []]);
     for (const release of releases) release();
   });
 

@@ -1,5 +1,7 @@
 /** The end of connections: each is told to drain near the end of its certificates' life and ended at it (S-9). */
 import type { Clock } from "../base/clock.ts";
+import type { SpiffeId } from "../id/index.ts";
+import type { TlsIdentity } from "./identity.ts";
 
 /** A connection with an end. */
 export interface Life {
@@ -7,6 +9,8 @@ export interface Life {
   readonly drainAt: number;
   /** Wall time in milliseconds at which it is destroyed. */
   readonly endAt: number;
+  /** Whether what the connection rests on was withdrawn; it is then destroyed. */
+  isForsaken(): boolean;
   drain(): void;
   end(): void;
 }
@@ -47,7 +51,7 @@ class Keeper {
       }
       const now = this.#clock.now();
       for (const [life, state] of [...this.#lives]) {
-        if (life.endAt <= now) life.end();
+        if (life.endAt <= now || life.isForsaken()) life.end();
         else if (life.drainAt <= now && !state.draining) {
           state.draining = true;
           life.drain();
@@ -67,6 +71,16 @@ export function keep(clock: Clock, life: Life): () => void {
     keepers.set(clock, keeper);
   }
   return keeper.add(life);
+}
+
+/** Whether this side has no SVID any more, or no authority left that could vouch for the peer (S-9, S-10). */
+export function isForsaken({ x509 }: TlsIdentity, peer: SpiffeId | undefined): boolean {
+  try {
+    x509.x509Svid();
+    return peer !== undefined && x509.x509BundleFor(peer.trustDomain)?.isEmpty !== false;
+  } catch {
+    return true;
+  }
 }
 
 /** A point in the last tenth of the time from `now` to `endAt`, spread so that connections do not drain together. */

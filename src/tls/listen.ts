@@ -1,4 +1,5 @@
 /** The mTLS listener: HTTP/1.1 and HTTP/2 on one port, each peer verified once per connection before anything is read. */
+import type { TLSSocket } from "node:tls";
 import type { Clock } from "../base/clock.ts";
 import type { Reason } from "../base/codes.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -19,10 +20,18 @@ export interface RefusedConnection {
   readonly port: number | undefined;
 }
 
-/** Options of {@link listen}. */
+/**
+ * Takes the socket of an accepted connection; `peerOf(socket)` tells whose it is. What it throws ends the connection. A
+ * socket closes only once its input is read to the end, or thrown away by `resume()`.
+ */
+export type ConnectionHandler = (socket: TLSSocket) => void | Promise<void>;
+
+/** Options of {@link listen}: either `handler` or `onConnection`. */
 export interface ListenOptions {
   /** Answers requests of accepted connections. */
-  handler: Handler;
+  handler?: Handler;
+  /** Takes accepted connections for a protocol that is not HTTP. */
+  onConnection?: ConnectionHandler;
   /** TCP port; 0 takes a free one. Default 8443. */
   port?: number;
   /** Address to bind. Default `0.0.0.0`. */

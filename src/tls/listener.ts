@@ -12,11 +12,11 @@ import type { VerifiedX509Svid, X509Svid } from "../x509/index.ts";
 import { authorizeAny } from "./authorizers.ts";
 import { Connection } from "./connections.ts";
 import { type ListenerCounters, newCounters } from "./counters.ts";
-import { guardEntries } from "./entries.ts";
+import { guardEntries, type Handler } from "./entries.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { internalRefusal, type Judgement, judgePeer, peerFrom, settle } from "./judge.ts";
-import { drainPoint, keep } from "./lifetime.ts";
-import type { ListenOptions, TlsListener } from "./listen.ts";
+import { drainPoint, isForsaken, keep } from "./lifetime.ts";
+import type { ConnectionHandler, ListenOptions, TlsListener } from "./listen.ts";
 import { listening } from "./listening.ts";
 import { createServer, type ServerSettings, swapServerContext } from "./options.ts";
 import { type ConnectionVerdict, markConnection } from "./peer.ts";
@@ -61,6 +61,12 @@ export class Listener implements TlsListener {
         `Expected clientCertificate require, optional or none; got another value`,
       );
     }
+    if ((options.handler === undefined) === (options.onConnection === undefined)) {
+      throw new SpiffeError(
+        "ERR_SPIFFE_USAGE",
+        "Expected either a handler of requests or onConnection; got both or none",
+      );
+    }
     if (!capabilities.tlsServer.value) {
       throw new SpiffeError("ERR_SPIFFE_BACKEND", `This runtime has no TLS server: ${capabilities.tlsServer.why}`);
     }
@@ -80,7 +86,7 @@ export class Listener implements TlsListener {
     this.closed = new Promise((resolve) => this.#server.once("close", resolve));
     this.#gateConnections();
     this.#gateHandshakes();
-    this.#guard();
+    if (options.handler !== undefined) this.#guard(options.handler);
   }
 
   get address(): string {
@@ -166,6 +172,8 @@ export class Listener implements TlsListener {
         if (socket.destroyed) return;
         if (this.#closing !== undefined) return void socket.destroy();
         const verdict = this.#admit(socket);
+        const { onConnection } = this.#options;
+        if (verdict.ok === true && onConnection !== undefined) return this.#handOver(verdict.value, onConnection);
         if (verdict.ok === true) {
           for (const listener of own) Reflect.apply(listener, this.#server, [socket]);
           return;
@@ -195,6 +203,7 @@ export class Listener implements TlsListener {
     const release = keep(this.#clock, {
       drainAt,
       endAt,
+      isForsaken: () => isForsaken(this.#judgement.identity, peer?.id),
       drain: () => connection.drain(),
       end: () => connection.destroy(),
     });
@@ -242,9 +251,28 @@ export class Listener implements TlsListener {
     }
   }
 
-  #guard(): void {
+  /** Gives an accepted connection to its protocol; HTTP never sees it. */
+  #handOver(connection: Connection, take: ConnectionHandler): void {
+    connection.upgraded = true;
+    const broken = (error: unknown) => {
+      this.#handlerFailed(error);
+      connection.destroy();
+    };
+    try {
+      void take(connection.socket)?.then(undefined, broken);
+    } catch (error) {
+      broken(error);
+    }
+  }
+
+  #handlerFailed(error: unknown): void {
+    this.counters.handlerErrors++;
+    this.#logger.error("the handler failed", { error: error instanceof Error ? error.message : String(error) });
+  }
+
+  #guard(handler: Handler): void {
     guardEntries(this.#server, {
-      handler: this.#options.handler,
+      handler,
       onUpgrade: this.#options.onUpgrade,
       begin: (verdict, response) => this.#connections.get(verdict)?.begin(response),
       upgraded: (verdict) => {
@@ -260,10 +288,7 @@ export class Listener implements TlsListener {
         this.counters.stray++;
         this.#logger.error("a request came over a connection that was not accepted; it was cut");
       },
-      failed: (error) => {
-        this.counters.handlerErrors++;
-        this.#logger.error("the handler failed", { error: error instanceof Error ? error.message : String(error) });
-      },
+      failed: (error) => this.#handlerFailed(error),
     });
   }
 

@@ -1,27 +1,39 @@
 /** The bundles of both kinds, for who verifies others. */
-import { isSpiffeError, type SpiffeError } from "../base/errors.ts";
-import type { TrustDomain } from "../id/index.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { SpiffeError } from "../base/errors.ts";
+import { unwrap } from "../base/verdict.ts";
+import { TrustDomain } from "../id/index.ts";
 import type { JwtBundle, JwtBundleSource } from "../jwt/index.ts";
+import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import type { X509Bundle, X509BundleSource } from "../x509/index.ts";
-import { Latest } from "./latest.ts";
-import { holdClient, type OpenOptions, type SourceOptions, whenReady } from "./open.ts";
-import { JWT_BUNDLES, X509_BUNDLES } from "./profiles.ts";
-import { linkSignals } from "./signals.ts";
+import { readBundleDocument } from "./bundle-document.ts";
+import { type BundleFeed, type BundleState, DocumentFeed } from "./bundle-feed.ts";
+import { StreamedBundles } from "./bundle-streams.ts";
+import { type UrlOptions, urlFeed } from "./bundle-url.ts";
+import type { OpenOptions, SourceOptions } from "./open.ts";
 import type { JwtBundles, X509Bundles } from "./snapshot.ts";
-import { Source, type SourceCounters, type SourceState } from "./source.ts";
+import type { Source, SourceCounters, SourceState } from "./source.ts";
 
-/** What a {@link BundleSource} holds: bundles by trust domain name. */
-export interface BundleState {
-  readonly x509: ReadonlyMap<string, X509Bundle>;
-  readonly jwt: ReadonlyMap<string, JwtBundle>;
+/** Whose bundle a document is, and what is told about it. */
+export interface BundleDocumentOptions extends OpenOptions {
+  /**
+   * The trust domain, or its name, of a SPIFFE bundle or of PEM certificates: they do not say it themselves (BND-16).
+   * Without it the document has to be a SPIFFE Bundle Map.
+   */
+  readonly trustDomain?: TrustDomain | string | undefined;
+  readonly clock?: Clock | undefined;
+  readonly logger?: Logger | undefined;
 }
 
-/** From the most to the least pressing; the pair is as well as its worse half. */
-const STATES: readonly SourceState[] = ["closed", "revoked", "starting", "expired", "stale", "ready"];
+/** Options of {@link BundleSource.fromUrl}. */
+export interface BundleUrlOptions extends BundleDocumentOptions, UrlOptions {
+  /** Whose bundle it is; never taken from the URL (FED-04). */
+  readonly trustDomain: TrustDomain | string;
+}
 
 /**
- * Every bundle the workload may trust, X.509 and JWT. An agent without the JWT profile (Unimplemented) leaves the JWT
- * half empty.
+ * Every bundle that is trusted, X.509 and JWT: of a workload, from its agent; or from files and URLs, without an agent.
+ * An agent without the JWT profile (Unimplemented) leaves the JWT half empty.
  *
  * @example
  * ```ts
@@ -38,124 +50,180 @@ const STATES: readonly SourceState[] = ["closed", "revoked", "starting", "expire
  * ```
  */
 export class BundleSource implements X509BundleSource, JwtBundleSource {
-  readonly #x509: Source<X509Bundles>;
-  readonly #jwt: Source<JwtBundles>;
-  readonly #release: () => Promise<void>;
+  readonly #feed: BundleFeed;
 
-  private constructor(x509: Source<X509Bundles>, jwt: Source<JwtBundles>, release: () => Promise<void>) {
-    this.#x509 = x509;
-    this.#jwt = jwt;
-    this.#release = release;
+  private constructor(feed: BundleFeed) {
+    this.#feed = feed;
   }
 
   /** A view of two sources that live elsewhere; closing it leaves them as they are. */
   static of(x509: Source<X509Bundles>, jwt: Source<JwtBundles>): BundleSource {
-    return new BundleSource(x509, jwt, async () => {});
+    return new BundleSource(new StreamedBundles(x509, jwt, async () => {}));
   }
 
   /**
    * Watches the bundles of a Workload API and waits for the first of both kinds; no identity is fetched.
    *
-   * @throws SpiffeError `ERR_SPIFFE_TIMEOUT` with socket, phase and last error; or what {@link Source.ready} throws
+   * @throws SpiffeError `ERR_SPIFFE_TIMEOUT` with socket, phase and last error; `ERR_SPIFFE_BACKEND` on a runtime without
+   *   sockets; or what {@link Source.ready} throws
    */
   static async open(options: SourceOptions & OpenOptions = {}): Promise<BundleSource> {
-    const { connection, release } = holdClient(options);
-    const [x509, jwt] = [new Source(connection, X509_BUNDLES), new Source(connection, JWT_BUNDLES)];
-    const source = new BundleSource(x509, jwt, async () => {
-      await Promise.all([x509.close(), jwt.close()]);
-      await release();
-    });
-    const opening = {
-      connection,
-      ready: (signal: AbortSignal) => source.ready(signal),
-      lastError: () => source.lastError,
-      close: () => source.close(),
-    };
-    await whenReady(opening, options);
-    return source;
+    const openBundleStreams = await loaded(import("./open-bundles.ts"), "openBundleStreams", "sockets");
+    return new BundleSource(await openBundleStreams(options));
+  }
+
+  /**
+   * Takes bundles from a document that is at hand: it stays as it is.
+   *
+   * @param document a SPIFFE Bundle Map; or, with `trustDomain`, a SPIFFE bundle or PEM
+   * @throws SpiffeError `ERR_SPIFFE_BUNDLE`, `ERR_SPIFFE_ID`
+   *
+   * @example
+   * ```ts
+   * import { TrustDomain } from "spiffe-edge";
+   * import { BundleSource } from "spiffe-edge/workload";
+   * const source = BundleSource.fromJson('{"keys":[]}', { trustDomain: "example.org" });
+   * console.assert(source.jwtBundleFor(TrustDomain.parse("example.org"))?.isEmpty);
+   * ```
+   */
+  static fromJson(
+    document: Uint8Array | string,
+    options: Pick<BundleDocumentOptions, "trustDomain"> = {},
+  ): BundleSource {
+    const bytes = typeof document === "string" ? new TextEncoder().encode(document) : document;
+    const state = unwrap(readBundleDocument(bytes, domainOf(options.trustDomain)), "ERR_SPIFFE_BUNDLE");
+    const feed = new DocumentFeed("the given document", { clock: systemClock, logger: silentLogger });
+    feed.held.set(state);
+    return new BundleSource(feed);
+  }
+
+  /**
+   * Takes bundles from a file, and again after each change of it. The file is read whole and counts whole (MAP-06). One
+   * that breaks a rule or can not be read leaves the bundles as they are, with `lastError`; one that is removed takes all
+   * trust with it, until it is there again. Changes count once the file stood still for 250 ms.
+   *
+   * @param path a SPIFFE Bundle Map; or, with `trustDomain`, a SPIFFE bundle or PEM certificates
+   * @param options whose bundle it is; `timeoutMs`: how long to wait for a valid file, 30,000 by default
+   * @throws SpiffeError `ERR_SPIFFE_TIMEOUT` with the last trouble, `ERR_SPIFFE_ABORTED`, `ERR_SPIFFE_ID`,
+   *   `ERR_SPIFFE_BACKEND` on a runtime without files
+   *
+   * @example
+   * ```ts
+   * import { mkdtemp, rm, writeFile } from "node:fs/promises";
+   * import { TrustDomain } from "spiffe-edge";
+   * import { BundleSource } from "spiffe-edge/workload";
+   * const folder = await mkdtemp("/tmp/bundles-");
+   * await writeFile(`${folder}/map.json`, '{"trust_domains":{"example.org":{"keys":[]}}}');
+   * await using source = await BundleSource.fromFile(`${folder}/map.json`);
+   * console.assert(source.x509BundleFor(TrustDomain.parse("example.org"))?.isEmpty);
+   * await rm(folder, { recursive: true });
+   * ```
+   */
+  static async fromFile(path: string, options: BundleDocumentOptions = {}): Promise<BundleSource> {
+    const fileFeed = await loaded(import("./bundle-file.ts"), "fileFeed", "files");
+    const feed = fileFeed(path, domainOf(options.trustDomain), deps(options));
+    await feed.held.open(options);
+    return new BundleSource(feed);
+  }
+
+  /**
+   * Takes the SPIFFE bundle of a trust domain from its bundle endpoint, profile `https_web`, and again at the refresh hint
+   * of the bundle, five minutes without one, never sooner than a minute nor later than an hour (FED-28). TLS is verified
+   * by the runtime. Only a 200 counts, of at most 4 MiB; redirects lead to `https:` URLs without user name alone, at most
+   * five, and are never remembered (FED-06, FED-07, FED-19 to FED-21). A bundle with a lower sequence than the held one is
+   * refused (FED-31). After a failure the held bundle serves on, for `maxAgeMs` since it was last confirmed.
+   *
+   * Needs nothing but `fetch`. Where timers do not outlive a request, as in workerd, nothing is polled: `ready()` then asks
+   * when it is time, so await it in each request.
+   *
+   * @param url where the bundle is, `https:`, without user name and password
+   * @param options whose bundle it is; `fetch`: what sends requests; `timeoutMs`: how long to wait for the first
+   * @throws SpiffeError `ERR_SPIFFE_USAGE` for another URL, `ERR_SPIFFE_ID`, `ERR_SPIFFE_TIMEOUT` with the last trouble,
+   *   `ERR_SPIFFE_ABORTED`
+   *
+   * @example
+   * ```ts
+   * import { TrustDomain } from "spiffe-edge";
+   * import { BundleSource } from "spiffe-edge/workload";
+   * const fetch = async () => new Response('{"keys":[],"spiffe_refresh_hint":300}');
+   * await using source = await BundleSource.fromUrl("https://example.org/bundle", { trustDomain: "example.org", fetch });
+   * console.assert(source.jwtBundleFor(TrustDomain.parse("example.org"))?.isEmpty);
+   * ```
+   */
+  static async fromUrl(url: string | URL, options: BundleUrlOptions): Promise<BundleSource> {
+    const trustDomain = domainOf(options.trustDomain);
+    if (trustDomain === undefined)
+      throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected whose bundle it is: trustDomain");
+    const feed = urlFeed(url, trustDomain, options, deps(options));
+    await feed.open(options);
+    return new BundleSource(feed);
   }
 
   /** The bundles of the moment; undefined while there are none. */
   get current(): BundleState | undefined {
-    const [x509, jwt] = [this.#x509.current, this.#jwt.current];
-    if (x509 === undefined) return undefined;
-    return Object.freeze({ x509: x509.bundles, jwt: jwt?.bundles ?? new Map() });
+    return this.#feed.current;
   }
 
   get state(): SourceState {
-    const states = this.#parts().map(({ state }) => state);
-    return STATES.find((state) => states.includes(state)) ?? "ready";
+    return this.#feed.state;
   }
 
   get lastError(): SpiffeError | undefined {
-    return this.#x509.lastError ?? this.#jwt.lastError;
+    return this.#feed.lastError;
   }
 
-  /** Counts of both streams together. */
+  /** Counts since opening, of all streams or readings together. */
   get counters(): SourceCounters {
-    const [a, b] = [this.#x509.counters, this.#jwt.counters];
-    return {
-      updates: a.updates + b.updates,
-      unchanged: a.unchanged + b.unchanged,
-      invalid: a.invalid + b.invalid,
-      streams: a.streams + b.streams,
-      denied: a.denied + b.denied,
-    };
+    return this.#feed.counters;
   }
 
   /** Waits until both kinds are held. Throws as {@link Source.ready}. */
-  async ready(signal?: AbortSignal): Promise<BundleState> {
-    await Promise.all([this.#x509.ready(signal), this.#jwt.ready(signal).catch(ignoreMissingProfile)]);
-    return this.current ?? this.ready(signal);
+  ready(signal?: AbortSignal): Promise<BundleState> {
+    return this.#feed.ready(signal);
   }
 
   /** The bundles, if any, and again after each change of either kind. Ends as {@link Source.updates}. */
-  async *updates(signal?: AbortSignal): AsyncGenerator<BundleState, void, undefined> {
-    const latest = new Latest<BundleState>();
-    const link = linkSignals(signal);
-    const empty: BundleState = Object.freeze({ x509: new Map(), jwt: new Map() });
-    const pump = async (source: Source<X509Bundles> | Source<JwtBundles>) => {
-      for await (const _ of source.updates(link.signal)) latest.set(this.current ?? empty);
-    };
-    const pumps = Promise.all([pump(this.#x509), pump(this.#jwt).catch(ignoreMissingProfile)]).then(
-      () => latest.end(),
-      (error) => latest.end(error),
-    );
-    try {
-      yield* latest.values(link.signal);
-    } finally {
-      link.abort();
-      link.release();
-      await pumps;
-    }
+  updates(signal?: AbortSignal): AsyncGenerator<BundleState, void, undefined> {
+    return this.#feed.updates(signal);
   }
 
   /** The X.509 bundle of a trust domain; undefined means it is not trusted. */
   x509BundleFor(trustDomain: TrustDomain): X509Bundle | undefined {
-    return this.#x509.current?.bundles.get(trustDomain.name);
+    return this.#feed.x509BundleFor(trustDomain);
   }
 
   /** The JWT bundle of a trust domain; undefined means it is not trusted. */
   jwtBundleFor(trustDomain: TrustDomain): JwtBundle | undefined {
-    return this.#jwt.current?.bundles.get(trustDomain.name);
+    return this.#feed.jwtBundleFor(trustDomain);
   }
 
   async close(): Promise<void> {
-    await this.#release();
+    await this.#feed.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
-
-  /** The streams that count: a JWT stream the agent does not offer is no trouble. */
-  #parts(): (Source<X509Bundles> | Source<JwtBundles>)[] {
-    const missing = this.#jwt.state === "starting" && this.#jwt.lastError?.retryable === false;
-    return missing ? [this.#x509] : [this.#x509, this.#jwt];
-  }
 }
 
-/** A source ends with this code only when the agent forbids to ask again, as without the JWT profile (WL-01). */
-function ignoreMissingProfile(error: unknown): void {
-  if (!isSpiffeError(error, "ERR_SPIFFE_WORKLOAD_API")) throw error;
+function domainOf(trustDomain: TrustDomain | string | undefined): TrustDomain | undefined {
+  return typeof trustDomain === "string" ? TrustDomain.parse(trustDomain) : trustDomain;
+}
+
+/** Takes a part of a module that is loaded late: "browser" in package.json leaves it out where a runtime lacks its like. */
+async function loaded<M, K extends keyof M>(module: Promise<M>, name: K, what: string): Promise<M[K]> {
+  let cause: unknown;
+  const found: Partial<M> = await module.catch((error: unknown) => {
+    cause = error;
+    return {};
+  });
+  const part = found[name];
+  if (part !== undefined) return part;
+  const hint = "Take the bundles by URL, or from a document that is at hand.";
+  const sentence = `Expected a runtime with ${what}, such as Node, Bun or Deno`;
+  throw new SpiffeError("ERR_SPIFFE_BACKEND", sentence, { hint, cause });
+}
+
+function deps({ clock = systemClock, logger = silentLogger }: BundleDocumentOptions): { clock: Clock; logger: Logger } {
+  return { clock, logger };
 }

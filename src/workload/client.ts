@@ -10,7 +10,7 @@ import { type CallOptions, Connection, type Profile } from "./connection.ts";
 import { endpointFromEnvironment, parseEndpoint } from "./endpoint.ts";
 import { decodeJwtSvids, decodeValidation, type ValidatedJwtSvid } from "./jwt-messages.ts";
 import { JWT_BUNDLES, X509_BUNDLES, X509_CONTEXT } from "./profiles.ts";
-import { checkTimeout } from "./signals.ts";
+import { checkGrace, checkTimeout } from "./signals.ts";
 import { type JwtBundles, type Snapshot, snapshot, type X509Bundles, type X509Context } from "./snapshot.ts";
 import { Source } from "./source.ts";
 
@@ -22,6 +22,16 @@ export interface ClientOptions {
   transport?: Transport | undefined;
   /** Milliseconds a single call may take, 30,000 by default; `Infinity` has to be written. */
   timeoutMs?: number | undefined;
+  /**
+   * Milliseconds of silence after which a connection with open calls is asked by a PING whether it still works, 330,000
+   * by default: a gRPC server takes more than one in five minutes for abuse. One that gives no answer is dialled anew.
+   */
+  keepaliveMs?: number | undefined;
+  /**
+   * Milliseconds for which sources go on using what they hold after the agent answered PermissionDenied, unless it takes
+   * that back; 0 by default: they stop at once (WL-29). An SVID or bundle that a newer state lacks is gone at once.
+   */
+  redactionGraceMs?: number | undefined;
   clock?: Clock | undefined;
   logger?: Logger | undefined;
 }
@@ -63,7 +73,7 @@ export class WorkloadApiClient {
     connectionOf = (client) => client.#connection;
   }
 
-  /** @throws SpiffeError `ERR_SPIFFE_ENDPOINT` for a missing or malformed address; `ERR_SPIFFE_USAGE` for the timeout */
+  /** @throws SpiffeError `ERR_SPIFFE_ENDPOINT` for a missing or malformed address; `ERR_SPIFFE_USAGE` for a wrong time */
   constructor(options: ClientOptions = {}) {
     const { socket, transport } = options;
     if (socket !== undefined && transport !== undefined) {
@@ -73,6 +83,8 @@ export class WorkloadApiClient {
       endpoint: socket !== undefined ? parseEndpoint(socket) : transport ? undefined : endpointFromEnvironment(),
       transport,
       timeoutMs: checkTimeout(options.timeoutMs ?? 30_000),
+      keepaliveMs: options.keepaliveMs === undefined ? undefined : checkTimeout(options.keepaliveMs, "keepaliveMs"),
+      redactionGraceMs: checkGrace(options.redactionGraceMs ?? 0),
       clock: options.clock ?? systemClock,
       logger: options.logger ?? silentLogger,
     });

@@ -9,7 +9,8 @@ import { type Endpoint, formatEndpoint } from "./endpoint.ts";
 import { type Failure, failureOf } from "./failure.ts";
 import { checkTimeout, linkSignals, within } from "./signals.ts";
 import type { Content, Snapshot } from "./snapshot.ts";
-import { openTransport } from "./transport.ts";
+import { type OpenTransport, openTransport } from "./transport.ts";
+import { Vigil } from "./vigil.ts";
 
 export type WorkloadApi = Client<typeof SpiffeWorkloadAPI>;
 
@@ -34,6 +35,8 @@ export interface Profile<M, T extends Snapshot> {
   open(api: WorkloadApi, options: RpcOptions): AsyncIterable<M>;
   decode(message: M, clock: Clock): Promise<Verdict<Content<T>>>;
   same(a: Content<T>, b: Content<T>): boolean;
+  /** Wall time at which the first identity of a state ends; absent where nothing in it has an end. */
+  endsAt?(content: Content<T>): number;
   readonly empty: Content<T>;
 }
 
@@ -42,8 +45,19 @@ export interface ConnectionOptions {
   readonly endpoint?: Endpoint | undefined;
   readonly transport?: Transport | undefined;
   readonly timeoutMs: number;
+  readonly keepaliveMs?: number | undefined;
+  /** Milliseconds for which a state outlives a PermissionDenied; 0 by default. */
+  readonly redactionGraceMs?: number | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
+}
+
+/** Who holds a stream open, and is to be called about it. */
+export interface Attendant {
+  /** Another socket lies at the address: what is waited for may be there now. */
+  arrived(): void;
+  /** A second has passed. */
+  look(): void;
 }
 
 export class Connection {
@@ -51,24 +65,29 @@ export class Connection {
   readonly logger: Logger;
   /** The address as a URI, for sentences. */
   readonly socket: string;
+  readonly redactionGraceMs: number;
   readonly #timeoutMs: number;
   readonly #endpoint: Endpoint | undefined;
   readonly #api: WorkloadApi;
-  readonly #closeTransport: (() => void) | undefined;
+  /** The transport made here; one that was given is its owner's. */
+  readonly #own: OpenTransport | undefined;
+  readonly #vigil: Vigil<Attendant>;
   readonly #closing = new AbortController();
+  #looking: Promise<void> | undefined;
 
   constructor(options: ConnectionOptions) {
     const { endpoint } = options;
     this.clock = options.clock;
     this.logger = options.logger;
     this.socket = endpoint === undefined ? "the given transport" : formatEndpoint(endpoint);
+    this.redactionGraceMs = options.redactionGraceMs ?? 0;
     this.#timeoutMs = options.timeoutMs;
     this.#endpoint = endpoint;
-    const dialled = endpoint && openTransport(endpoint);
-    const transport = dialled?.transport ?? options.transport;
+    this.#vigil = new Vigil(options.clock, (attendants) => this.#look(attendants));
+    this.#own = endpoint && openTransport(endpoint, { keepaliveMs: options.keepaliveMs });
+    const transport = this.#own?.transport ?? options.transport;
     if (transport === undefined)
       throw new SpiffeError("ERR_SPIFFE_USAGE", "Neither a socket nor a transport was given");
-    this.#closeTransport = dialled?.close;
     this.#api = createClient(SpiffeWorkloadAPI, withHeader(transport));
   }
 
@@ -89,12 +108,23 @@ export class Connection {
     }
   }
 
+  /** Calls the attendant each second and when another socket takes the place of the old, until the result is called. */
+  attend(attendant: Attendant): () => void {
+    return this.#vigil.join(attendant);
+  }
+
+  /** Asks the agent for a sign of life, after it owed one; a connection without it is dialled anew. */
+  probe(): void {
+    this.#own?.probe();
+  }
+
   /** The first message of a stream, which is then left. */
   async first<M, T extends Snapshot>(profile: Profile<M, T>, options: CallOptions): Promise<Verdict<Content<T>>> {
     const phase = `fetch-${profile.name}`;
     const { clock, socket } = this;
     const timeoutMs = checkTimeout(options.timeoutMs ?? this.#timeoutMs);
     const late = () => {
+      this.probe();
       const sentence = `The Workload API at ${socket} sent nothing within ${timeoutMs} ms`;
       return new SpiffeError("ERR_SPIFFE_TIMEOUT", sentence, { phase, retryable: true });
     };
@@ -137,7 +167,9 @@ export class Connection {
         const sentence = `The call to the Workload API at ${this.socket} was aborted`;
         throw new SpiffeError("ERR_SPIFFE_ABORTED", sentence, { phase, cause: options.signal.reason });
       }
-      throw this.failure(thrown, phase, token).error;
+      const { error } = this.failure(thrown, phase, token);
+      if (error.code === "ERR_SPIFFE_TIMEOUT") this.probe();
+      throw error;
     } finally {
       link.abort();
       link.release();
@@ -152,7 +184,26 @@ export class Connection {
   close(): void {
     if (this.closing.aborted) return;
     this.#closing.abort();
-    this.#closeTransport?.();
+    this.#own?.close();
+  }
+
+  #look(attendants: readonly Attendant[]): void {
+    for (const attendant of attendants) attendant.look();
+    this.#looking ??= this.#lookAtSocket(attendants).finally(() => {
+      this.#looking = undefined;
+    });
+  }
+
+  /** A new agent is dialled by its path, even while the connection to the old one still seems to work. */
+  async #lookAtSocket(attendants: readonly Attendant[]): Promise<void> {
+    const look = await this.#own?.look();
+    if (look === undefined || this.closing.aborted) return;
+    if (look.replaced) {
+      const sentence = `The Workload API at ${this.socket} was replaced by another (Unavailable); it is dialled anew`;
+      const options = { phase: "connect", reason: "workload.unavailable", retryable: true } as const;
+      this.#own?.redial(new SpiffeError("ERR_SPIFFE_WORKLOAD_API", sentence, options));
+    }
+    if (look.replaced || look.arrived) for (const attendant of attendants) attendant.arrived();
   }
 }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { Random } from "../../test/soak/random.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { type Endpoint, endpointFromEnvironment, formatEndpoint, parseEndpoint } from "./endpoint.ts";
 
@@ -23,6 +24,10 @@ const REFUSED: [id: string, value: string, corrected: string, means: Endpoint][]
   ["WE-09", "unix:///run/my dir/api.sock", "unix:///run/my%20dir/api.sock", unix("/run/my dir/api.sock")],
   ["WE-09", "unix:///run/ü/api.sock", "unix:///run/%C3%BC/api.sock", unix("/run/ü/api.sock")],
   ["WE-09", "unix:///run/a%00b", "unix:///run/ab", unix("/run/ab")],
+  ["WE-10", "unix://run/my dir/api.sock?x", "unix:///run/my%20dir/api.sock", unix("/run/my dir/api.sock")],
+  ["WE-09", "unix:///run/100%/api.sock", "unix:///run/100%25/api.sock", unix("/run/100%/api.sock")],
+  ["WE-09", "unix:///run/\ud800", "unix:///run/spire/agent/public/api.sock", unix("/run/spire/agent/public/api.sock")],
+  ["WE-10", "unix://?x", "unix:///run/spire/agent/public/api.sock", unix("/run/spire/agent/public/api.sock")],
   ["WE-11", "tcp:127.0.0.1:8081", "tcp://127.0.0.1:8081", tcp("127.0.0.1", 8081)],
   ["WE-11", "tcp://localhost:8000", "tcp://127.0.0.1:8000", tcp("127.0.0.1", 8000)],
   ["WE-11", "tcp://agent.example:8000", "tcp://127.0.0.1:8000", tcp("127.0.0.1", 8000)],
@@ -71,6 +76,62 @@ describe("endpoint", () => {
       assert.deepEqual(parseEndpoint(formatEndpoint(means)), means);
     });
   }
+
+  it("[WE-09] [WE-10] [WE-11] prints a form that it accepts for whatever it refuses", () => {
+    const parts = [
+      "unix:",
+      "tcp:",
+      "UNIX:",
+      "http:",
+      "//",
+      "/",
+      "///",
+      "run",
+      "a b",
+      "ü",
+      "%41",
+      "%zz",
+      "%00",
+      "%ff",
+      ":",
+      "@",
+    ];
+    parts.push(
+      "?",
+      "#",
+      "127.0.0.1",
+      "[::1]",
+      "[",
+      "]",
+      "localhost",
+      "8081",
+      "0",
+      "65536",
+      "\\",
+      "\n",
+      " ",
+      "x".repeat(60),
+    );
+    const random = new Random(20_261_126);
+    const verdicts = { accepted: 0, refused: 0 };
+    for (let n = 0; n < 20_000; n++) {
+      const scheme = random.pick(["unix:", "unix:/", "tcp://127.0.0.1:", ""]);
+      const value = scheme + Array.from({ length: random.between(0, 3) }, () => random.pick(parts)).join("");
+      let corrected: string;
+      try {
+        const parsed = parseEndpoint(value);
+        verdicts.accepted++;
+        corrected = formatEndpoint(parsed);
+        assert.deepEqual(parseEndpoint(corrected), parsed, value);
+      } catch (error) {
+        assert.ok(error instanceof SpiffeError && error.code === "ERR_SPIFFE_ENDPOINT", `${value}: ${error}`);
+        verdicts.refused++;
+        corrected = error.message.slice(error.message.lastIndexOf("Expected: ") + "Expected: ".length);
+        assert.doesNotThrow(() => parseEndpoint(corrected), `${JSON.stringify(value)} → ${corrected}`);
+      }
+    }
+    assert.ok(verdicts.accepted > 2_000 && verdicts.refused > 2_000, JSON.stringify(verdicts));
+  });
 
   it("[WE-10] takes a socket path of 107 bytes and refuses 108", () => {
     const path = (bytes: number) => `/${"a".repeat(bytes - 3)}ü`.slice(0, bytes);

@@ -48,7 +48,7 @@ export function parseEndpoint(value: string): Endpoint {
     case "tcp":
       return parseTcp(value, rest);
     case undefined:
-      throw malformed(value, "has no scheme", value.startsWith("/") ? unixUri(value) : EXAMPLE);
+      throw malformed(value, "has no scheme", value.startsWith("/") ? correctedUnix(value) : EXAMPLE);
     default:
       throw malformed(value, `has the scheme ${scheme}, not unix or tcp`, EXAMPLE);
   }
@@ -92,38 +92,44 @@ function unixUri(path: string): string {
   return `unix://${encoded}`;
 }
 
-/** The text before the first `?` or `#`. */
-function withoutQuery(text: string): string {
-  return text.split(/[?#]/, 1)[0]!;
+/** What may have been meant by something that is no right path, as a URI that is accepted. */
+function correctedUnix(path: string): string {
+  const [meant = ""] = path.split(/[?#]/, 1);
+  if (meant === "") return EXAMPLE;
+  let plain = meant;
+  try {
+    plain = decodeURIComponent(meant);
+  } catch {
+    // A percent sign that stands for itself.
+  }
+  const absolute = `${plain.startsWith("/") ? "" : "/"}${plain}`.replaceAll("\0", "");
+  // Half a character has no encoding.
+  return byteLength(absolute) > PATH_BYTES || !absolute.isWellFormed() ? EXAMPLE : unixUri(absolute);
+}
+
+function byteLength(text: string): number {
+  return new TextEncoder().encode(text).length;
 }
 
 function parseUnix(value: string, rest: string): Endpoint {
-  let path = rest;
-  if (path.startsWith("//")) {
-    path = path.slice(2);
-    // What stands between // and the next slash is an authority; mostly a slash was forgotten.
-    if (!path.startsWith("/")) {
-      const corrected = path === "" ? EXAMPLE : unixUri(`/${withoutQuery(path)}`);
-      throw malformed(value, path === "" ? "has no path" : "has an authority, which unix does not take", corrected);
-    }
+  const path = rest.startsWith("//") ? rest.slice(2) : rest;
+  const corrected = correctedUnix(path);
+  // What stands between // and the next slash is an authority; mostly a slash was forgotten.
+  if (path !== rest && !path.startsWith("/")) {
+    const isEmpty = /^(?:$|[?#])/.test(path);
+    throw malformed(value, isEmpty ? "has no path" : "has an authority, which unix does not take", corrected);
   }
-  if (/[?#]/.test(path)) {
-    throw malformed(value, "has a query or fragment, which unix does not take", `unix://${withoutQuery(path)}`);
-  }
-  if (!path.startsWith("/"))
-    throw malformed(value, "has no absolute path", path === "" ? EXAMPLE : unixUri(`/${path}`));
-  if (!URI_PATH.test(path)) {
-    throw malformed(value, "has a character that has to be percent-encoded", unixUri(path.replaceAll("\0", "")));
-  }
+  if (/[?#]/.test(path)) throw malformed(value, "has a query or fragment, which unix does not take", corrected);
+  if (!path.startsWith("/")) throw malformed(value, "has no absolute path", corrected);
+  if (!URI_PATH.test(path)) throw malformed(value, "has a character that has to be percent-encoded", corrected);
   let decoded: string;
   try {
     decoded = decodeURIComponent(path);
   } catch {
     throw malformed(value, "has percent-encoded bytes that are not UTF-8", EXAMPLE);
   }
-  if (decoded.includes("\0"))
-    throw malformed(value, "has a NUL byte in its path", unixUri(decoded.replaceAll("\0", "")));
-  const bytes = new TextEncoder().encode(decoded).length;
+  if (decoded.includes("\0")) throw malformed(value, "has a NUL byte in its path", corrected);
+  const bytes = byteLength(decoded);
   if (bytes > PATH_BYTES) {
     const hint = "The limit is the operating system's; put the socket into a directory with a shorter path.";
     throw malformed(value, `has a path of ${bytes} bytes, more than a socket's ${PATH_BYTES}`, EXAMPLE, hint);

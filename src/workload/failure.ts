@@ -62,14 +62,17 @@ function judgeDial(chain: readonly Error[], endpoint: Endpoint | undefined): Jud
     };
   };
   if (codes.includes("ENOENT")) {
-    return unreachable("is not there: no such socket (ENOENT)", "Start the agent, or correct SPIFFE_ENDPOINT_SOCKET.");
+    return unreachable(
+      "is not there: no such socket (Unavailable, ENOENT)",
+      "Start the agent, or correct SPIFFE_ENDPOINT_SOCKET.",
+    );
   }
   if (codes.includes("ECONNREFUSED")) {
-    return unreachable("refused the connection (ECONNREFUSED)", "Nothing listens there: start the agent.");
+    return unreachable("refused the connection (Unavailable, ECONNREFUSED)", "Nothing listens there: start the agent.");
   }
   const denied = codes.find((code) => code === "EACCES" || code === "EPERM");
   if (denied !== undefined) {
-    const what = `may not be reached: permission denied (${denied})`;
+    const what = `may not be reached: permission denied (Unavailable, ${denied})`;
     const hint = "Give this user read and write permission on the socket and search permission on its directories.";
     return { kind: "transient", code: "ERR_SPIFFE_PERMISSION", what, phase: "connect", hint };
   }
@@ -111,13 +114,24 @@ function judgeAnswer(code: Code, validating: boolean): Judgement {
   }
 }
 
+/**
+ * The code of a failed call. What Connect finds wrong with an answer itself, such as one that breaks off within a message,
+ * it reports under codes that from an agent would forbid to ask again.
+ */
+function codeOf(error: ConnectError): Code {
+  const byConnect = !error.isWireError && error.rawMessage.startsWith("protocol error");
+  return byConnect ? Code.Internal : error.code;
+}
+
 /** Turns whatever a call threw into an error with phase and code, and says whether to try again. */
 export function failureOf(thrown: unknown, context: CallContext): Failure {
-  // A refused message is an answer of this project, not of the agent: another one may be better.
-  if (isSpiffeError(thrown)) return { kind: "transient", error: thrown };
+  // What this project found itself is no answer of the agent: a refused message, a connection it gave up.
+  const chain = causes(thrown);
+  const own = chain.find((error) => isSpiffeError(error));
+  if (own !== undefined) return { kind: "transient", error: own };
   const { token } = context;
   const connectError = ConnectError.from(thrown);
-  const judgement = judgeDial(causes(thrown), context.endpoint) ?? judgeAnswer(connectError.code, token !== undefined);
+  const judgement = judgeDial(chain, context.endpoint) ?? judgeAnswer(codeOf(connectError), token !== undefined);
   const phase = judgement.phase ?? context.phase;
   const leaks = token !== undefined && connectError.message.includes(token);
   const said = phase === "connect" || leaks ? "" : connectError.rawMessage.slice(0, 300);

@@ -1,14 +1,13 @@
 /** A Connect interceptor that sends the workload's JWT-SVID with each call. */
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 import { SpiffeError } from "../base/errors.ts";
-import type { JwtSource } from "./jwt-source.ts";
+import { checkTokenTarget, otherToken } from "./bearer.ts";
+import type { JwtSvidSource } from "./jwt-source.ts";
 
 /** Whom the tokens are for. */
 export interface JwtSvidInterceptorOptions {
   readonly audience: string | readonly string[];
 }
-
-const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
 /**
  * Adds `authorization: Bearer <JWT-SVID>` to every call of one transport.
@@ -35,28 +34,26 @@ const LOOPBACK = new Set(["localhost", "127.0.0.1", "[::1]"]);
  * console.assert(interceptors.length === 1);
  * ```
  */
-export function jwtSvid(workload: { readonly jwt: JwtSource }, options: JwtSvidInterceptorOptions): Interceptor {
+export function jwtSvid(workload: { readonly jwt: JwtSvidSource }, options: JwtSvidInterceptorOptions): Interceptor {
   const { audience } = options;
   let served: string | undefined;
   return (next) => async (request) => {
-    const { origin, protocol, hostname } = new URL(request.url);
-    if (protocol !== "https:" && !LOOPBACK.has(hostname)) {
-      throw new SpiffeError("ERR_SPIFFE_USAGE", `A JWT-SVID is not sent to ${origin}: it is neither TLS nor this host`);
-    }
-    served ??= origin;
-    if (origin !== served) {
-      const sentence = `This jwtSvid interceptor serves ${served}, not ${origin}; make one per transport`;
+    const target = new URL(request.url);
+    checkTokenTarget(target);
+    served ??= target.origin;
+    if (target.origin !== served) {
+      const sentence = `This jwtSvid interceptor serves ${served}, not ${target.origin}; make one per transport`;
       throw new SpiffeError("ERR_SPIFFE_USAGE", sentence);
     }
-    const { signal } = request;
-    const first = await workload.jwt.fetch({ audience, signal });
+    const wanted = { audience, signal: request.signal };
+    const first = await workload.jwt.fetch(wanted);
     request.header.set("authorization", `Bearer ${first.token}`);
     try {
       return await next(request);
     } catch (error) {
       if (request.stream || ConnectError.from(error).code !== Code.Unauthenticated) throw error;
-      const second = await workload.jwt.fetch({ audience, signal, fresh: true });
-      if (second.token === first.token) throw error;
+      const second = await otherToken(workload.jwt, wanted, first);
+      if (second === undefined) throw error;
       request.header.set("authorization", `Bearer ${second.token}`);
       return next(request);
     }

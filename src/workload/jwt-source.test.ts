@@ -2,13 +2,15 @@ import assert from "node:assert/strict";
 import { afterEach, before, beforeEach, describe, it } from "node:test";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { eventually, Feed, WorkloadServer } from "../../test/support/workload-server.ts";
-import { ManualClock, signTestJwt, type TestJwtKey, testJwtKey } from "../authority/testing.ts";
+import { eventually, Feed, WorkloadServer, type X509Answer } from "../../test/support/workload-server.ts";
+import { ManualClock, signTestJwt, TestCa, type TestJwtKey, testJwtKey } from "../authority/testing.ts";
 import type { JWTBundlesResponseSchema, JWTSVIDRequest, JWTSVIDResponseSchema } from "../gen/workload/workload_pb.js";
 import { TrustDomain } from "../id/index.ts";
+import type { JwtSvid } from "../jwt/index.ts";
 import { WorkloadApiClient } from "./client.ts";
 import { cacheKey, JwtCache } from "./jwt-cache.ts";
 import { JwtSource } from "./jwt-source.ts";
+import { X509Source } from "./x509-source.ts";
 
 const ID = "spiffe://example.org/web";
 const OWN = TrustDomain.parse("example.org");
@@ -40,6 +42,15 @@ const answerFor = async (request: JWTSVIDRequest): Promise<Answer> => {
   const sub = request.spiffeId || ID;
   return { svids: [{ spiffeId: sub, svid: await token(request, { sub }) }] };
 };
+
+/** The first token of audience `a` that is not this one. */
+async function other(than: JwtSvid): Promise<JwtSvid> {
+  for (;;) {
+    const svid = await source.fetch({ audience: "a" });
+    if (svid !== than) return svid;
+    await clock.advance(0);
+  }
+}
 
 before(async () => {
   key = await testJwtKey("ES256", "first");
@@ -132,7 +143,7 @@ describe("JwtSource", () => {
     );
   });
 
-  it("[S-20] caches by identity and by the set of audiences, whatever their order", async () => {
+  it("[S-20] [A-12] caches by identity and by the set of audiences, whatever their order", async () => {
     const first = await source.fetch({ audience: ["a", "b"] });
     assert.equal(await source.fetch({ audience: ["b", "a", "b"] }), first);
     assert.equal(calls.length, 1);
@@ -157,35 +168,100 @@ describe("JwtSource", () => {
     assert.equal(cacheKey("i", ["b", "a"]), cacheKey("i", ["a", "b"]));
   });
 
-  it("[S-20] hands out nothing within 5 s of exp", async () => {
+  it("[S-20] [A-12] hands out nothing within 5 s of exp", async () => {
     const first = await source.fetch({ audience: "a" });
-    clock.step(LIFE_S * 1000 - 5_001);
     answer = () => Promise.reject(new ConnectError("no renewal yet", Code.Unavailable));
+    clock.step(LIFE_S * 1000 - 5_001);
     assert.equal(await source.fetch({ audience: "a" }), first);
-    await eventually(() => calls.length === 2, "the attempt in the background");
     clock.step(1);
     await assert.rejects(source.fetch({ audience: "a" }), { code: "ERR_SPIFFE_WORKLOAD_API" });
     answer = answerFor;
     assert.notEqual((await source.fetch({ audience: "a" })).token, first.token);
   });
 
-  it("renews in the background once half of a token's life has passed, and not before", async () => {
+  it("[A-17] a wall clock that is set back makes no token live longer", async () => {
     const first = await source.fetch({ audience: "a" });
-    clock.step((LIFE_S * 1000) / 2 - 1);
+    answer = () => Promise.reject(new ConnectError("no renewal yet", Code.Unavailable));
+    await clock.advance(LIFE_S * 1000 - 6_000);
+    clock.step(-3_600_000);
+    assert.equal(await source.fetch({ audience: "a" }), first);
+    await clock.advance(1_000);
+    await assert.rejects(source.fetch({ audience: "a" }), { code: "ERR_SPIFFE_WORKLOAD_API" });
+  });
+
+  it("renews a used token by itself at half of its life since the receipt, and not before", async () => {
+    const first = await source.fetch({ audience: "a" });
+    await clock.advance((LIFE_S * 1000) / 2 - 1);
     assert.equal(await source.fetch({ audience: "a" }), first);
     assert.equal(calls.length, 1);
-    clock.step(1);
-    assert.equal(await source.fetch({ audience: "a" }), first);
-    await eventually(() => calls.length === 2, "the renewal");
-    let newer = first;
-    await eventually(() => {
-      void source.fetch({ audience: "a" }).then((svid) => {
-        newer = svid;
-      });
-      return newer !== first;
-    }, "the newer token");
-    assert.ok(newer.expiresAt > first.expiresAt);
+    await clock.advance(1);
+    await eventually(() => calls.length === 2, "the renewal, which nobody asked for");
+    const second = await other(first);
+    assert.ok(second.expiresAt > first.expiresAt);
     assert.equal(calls.length, 2);
+  });
+
+  it("counts a token's life from its receipt, not by the agent's clock", async () => {
+    // Issued long ago by an agent whose clock is behind; 20 s are left.
+    const now = Math.floor(clock.now() / 1000);
+    answer = async (request) => {
+      const svid = await token(request, { iat: now - 3_600, exp: now + 20 });
+      return { svids: [{ spiffeId: ID, svid }] };
+    };
+    await source.fetch({ audience: "a" });
+    await clock.advance(9_999);
+    assert.equal(calls.length, 1);
+    await clock.advance(1);
+    await eventually(() => calls.length === 2, "the renewal at half of 20 s");
+  });
+
+  it("serves the old token while renewing fails, and asks again with growing pauses", async () => {
+    const first = await source.fetch({ audience: "a" });
+    answer = () => Promise.reject(new ConnectError("scripted", Code.Unavailable));
+    await clock.advance((LIFE_S * 1000) / 2);
+    await eventually(() => calls.length === 2, "the first try");
+    for (let n = 0; n < 50; n++) assert.equal(await source.fetch({ audience: "a" }), first);
+    assert.equal(calls.length, 2, "callers cause no further try");
+    for (const [pause, count] of [
+      [1_000, 3],
+      [2_000, 4],
+      [4_000, 5],
+    ] as const) {
+      await clock.advance(pause - 1);
+      assert.equal(calls.length, count - 1);
+      await clock.advance(1);
+      await eventually(() => calls.length === count, `try ${count}`);
+      assert.equal(await source.fetch({ audience: "a" }), first);
+    }
+    answer = answerFor;
+    await clock.advance(8_000);
+    await eventually(() => calls.length === 6, "the try that succeeds");
+    await other(first);
+    assert.equal(calls.length, 6);
+  });
+
+  it("drops a token that nobody asked for during a whole life", async () => {
+    await source.fetch({ audience: "a" });
+    await source.fetch({ audience: "b" });
+    await clock.advance((LIFE_S * 1000) / 2);
+    await eventually(() => calls.length === 4, "both renewals");
+    await clock.advance(1);
+    await source.fetch({ audience: "b" });
+    await clock.advance((LIFE_S * 1000) / 2 - 1);
+    await eventually(() => calls.length === 5, "one more renewal");
+    assert.deepEqual(calls[4]?.audience, ["b"]);
+    await clock.advance(LIFE_S * 10_000);
+    assert.ok(calls.length <= 7, `${calls.length} calls although nobody asks any more`);
+    const before = calls.length;
+    await source.fetch({ audience: "a" });
+    assert.equal(calls.length, before + 1);
+  });
+
+  it("10,000 concurrent calls for 10 audiences make 10 calls of the agent", async () => {
+    const wanted = Array.from({ length: 10_000 }, (_, n) => source.fetch({ audience: `audience-${n % 10}` }));
+    const tokens = new Set((await Promise.all(wanted)).map((svid) => svid.token));
+    assert.equal(tokens.size, 10);
+    assert.equal(calls.length, 10);
   });
 
   it("[S-20] callers of one key share one fetch, which outlives the one that gives up", async () => {
@@ -250,7 +326,7 @@ describe("JwtSource", () => {
     await source.fetch({ audience: "a" });
   });
 
-  it("[S-20] fetches anew when the token's key has left the bundle", async () => {
+  it("[S-20] [A-12] fetches anew when the token's key has left the bundle", async () => {
     const [first, second] = [await source.fetch({ audience: "a" }), await testJwtKey("ES256", "second")];
     feed.push(jwks(key, second));
     await eventually(() => source.counters.updates === 2, "the prepared key");
@@ -263,22 +339,20 @@ describe("JwtSource", () => {
   });
 
   it("[S-20] holds at most 1000 tokens and forgets the least recently used", async () => {
-    const cache = new JwtCache(clock);
+    const cache = new JwtCache(clock, () => true);
     const svid = await source.fetch({ audience: "a" });
     const isCached = async (name: string) => {
-      let fetched = false;
-      const fetch = async () => {
-        fetched = true;
-        return svid;
-      };
-      await cache.get(name, () => true, fetch);
-      return !fetched;
+      await clock.advance(1);
+      if (cache.held(name) !== undefined) return true;
+      await cache.fetch(name, async () => svid);
+      return false;
     };
-    for (let n = 0; n < 1_000; n++) assert.ok(!(await isCached(`${n}`)));
+    for (let n = 0; n < 1_000; n++) await cache.fetch(`${n}`, async () => svid);
     assert.ok(await isCached("0"), "all fit, and 0 is used again");
     assert.ok(!(await isCached("one more")));
     assert.ok(await isCached("0"));
     assert.ok(!(await isCached("1")), "1 was the least recently used");
+    cache.clear();
   });
 
   it("[WL-46] [WL-11] drops broken bundles and keeps the old; an empty key set is a valid answer", async () => {
@@ -304,6 +378,95 @@ describe("JwtSource", () => {
   it("is closed for good", async () => {
     await source.close();
     await assert.rejects(source.fetch({ audience: "a" }), { code: "ERR_SPIFFE_CLOSED" });
+  });
+});
+
+describe("JwtSource with the identity of an X509Source", () => {
+  const OTHER = "spiffe://example.org/other";
+  let identity: X509Source;
+  let x509: Feed<X509Answer>;
+  let agent: WorkloadServer;
+  let tokens: JwtSource;
+  let svids: Map<string, NonNullable<X509Answer["svids"]>[number]>;
+
+  beforeEach(async () => {
+    const ca = await TestCa.create({ trustDomain: "example.org" });
+    svids = new Map();
+    for (const id of [ID, OTHER]) {
+      const { chainDer, privateKeyPkcs8 } = await ca.issue({ id });
+      svids.set(id, { spiffeId: id, x509Svid: chainDer, x509SvidKey: privateKeyPkcs8, bundle: ca.rootDer });
+    }
+    x509 = new Feed();
+    const bundles = new Feed<Bundles>();
+    agent = await WorkloadServer.start({
+      fetchX509SVID: (_, context) => x509.stream(context),
+      fetchJWTBundles: (_, context) => bundles.stream(context),
+      fetchJWTSVID(request) {
+        calls.push(request);
+        return answer(request);
+      },
+    });
+    bundles.push(jwks(key));
+    x509.push({ svids: [svids.get(ID)!, svids.get(OTHER)!] });
+    const client = new WorkloadApiClient({ socket: agent.socket, clock });
+    identity = new X509Source({ client });
+    tokens = new JwtSource({ client, identity });
+    await Promise.all([identity.ready(), tokens.ready()]);
+  });
+
+  afterEach(async () => {
+    await tokens.close();
+    await identity.close();
+    await agent.close();
+  });
+
+  it("[S-20] the key holds the resolved SPIFFE ID: another default identity gets a token of its own", async () => {
+    assert.equal((await tokens.fetch({ audience: "a" })).id.uri, ID);
+    assert.equal((await tokens.fetch({ audience: "a", id: ID })).id.uri, ID);
+    assert.equal(calls.length, 1);
+    x509.push({ svids: [svids.get(OTHER)!, svids.get(ID)!] });
+    await eventually(() => identity.counters.updates === 2, "the other order");
+    assert.equal((await tokens.fetch({ audience: "a" })).id.uri, OTHER);
+    assert.equal((await tokens.fetch({ audience: "a", id: ID })).id.uri, ID);
+    assert.equal(calls.length, 2);
+  });
+
+  it("[S-20] [WL-09] no token of an identity that is no longer among the SVIDs comes from the cache", async () => {
+    await tokens.fetch({ audience: "a", id: OTHER });
+    await tokens.fetch({ audience: "a", id: ID });
+    x509.push({ svids: [svids.get(ID)!] });
+    await eventually(() => identity.counters.updates === 2, "the other one's end");
+    answer = () => Promise.reject(new ConnectError("not yours", Code.PermissionDenied));
+    await assert.rejects(tokens.fetch({ audience: "a", id: OTHER }), { code: "ERR_SPIFFE_NO_IDENTITY" });
+    assert.equal((await tokens.fetch({ audience: "a", id: ID })).id.uri, ID);
+    assert.equal(calls.length, 3);
+  });
+
+  it("[S-20] [WL-29] a redaction of the X.509 stream alone ends tokens too, held and under way", async () => {
+    await tokens.fetch({ audience: "a", id: ID });
+    let release = () => {};
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    answer = async (request) => {
+      await gate;
+      return answerFor(request);
+    };
+    const underWay = assert.rejects(tokens.fetch({ audience: "b", id: ID }), { code: "ERR_SPIFFE_REVOKED" });
+    await eventually(() => calls.length === 2, "the fetch");
+    x509.push(new ConnectError("no identity", Code.PermissionDenied));
+    await eventually(() => identity.state === "revoked", "the redaction");
+    assert.equal(tokens.state, "ready");
+    release();
+    await underWay;
+    await assert.rejects(tokens.fetch({ audience: "a" }), { code: "ERR_SPIFFE_REVOKED" });
+    await assert.rejects(tokens.fetch({ audience: "a", id: ID }), { code: "ERR_SPIFFE_REVOKED" });
+    x509.push({ svids: [svids.get(ID)!] });
+    await eventually(() => {
+      void clock.advance(1_000);
+      return identity.state === "ready";
+    }, "the identity");
+    assert.equal((await tokens.fetch({ audience: "a" })).id.uri, ID);
   });
 });
 

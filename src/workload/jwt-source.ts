@@ -1,4 +1,5 @@
 /** JWT bundles kept current by the Workload API, and JWT-SVIDs fetched and cached. */
+import { SpiffeError } from "../base/errors.ts";
 import { SpiffeId, type TrustDomain } from "../id/index.ts";
 import type { JwtBundle, JwtBundleSource, JwtSvid } from "../jwt/index.ts";
 import { audienceList } from "./client.ts";
@@ -28,11 +29,17 @@ export interface JwtFetchOptions {
   readonly fresh?: true | undefined;
 }
 
+/** Gets JWT-SVIDs; a {@link JwtSource} does. */
+export interface JwtSvidSource {
+  fetch(options: JwtFetchOptions): Promise<JwtSvid>;
+}
+
 /**
  * JWT-SVIDs for any audience, and every JWT bundle the workload may trust.
  *
- * Tokens are cached per identity and audience set, never handed out within 5 s of their `exp`, renewed in the background
- * after half their life, and forgotten when the agent withdraws the identity (S-20).
+ * Tokens are cached per identity and audience set, at most 1,000. While one is used it is renewed in the background from
+ * half of its life on, counted from its receipt; while renewing fails the old one serves on, but never within 5 s of its
+ * `exp`. All are forgotten when the agent withdraws the identity, and one whose key left the bundle is fetched anew (S-20).
  *
  * @example
  * ```ts
@@ -47,7 +54,7 @@ export interface JwtFetchOptions {
  * console.assert(svid.id.path === "/web" && svid.audience[0] === "spiffe://example.org/orders");
  * ```
  */
-export class JwtSource extends Source<JwtBundles> implements JwtBundleSource {
+export class JwtSource extends Source<JwtBundles> implements JwtBundleSource, JwtSvidSource {
   readonly #held: HeldClient;
   readonly #identity: X509Source | undefined;
   readonly #cache: JwtCache;
@@ -62,7 +69,7 @@ export class JwtSource extends Source<JwtBundles> implements JwtBundleSource {
     super(held.connection, JWT_BUNDLES);
     this.#held = held;
     this.#identity = options.identity;
-    this.#cache = new JwtCache(held.connection.clock);
+    this.#cache = new JwtCache(held.connection.clock, (svid) => this.#isUsable(svid));
   }
 
   /**
@@ -83,16 +90,22 @@ export class JwtSource extends Source<JwtBundles> implements JwtBundleSource {
    *   `ERR_SPIFFE_ABORTED`; else as `WorkloadApiClient.fetchJwtSvids`
    */
   async fetch(options: JwtFetchOptions): Promise<JwtSvid> {
-    const audience = audienceList(options.audience);
-    if (this.state === "closed" || this.state === "revoked") throw this.absence("No JWT-SVID");
+    const { audience: asked } = options;
+    const audience = typeof asked === "string" && asked !== "" ? [asked] : audienceList(asked);
+    const { state } = this;
+    if (state === "closed" || state === "revoked") throw this.absence("No JWT-SVID");
     const wanted = typeof options.id === "string" ? SpiffeId.parse(options.id) : options.id;
     const id = wanted ?? this.#identity?.x509Svid().id;
     const key = cacheKey(id?.uri ?? "", audience);
-    const fetch = () => this.#held.client.fetchJwtSvid({ audience, id });
-    const svid = options.fresh
-      ? this.#cache.fetch(key, fetch)
-      : this.#cache.get(key, (cached) => this.#isUsable(cached), fetch);
-    return untilAborted(svid, options.signal);
+    const { fresh, signal } = options;
+    const held = fresh || signal?.aborted ? undefined : this.#cache.held(key);
+    return (
+      held ??
+      untilAborted(
+        this.#cache.fetch(key, () => this.#ask(audience, id)),
+        signal,
+      )
+    );
   }
 
   /** The bundle of a trust domain; undefined means it is not trusted (WL-52). */
@@ -108,6 +121,17 @@ export class JwtSource extends Source<JwtBundles> implements JwtBundleSource {
 
   protected override onRedaction(): void {
     this.#cache.clear();
+  }
+
+  async #ask(audience: readonly string[], id: SpiffeId | undefined): Promise<JwtSvid> {
+    const svid = await this.#held.client.fetchJwtSvid({ audience, id });
+    // The identity may have been withdrawn meanwhile, while this source's own stream does not know it yet.
+    if (this.#identity?.state !== "revoked") return svid;
+    throw new SpiffeError("ERR_SPIFFE_REVOKED", `No JWT-SVID: the agent withdrew the identity of ${svid.id.uri}`, {
+      reason: "workload.revoked",
+      phase: "fetch-jwt",
+      retryable: true,
+    });
   }
 
   /** A cached token whose identity was withdrawn, or whose key left the bundle, is fetched anew. */

@@ -26,9 +26,9 @@ export interface HeldClient {
 
 /** The given client, or an own one. */
 export function holdClient(options: SourceOptions): HeldClient {
-  const { client, socket, transport, clock, logger } = options;
+  const { client, socket, transport, keepaliveMs, redactionGraceMs, clock, logger } = options;
   if (client !== undefined) return { client, connection: connectionOf(client), release: async () => {} };
-  const own = new WorkloadApiClient({ socket, transport, clock, logger });
+  const own = new WorkloadApiClient({ socket, transport, keepaliveMs, redactionGraceMs, clock, logger });
   return { client: own, connection: connectionOf(own), release: () => own.close() };
 }
 

@@ -39,8 +39,14 @@ describe("reconnect pace", () => {
     assert.equal(after(801), 200, "one that did");
   });
 
-  it("[WL-04] reconnects at once after a stream of at least a second that ended cleanly", () => {
-    assert.deepEqual(delays(new ReconnectPace(() => 1), [clean(1000), clean(5000), clean(999)]), [0, 0, 50]);
+  it("[WL-04] reconnects at once after a stream of at least a second that ended cleanly, and then not at once", () => {
+    assert.deepEqual(delays(new ReconnectPace(() => 1), [clean(1000), clean(1000), clean(9999)]), [0, 50, 100]);
+    assert.deepEqual(delays(new ReconnectPace(() => 1), [clean(999), clean(1000), clean(1000)]), [50, 100, 200]);
+  });
+
+  it("[WL-04] a stream of ten seconds is followed at once, however often", () => {
+    const pace = new ReconnectPace(() => 1);
+    assert.deepEqual(delays(pace, [clean(10_000), clean(10_000), clean(10_000)]), [0, 0, 0]);
   });
 
   it("[A-18] makes at most 20 connections in 5 s to a server that ends cleanly after each message", () => {
@@ -50,9 +56,33 @@ describe("reconnect pace", () => {
     assert.ok(connections > 1 && connections <= 20, `${connections}`);
   });
 
-  it("[WL-04] a settled stream ends the growth after short ones", () => {
+  it("[WL-04] a stream of ten seconds ends the growth after short ones", () => {
     const pace = new ReconnectPace(() => 1);
-    assert.deepEqual(delays(pace, [clean(1), clean(1), clean(1), clean(2000), clean(1)]), [50, 100, 200, 0, 50]);
+    assert.deepEqual(delays(pace, [clean(1), clean(1), clean(9999), clean(10_000), clean(1)]), [50, 100, 200, 0, 50]);
+  });
+
+  it("[WL-04] never waits above 30 s for a server that goes on ending streams", () => {
+    const ends = Array.from({ length: 2_000 }, () => clean(5_000));
+    assert.equal(delays(new ReconnectPace(() => 1), ends).at(-1), 30_000);
+  });
+
+  it("another server starts every wait over", () => {
+    const pace = new ReconnectPace(() => 1);
+    delays(pace, [failed, failed, failed, clean(1), clean(1), denied, denied]);
+    pace.restart();
+    assert.deepEqual(delays(pace, [failed, clean(1), denied]), [200, 50, 1000]);
+  });
+
+  it("[WE-16] waits at most for half of the time that is left to an identity, but 200 ms, and does so no more after it", () => {
+    const pace = new ReconnectPace(() => 1);
+    delays(pace, [failed, failed, failed, failed, failed, failed]);
+    assert.deepEqual(
+      [60_000, 10_000, 600, 300, 1].map((left) => pace.delayAfter(failed, left)),
+      [12_800, 5_000, 300, 200, 200],
+    );
+    assert.deepEqual([pace.delayAfter(failed, 0), pace.delayAfter(failed, -1)], [30_000, 30_000]);
+    assert.equal(new ReconnectPace(() => 1).delayAfter(failed, 60_000), 200);
+    assert.equal(new ReconnectPace(() => 1).delayAfter(denied, 400), 1_000, "PermissionDenied is no hurry");
   });
 
   it("[WE-18] waits longer after PermissionDenied than after a failure, and no longer than 10 s", () => {

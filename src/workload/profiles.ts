@@ -12,6 +12,7 @@ export const X509_CONTEXT: Profile<X509SVIDResponse, X509Context> = {
   open: (api, options) => api.fetchX509SVID({}, options),
   decode: decodeX509Context,
   same: sameX509Context,
+  endsAt: ({ svids }) => Math.min(...svids.map(({ expiresAt }) => expiresAt.getTime())),
   empty: { svids: Object.freeze([]), bundles: new Map() },
 };
 

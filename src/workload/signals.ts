@@ -86,7 +86,14 @@ export async function within<T>(
 }
 
 /** Refuses a time that is not a positive number of milliseconds; `Infinity` has to be written. */
-export function checkTimeout(timeoutMs: number): number {
+export function checkTimeout(timeoutMs: number, name = "timeoutMs"): number {
   if (timeoutMs > 0) return timeoutMs;
-  throw new SpiffeError("ERR_SPIFFE_USAGE", `timeoutMs has to be above 0 milliseconds, or Infinity; got ${timeoutMs}`);
+  throw new SpiffeError("ERR_SPIFFE_USAGE", `${name} has to be above 0 milliseconds, or Infinity; got ${timeoutMs}`);
+}
+
+/** Refuses a grace that is no finite number of milliseconds from 0: one without an end would be none. */
+export function checkGrace(redactionGraceMs: number): number {
+  if (redactionGraceMs >= 0 && redactionGraceMs < Infinity) return redactionGraceMs;
+  const sentence = `redactionGraceMs has to be a finite number of milliseconds from 0; got ${redactionGraceMs}`;
+  throw new SpiffeError("ERR_SPIFFE_USAGE", sentence);
 }

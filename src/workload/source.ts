@@ -5,7 +5,7 @@ import { Latest } from "./latest.ts";
 import type { Opening } from "./open.ts";
 import { linkSignals } from "./signals.ts";
 import { type Content, type Snapshot, snapshot } from "./snapshot.ts";
-import { watch } from "./watch.ts";
+import { Watch } from "./watch.ts";
 
 /**
  * How a source stands.
@@ -15,6 +15,12 @@ import { watch } from "./watch.ts";
  * denied the identity, or no longer has the one that is wanted; `closed`.
  */
 export type SourceState = "starting" | "ready" | "stale" | "expired" | "revoked" | "closed";
+
+/** The share of the time left to an identity after which a newer one is overdue; an agent renews at about half. */
+const OVERDUE_SHARE = 0.75;
+/** The shortest time between two questions for an overdue identity, doubled each time up to the longest. */
+const ASK_START_MS = 1_000;
+const ASK_CAP_MS = 60_000;
 
 /** What a source has seen since it was opened. */
 export interface SourceCounters {
@@ -38,6 +44,10 @@ export class Source<T extends Snapshot> {
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
   readonly #counters = { updates: 0, unchanged: 0, invalid: 0, streams: 0, denied: 0 };
+  /** Wall time from which the agent is asked anew for an identity that it should have renewed. */
+  #askAt = Number.POSITIVE_INFINITY;
+  #asked = 0;
+  #grace: AbortController | undefined;
   #current: T | undefined;
   #lastError: SpiffeError | undefined;
   #revoked = false;
@@ -125,6 +135,9 @@ export class Source<T extends Snapshot> {
     return undefined;
   }
 
+  /** Called with each new state. */
+  protected onState(_state: T): void {}
+
   /** Called after everything held was redacted. */
   protected onRedaction(): void {}
 
@@ -149,48 +162,86 @@ export class Source<T extends Snapshot> {
   }
 
   async #run(): Promise<void> {
-    const { closing, clock } = this.#connection;
+    const { closing, clock, socket } = this.#connection;
     const profile = this.#profile;
     const phase = `watch-${profile.name}`;
     const link = linkSignals(this.#closing.signal, closing);
-    try {
-      await watch({
-        open: (signal) => this.#connection.stream(profile, signal),
-        decode: (message) => profile.decode(message, clock),
-        failure: (thrown) => this.#connection.failure(thrown, phase),
-        phase,
-        clock,
-        signal: link.signal,
-        events: {
-          opening: () => void this.#counters.streams++,
-          update: (content) => this.#onUpdate(content),
-          invalid: (error) => {
-            this.#counters.invalid++;
-            this.#onTrouble("update dropped", error);
-          },
-          denied: (error) => this.#onDenied(error),
-          disconnected: (error) => {
-            if (error === undefined) this.#fresh = false;
-            else this.#onTrouble("stream lost", error);
-          },
+    const watch = new Watch({
+      open: (signal) => this.#connection.stream(profile, signal),
+      decode: (message) => profile.decode(message, clock),
+      failure: (thrown) => this.#connection.failure(thrown, phase),
+      phase,
+      socket,
+      clock,
+      signal: link.signal,
+      left: () => this.#endsAt() - clock.now(),
+      events: {
+        opening: () => void this.#counters.streams++,
+        update: (content) => this.#onUpdate(content),
+        invalid: (error) => {
+          this.#counters.invalid++;
+          this.#onTrouble("update dropped", error);
         },
-      });
+        denied: (error) => this.#onDenied(error),
+        disconnected: (error) => {
+          if (error === undefined) this.#fresh = false;
+          else this.#onTrouble("stream lost", error);
+        },
+      },
+    });
+    const leave = this.#connection.attend({ arrived: () => watch.hurry(), look: () => this.#askIfOverdue(watch) });
+    try {
+      await watch.run();
       this.#end();
     } catch (thrown) {
       const { error } = this.#connection.failure(thrown, phase);
       this.#onTrouble("watch ended", error);
       this.#latest.end(error);
     } finally {
+      leave();
       link.release();
     }
   }
 
+  /**
+   * A stream that brings no renewal may be dead without a sign of it; the next one, on a probed connection, is not. Seen
+   * by the wall clock each second, so at once after a step of it as well (S-17).
+   */
+  #askIfOverdue(watch: Watch<unknown, Content<T>>): void {
+    const { clock, socket } = this.#connection;
+    if (clock.now() < this.#askAt) return;
+    const sentence = `The Workload API at ${socket} sent no newer identity although most of the old one's time is over`;
+    const options = { phase: `watch-${this.#profile.name}`, reason: "workload.unavailable", retryable: true } as const;
+    if (!watch.abandon(new SpiffeError("ERR_SPIFFE_TIMEOUT", sentence, options))) return;
+    this.#connection.probe();
+    this.#planQuestion();
+  }
+
+  /** When to ask next: earlier the less time is left, and not too often. */
+  #planQuestion(): void {
+    const now = this.#connection.clock.now();
+    const pause = this.#asked === 0 ? 0 : Math.min(ASK_CAP_MS, ASK_START_MS * 2 ** Math.min(this.#asked - 1, 20));
+    this.#askAt = now + Math.max(pause, (this.#endsAt() - now) * (this.#asked === 0 ? OVERDUE_SHARE : 0.5));
+    this.#asked++;
+  }
+
+  /** Wall time at which what is held is over; never where nothing is held or nothing in it ends. */
+  #endsAt(): number {
+    const end = this.#current && this.#profile.endsAt?.(this.#current);
+    return end ?? Number.POSITIVE_INFINITY;
+  }
+
   #onUpdate(content: Content<T>): void {
+    this.#grace?.abort();
+    this.#grace = undefined;
     const held = this.#current;
     if (held !== undefined && this.#profile.same(held, content)) this.#counters.unchanged++;
     else {
       this.#counters.updates++;
       this.#current = this.#publish(content);
+      this.onState(this.#current);
+      this.#asked = 0;
+      this.#planQuestion();
     }
     this.#revoked = false;
     this.#fresh = true;
@@ -199,9 +250,29 @@ export class Source<T extends Snapshot> {
   #onDenied(error: SpiffeError): void {
     this.#counters.denied++;
     this.#onTrouble("identity denied", error);
+    const { redactionGraceMs } = this.#connection;
+    if (redactionGraceMs === 0) this.#redact();
+    else if (this.#current !== undefined && this.#grace === undefined) void this.#redactAfter(redactionGraceMs);
+  }
+
+  /** Redacts, unless an update or the end comes before. */
+  async #redactAfter(ms: number): Promise<void> {
+    const grace = new AbortController();
+    this.#grace = grace;
+    try {
+      await this.#connection.clock.sleep(ms, grace.signal);
+    } catch {
+      return;
+    }
+    this.#grace = undefined;
+    this.#redact();
+  }
+
+  #redact(): void {
     if (this.#current === undefined) return;
     this.#current = undefined;
     this.#revoked = true;
+    this.#askAt = Number.POSITIVE_INFINITY;
     this.onRedaction();
     this.#publish(this.#profile.empty);
   }
@@ -211,7 +282,11 @@ export class Source<T extends Snapshot> {
     const repeated = !this.#fresh && this.#lastError?.message === error.message;
     const { socket, logger } = this.#connection;
     const { code, reason, phase, message } = error;
-    logger[repeated ? "debug" : "warn"](`Workload API: ${what}`, { socket, phase, code, reason, error: message });
+    try {
+      logger[repeated ? "debug" : "warn"](`Workload API: ${what}`, { socket, phase, code, reason, error: message });
+    } catch {
+      // A logger that fails must not end the watch.
+    }
     this.#lastError = error;
     this.#fresh = false;
   }
@@ -224,6 +299,7 @@ export class Source<T extends Snapshot> {
 
   #end(): void {
     this.#closing.abort();
+    this.#grace?.abort();
     this.#current = undefined;
     this.#latest.end();
   }

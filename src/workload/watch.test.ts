@@ -9,8 +9,8 @@ import type { X509BundlesResponse } from "../gen/workload/workload_pb.js";
 import { silentLogger } from "../telemetry/logger.ts";
 import { Connection, type Profile } from "./connection.ts";
 import { parseEndpoint } from "./endpoint.ts";
-import type { Snapshot } from "./snapshot.ts";
-import { watch } from "./watch.ts";
+import type { Content, Snapshot } from "./snapshot.ts";
+import { Watch, type WatchOptions } from "./watch.ts";
 
 const closing: (() => Promise<void> | void)[] = [];
 after(async () => {
@@ -28,6 +28,22 @@ const NAMES: Profile<X509BundlesResponse, Snapshot & { names: string[] }> = {
   same: () => false,
   empty: { names: [] },
 };
+
+type Names = Content<Snapshot & { names: string[] }>;
+
+function watching(
+  connection: Connection,
+  clock: Clock,
+): Omit<WatchOptions<X509BundlesResponse, Names>, "signal" | "events"> {
+  return {
+    open: (signal) => connection.stream(NAMES, signal),
+    decode: (message) => NAMES.decode(message, clock),
+    failure: (error) => connection.failure(error, "watch-names"),
+    phase: "watch-names",
+    socket: connection.socket,
+    clock,
+  };
+}
 
 type Script = (context: HandlerContext) => AsyncGenerator<string>;
 
@@ -69,12 +85,8 @@ async function play(...scripts: Script[]): Promise<{ events: string[]; sleeps: n
   const connection = new Connection({ endpoint, timeoutMs: 10_000, clock, logger: silentLogger });
   closing.push(() => connection.close());
   try {
-    await watch({
-      open: (signal) => connection.stream(NAMES, signal),
-      decode: (message) => NAMES.decode(message as X509BundlesResponse, clock),
-      failure: (error) => connection.failure(error, "watch-names"),
-      phase: "watch-names",
-      clock,
+    await new Watch({
+      ...watching(connection, clock),
       signal: stop.signal,
       random: () => 1,
       events: {
@@ -84,7 +96,7 @@ async function play(...scripts: Script[]): Promise<{ events: string[]; sleeps: n
         denied: (error) => void events.push(`denied ${error.code}`),
         disconnected: (error) => void events.push(error === undefined ? "ended" : `lost ${error.code}`),
       },
-    });
+    }).run();
   } catch (thrown) {
     assert.ok(thrown instanceof SpiffeError);
     return { events, sleeps, thrown };
@@ -109,9 +121,10 @@ describe("watch", () => {
     assert.deepEqual(sleeps, [50, 100]);
   });
 
-  it("[WL-04] reconnects at once after a stream of a second that ended cleanly", async () => {
-    const { sleeps } = await play(saying("a", "+1000"), saying("b", "+999"), saying("c", "+1000"));
+  it("[WL-04] reconnects at once after a stream of a second that ended cleanly, the first time", async () => {
+    const { sleeps } = await play(saying("a", "+1000"), saying("b", "+1000"), saying("c", "+10000"));
     assert.deepEqual(sleeps, [0, 50, 0]);
+    assert.deepEqual((await play(saying("a", "+999"))).sleeps, [50]);
   });
 
   it("[WL-11] drops an update that breaks a rule, and the stream goes on", async () => {
@@ -130,6 +143,13 @@ describe("watch", () => {
     );
     assert.deepEqual(sleeps, [200, 400, 800, 200, 400]);
     assert.equal(events.filter((event) => event === "lost ERR_SPIFFE_WORKLOAD_API").length, 5);
+  });
+
+  it("[WE-16] a stream that brings updates again and again starts the waits over as one that brought a single one", async () => {
+    const unavailable = failing(Code.Unavailable);
+    const busy = failing(Code.Unavailable, "a", "+500", "b", "+500", "c");
+    const { sleeps } = await play(unavailable, unavailable, busy, unavailable);
+    assert.deepEqual(sleeps, [200, 400, 200, 400]);
   });
 
   for (const [id, code] of [
@@ -182,12 +202,8 @@ describe("watch", () => {
     closing.push(() => connection.close());
     const stop = new AbortController();
     const ignored = () => {};
-    await watch({
-      open: (signal) => connection.stream(NAMES, signal),
-      decode: (message) => NAMES.decode(message as X509BundlesResponse, systemClock),
-      failure: (error) => connection.failure(error, "watch-names"),
-      phase: "watch-names",
-      clock: systemClock,
+    await new Watch({
+      ...watching(connection, systemClock),
       signal: stop.signal,
       events: {
         opening: ignored,
@@ -196,7 +212,7 @@ describe("watch", () => {
         denied: ignored,
         disconnected: ignored,
       },
-    });
+    }).run();
     await gone;
   });
 });

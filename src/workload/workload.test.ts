@@ -256,7 +256,7 @@ describe("Workload on the embedded authority", () => {
       await chmod(authority.directory, 0o711);
       const env = { SPIFFE_ENDPOINT_SOCKET: authority.socketFor("web"), DENO_DIR: process.env.DENO_DIR };
       const stranger = await runProgram(onThisRuntime(OPEN_AND_CLOSE, ["300"]), { env, uid: 65_534 });
-      assert.match(stranger.stdout, /^ERR_SPIFFE_TIMEOUT .*permission denied \(EACCES\)/, stranger.stderr);
+      assert.match(stranger.stdout, /^ERR_SPIFFE_TIMEOUT .*permission denied \(Unavailable, EACCES\)/, stranger.stderr);
       await chmod(path, 0o666);
       const friend = await runProgram(onThisRuntime(OPEN_AND_CLOSE), { env, uid: 65_534 });
       assert.equal(friend.stdout.trim(), `closed ${WEB.id}`, friend.stderr);

@@ -1,16 +1,14 @@
 /** The one handle most programs need: identity, tokens and bundles of this workload. */
 import type { SpiffeId } from "../id/index.ts";
 import { BundleSource } from "./bundle-source.ts";
+import type { IdentityChoice } from "./choice.ts";
 import { type ClientOptions, connectionOf, WorkloadApiClient } from "./client.ts";
 import { JwtSource } from "./jwt-source.ts";
 import { type OpenOptions, whenReady } from "./open.ts";
 import { X509Source } from "./x509-source.ts";
 
 /** Options of {@link Workload.open}. */
-export interface WorkloadOptions extends Omit<ClientOptions, "timeoutMs">, OpenOptions {
-  /** Take the identity with this hint; without one the agent's first, which is the default identity. */
-  readonly hint?: string | undefined;
-}
+export interface WorkloadOptions extends Omit<ClientOptions, "timeoutMs">, OpenOptions, IdentityChoice {}
 
 /**
  * This workload as the Workload API knows it; everything in it is renewed by itself until it is closed.
@@ -39,9 +37,9 @@ export class Workload {
   readonly #client: WorkloadApiClient;
   #id: SpiffeId | undefined;
 
-  private constructor(client: WorkloadApiClient, hint: string | undefined) {
+  private constructor(client: WorkloadApiClient, choice: IdentityChoice) {
     this.#client = client;
-    this.x509 = new X509Source({ client, hint });
+    this.x509 = new X509Source({ client, ...choice });
     this.jwt = new JwtSource({ client, identity: this.x509 });
     this.bundles = BundleSource.of(this.x509, this.jwt);
   }
@@ -50,14 +48,14 @@ export class Workload {
    * Connects, and waits for the first X509-SVID and the first bundles.
    *
    * @param options `socket`: address of the Workload API, `SPIFFE_ENDPOINT_SOCKET` by default; `timeoutMs`: how long to
-   *   wait, 30,000 by default, `Infinity` has to be written; `hint`: which of several identities
+   *   wait, 30,000 by default, `Infinity` has to be written; `hint`, `id` or `pick`: which of several identities
    * @throws SpiffeError `ERR_SPIFFE_TIMEOUT` with socket, phase and last error; `ERR_SPIFFE_ENDPOINT` for a missing or
-   *   malformed address; `ERR_SPIFFE_NO_IDENTITY` when no SVID has the hint; `ERR_SPIFFE_PERMISSION` when Deno lacks a
+   *   malformed address; `ERR_SPIFFE_NO_IDENTITY` when no SVID has the hint or ID; `ERR_SPIFFE_PERMISSION` when Deno lacks a
    *   permission; `ERR_SPIFFE_WORKLOAD_API` when the endpoint forbids to ask again; `ERR_SPIFFE_ABORTED`
    */
   static async open(options: WorkloadOptions = {}): Promise<Workload> {
-    const { hint, timeoutMs, signal, ...client } = options;
-    const workload = new Workload(new WorkloadApiClient(client), hint);
+    const { hint, id, pick, timeoutMs, signal, ...client } = options;
+    const workload = new Workload(new WorkloadApiClient(client), { hint, id, pick });
     const opening = {
       connection: connectionOf(workload.#client),
       async ready(within: AbortSignal) {

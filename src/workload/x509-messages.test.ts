@@ -195,6 +195,14 @@ describe("X.509 messages", () => {
     assert.equal((await fetched(many(100))).svids.length, 100);
   });
 
+  it("[WL-26] reads over revocation lists, whatever stands in them", async () => {
+    const context = await fetched({ svids: [good], crl: [Uint8Array.of(1, 2, 3), new Uint8Array()] });
+    assert.deepEqual(
+      context.svids.map(({ id }) => id.uri),
+      [ID],
+    );
+  });
+
   it("[WL-30] takes bundles alone, and refuses none at all or one that is broken", async () => {
     const own = { "spiffe://example.org": ca.certificateDer };
     const expectRefusal = async (given: Record<string, Uint8Array>, reason: Reason) => {

@@ -3,7 +3,8 @@ import { afterEach, before, beforeEach, describe, it } from "node:test";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { eventually, Feed, WorkloadServer, type X509Answer } from "../../test/support/workload-server.ts";
 import { ManualClock, TestCa, type TestCertificateOptions } from "../authority/testing.ts";
-import { TrustDomain } from "../id/index.ts";
+import { systemClock } from "../base/clock.ts";
+import { SpiffeId, TrustDomain } from "../id/index.ts";
 import { WorkloadApiClient } from "./client.ts";
 import type { X509Context } from "./snapshot.ts";
 import { X509Source, type X509SourceOptions } from "./x509-source.ts";
@@ -150,6 +151,110 @@ describe("X509Source", () => {
     }
   });
 
+  it("[S-17] asks anew when most of an SVID's time is over and no newer one came; one that came in time asks nothing", async () => {
+    const lasting = async (ms: number) => ({ svids: [await svid({ notAfter: new Date(clock.now() + ms) })] });
+    feed.push(await lasting(60_000));
+    const source = open();
+    await source.ready();
+    await clock.advance(40_000);
+    feed.push(await lasting(60_000));
+    await eventually(() => source.counters.updates === 2, "a renewal in time");
+    await clock.advance(40_000);
+    assert.equal(source.counters.streams, 1);
+    await clock.advance(6_000);
+    await eventually(() => feed.streams === 2, "the question");
+    assert.deepEqual(
+      [source.state, source.lastError?.code, source.lastError?.phase],
+      ["stale", "ERR_SPIFFE_TIMEOUT", "watch-x509"],
+    );
+    assert.ok(source.lastError?.message.includes(server.path));
+    assert.equal(source.x509Svid().id.uri, ID);
+    feed.push(await lasting(60_000));
+    await eventually(() => source.state === "ready", "the answer");
+    await clock.advance(40_000);
+    assert.equal(feed.streams, 2);
+  });
+
+  it("[A-17] goes on asking for an SVID that expired, and never in a hot loop", async () => {
+    feed.push({ svids: [await svid({ notAfter: new Date(clock.now() + 60_000) })] });
+    const source = open();
+    await source.ready();
+    await clock.advance(600_000);
+    assert.equal(source.state, "expired");
+    assert.ok(feed.streams > 5 && feed.streams < 25, `${feed.streams} streams`);
+    feed.push({ svids: [await svid({ notAfter: new Date(clock.now() + HOUR_MS) })] });
+    // The longest wait between two streams.
+    await clock.advance(31_000);
+    await eventually(() => source.state === "ready", "the renewal");
+  });
+
+  it("[A-17] [S-17] steps of the wall clock by minutes and years make no hot loop and accept nothing expired", async () => {
+    const good = await svid({ notAfter: new Date(clock.now() + HOUR_MS) });
+    feed.push({ svids: [good] });
+    const source = open();
+    await source.ready();
+    const year = 365 * 24 * HOUR_MS;
+    for (const [step, isOver] of [
+      [300_000, false],
+      [-600_000, false],
+      [300_000 + year, true],
+      [-2 * year, false],
+      [year, false],
+    ] as const) {
+      clock.step(step);
+      assert.equal(source.state === "expired", isOver);
+      // The agent answers a question with what it has, which may be over.
+      feed.push({ svids: [good] });
+      const { unchanged, invalid } = source.counters;
+      await clock.advance(20_000);
+      await eventually(() => source.counters.unchanged + source.counters.invalid > unchanged + invalid, "the answer");
+      if (isOver) assert.throws(() => source.x509Svid(), { code: "ERR_SPIFFE_EXPIRED" });
+      else assert.equal(source.x509Svid().id.uri, ID);
+    }
+    assert.ok(feed.streams < 20, `${feed.streams} streams`);
+  });
+
+  it("[S-17] a step of the wall clock that makes the renewal overdue asks within a second; another asks nothing", async () => {
+    const lasting = async (ms: number) => ({ svids: [await svid({ notAfter: new Date(clock.now() + ms) })] });
+    feed.push(await lasting(HOUR_MS));
+    const source = open();
+    await source.ready();
+    for (const step of [-0.5 * HOUR_MS, 0.5 * HOUR_MS, 0.6 * HOUR_MS]) {
+      clock.step(step);
+      await clock.advance(2_000);
+      assert.equal(feed.streams, 1);
+    }
+    clock.step(0.2 * HOUR_MS);
+    // Up to a second until it is seen, then the wait before the next stream.
+    await clock.advance(1_200);
+    await eventually(() => feed.streams === 2, "the question");
+    feed.push(await lasting(HOUR_MS));
+    await eventually(() => source.state === "ready", "the answer");
+  });
+
+  it("[A-17] an SVID until the year 9999 sets off no timer at once", async () => {
+    const far = await svid({ notAfter: new Date(Date.UTC(9999, 11, 31, 23, 59, 59)) });
+    feed.push({ svids: [far] });
+    const real = open({ clock: systemClock });
+    await real.ready();
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    assert.deepEqual([real.state, feed.streams], ["ready", 1]);
+  });
+
+  it("[WE-16] a socket that appears ends the wait for it", async () => {
+    const late = await WorkloadServer.prepare({ fetchX509SVID: (_, context) => feed.stream(context) });
+    const source = open({ socket: late.socket });
+    // Long enough for the waits between attempts to grow to many seconds.
+    await clock.advance(120_000);
+    assert.match(String(source.lastError?.message), /ENOENT/);
+    feed.push({ svids: [await svid()] });
+    await late.listen();
+    await clock.advance(1_100);
+    await eventually(() => source.state === "ready", "the connection within a second");
+    await source.close();
+    await late.close();
+  });
+
   it("[WL-29] PermissionDenied on a live stream redacts SVID and bundles; a new identity ends that", async () => {
     feed.push({ svids: [await svid()] });
     const source = open();
@@ -241,7 +346,7 @@ describe("X509Source", () => {
     await lost.ready();
     assert.throws(() => lost.x509Svid(), {
       code: "ERR_SPIFFE_NO_IDENTITY",
-      message: /"nothing".*"internal", "external"/,
+      message: /"nothing".*"internal".*"external"/,
     });
     assert.deepEqual([source.state, lost.state], ["closed", "revoked"]);
     await leave(lost);
@@ -249,6 +354,44 @@ describe("X509Source", () => {
     const first = open();
     await first.ready();
     assert.equal(first.x509Svid().id.path, "/web");
+  });
+
+  it("takes the SVID with the wanted ID, or the one that the program picks", async () => {
+    const other = { ...(await svid({ id: "spiffe://example.org/other" })), hint: "other" };
+    const svids = [await svid(), other];
+    const chosen = async (options: X509SourceOptions) => {
+      feed.push({ svids });
+      const source = open(options);
+      await source.ready();
+      try {
+        return source.x509Svid().id.path;
+      } catch (error) {
+        return error as { code: string; cause: unknown; message: string };
+      } finally {
+        await leave(source);
+      }
+    };
+    feed.push({ svids });
+    const earlier = open();
+    const [elsewhere] = (await earlier.ready()).svids;
+    await leave(earlier);
+    assert.equal(await chosen({ id: "spiffe://example.org/other" }), "/other");
+    assert.equal(await chosen({ id: SpiffeId.parse(ID) }), "/web");
+    assert.equal(await chosen({ pick: (all) => all.at(-1) }), "/other");
+    const none = await chosen({ id: "spiffe://example.org/third" });
+    assert.ok(typeof none === "object" && none.code === "ERR_SPIFFE_NO_IDENTITY", String(none));
+    assert.match(none.message, /third.*web.*other/);
+    const foreign = await chosen({ pick: () => elsewhere });
+    assert.ok(typeof foreign === "object" && foreign.code === "ERR_SPIFFE_NO_IDENTITY", String(foreign));
+    const cause = new Error("the program's own");
+    const thrown = await chosen({
+      pick() {
+        throw cause;
+      },
+    });
+    assert.ok(typeof thrown === "object" && thrown.cause === cause, String(thrown));
+    assert.throws(() => open({ hint: "other", id: ID }), { code: "ERR_SPIFFE_USAGE" });
+    assert.throws(() => open({ id: "example.org/web" }), { code: "ERR_SPIFFE_ID" });
   });
 
   it("closing ends stream and readers, drops the state, and may be done twice", async () => {

@@ -2,16 +2,14 @@
 import { SpiffeError } from "../base/errors.ts";
 import type { TrustDomain } from "../id/index.ts";
 import type { X509Bundle, X509BundleSource, X509Svid, X509SvidSource } from "../x509/index.ts";
+import { type Chooser, type Chosen, chooserOf, type IdentityChoice } from "./choice.ts";
 import { type HeldClient, holdClient, type OpenOptions, type SourceOptions, whenReady } from "./open.ts";
 import { X509_CONTEXT } from "./profiles.ts";
 import type { X509Context } from "./snapshot.ts";
 import { Source } from "./source.ts";
 
-/** Options of an {@link X509Source}. */
-export interface X509SourceOptions extends SourceOptions {
-  /** Take the SVID with this hint; without one the agent's first, which is the default identity. */
-  readonly hint?: string | undefined;
-}
+/** Options of an {@link X509Source}: where its state comes from, and which of several identities it takes. */
+export interface X509SourceOptions extends SourceOptions, IdentityChoice {}
 
 /**
  * The workload's own X.509-SVID and every X.509 bundle it may trust.
@@ -32,19 +30,23 @@ export interface X509SourceOptions extends SourceOptions {
  * ```
  */
 export class X509Source extends Source<X509Context> implements X509BundleSource, X509SvidSource {
-  readonly #hint: string | undefined;
+  readonly #chooser: Chooser;
   readonly #held: HeldClient;
+  #chosen: (Chosen & { readonly from: X509Context }) | undefined;
+  /** Whether the wanted identity was ever there: what is gone was withdrawn. */
+  #had = false;
 
   /**
    * Starts watching; `ready()` tells when the first state has come.
    *
-   * @throws SpiffeError `ERR_SPIFFE_ENDPOINT`, `ERR_SPIFFE_USAGE`
+   * @throws SpiffeError `ERR_SPIFFE_ENDPOINT`, `ERR_SPIFFE_USAGE`, `ERR_SPIFFE_ID`
    */
   constructor(options: X509SourceOptions = {}) {
+    const chooser = chooserOf(options);
     const held = holdClient(options);
     super(held.connection, X509_CONTEXT);
     this.#held = held;
-    this.#hint = options.hint;
+    this.#chooser = chooser;
   }
 
   /**
@@ -61,20 +63,14 @@ export class X509Source extends Source<X509Context> implements X509BundleSource,
   /**
    * The workload's SVID, valid now.
    *
-   * @throws SpiffeError `ERR_SPIFFE_NOT_READY`, `ERR_SPIFFE_EXPIRED`, `ERR_SPIFFE_REVOKED`, `ERR_SPIFFE_CLOSED`;
-   *   `ERR_SPIFFE_NO_IDENTITY` when no SVID has the wanted hint
+   * @throws SpiffeError `ERR_SPIFFE_NOT_READY`, `ERR_SPIFFE_EXPIRED`, `ERR_SPIFFE_CLOSED`; `ERR_SPIFFE_REVOKED` when
+   *   the agent has it no more; `ERR_SPIFFE_NO_IDENTITY` when there never was one with the wanted hint or ID
    */
   x509Svid(): X509Svid {
     const state = this.current;
     if (state === undefined) throw this.absence("No X509-SVID");
-    const svid = this.#pick(state);
-    if (svid === undefined) {
-      const hints = state.svids.flatMap((candidate) => candidate.hint ?? []);
-      const there =
-        hints.length === 0 ? "none has a hint" : `there are ${hints.map((h) => JSON.stringify(h)).join(", ")}`;
-      const sentence = `No X509-SVID has the hint ${JSON.stringify(this.#hint)}; ${there}`;
-      throw new SpiffeError("ERR_SPIFFE_NO_IDENTITY", sentence, { reason: "workload.no-svid" });
-    }
+    const { svid, cause } = this.#choose(state);
+    if (svid === undefined) throw this.#missing(state, cause);
     if (this.#isOver(svid)) {
       const sentence = `The X509-SVID of ${svid.id.uri} expired at ${svid.expiresAt.toISOString()} and no newer one came`;
       const options = { reason: "x509.expired", retryable: true, cause: this.lastError } as const;
@@ -94,16 +90,32 @@ export class X509Source extends Source<X509Context> implements X509BundleSource,
   }
 
   protected override unfit(state: X509Context): "expired" | "revoked" | undefined {
-    const svid = this.#pick(state);
+    const { svid } = this.#choose(state);
     if (svid === undefined) return "revoked";
     return this.#isOver(svid) ? "expired" : undefined;
+  }
+
+  protected override onState(state: X509Context): void {
+    this.#choose(state);
   }
 
   #isOver(svid: X509Svid): boolean {
     return this.#held.connection.clock.now() > svid.expiresAt.getTime();
   }
 
-  #pick({ svids }: X509Context): X509Svid | undefined {
-    return this.#hint === undefined ? svids[0] : svids.find(({ hint }) => hint === this.#hint);
+  #choose(state: X509Context): Chosen {
+    if (this.#chosen?.from !== state) {
+      this.#chosen = { ...this.#chooser.choose(state.svids), from: state };
+      this.#had ||= this.#chosen.svid !== undefined;
+    }
+    return this.#chosen;
+  }
+
+  #missing({ svids }: X509Context, cause: unknown): SpiffeError {
+    const { wanted } = this.#chooser;
+    if (this.#had) return this.absence(`No X509-SVID with ${wanted}`);
+    const there = svids.map(({ id, hint }) => (hint === undefined ? `${id}` : `${id} with ${JSON.stringify(hint)}`));
+    const sentence = `No X509-SVID has ${wanted}; there are ${there.join(", ")}`;
+    return new SpiffeError("ERR_SPIFFE_NO_IDENTITY", sentence, { reason: "workload.no-svid", cause });
   }
 }

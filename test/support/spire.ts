@@ -54,8 +54,8 @@ export interface Spire {
   /** Runs a command of the server's or the agent's own program and gives its standard output. */
   server(...args: string[]): Promise<string>;
   agent(...args: string[]): Promise<string>;
-  /** Stops the agent process and starts it anew with the same data. */
-  restartAgent(): Promise<void>;
+  /** Ends the agent process, by SIGTERM unless said otherwise, and starts it anew with the same data. */
+  restartAgent(signal?: NodeJS.Signals): Promise<void>;
   /** What server and agent have logged. */
   log(): string;
   stop(): Promise<void>;
@@ -148,9 +148,9 @@ class Daemon {
     throw new Error(`${this.name}: ${what} did not come within ${START_MS / 1000} s: ${last}\n${this.#log}`);
   }
 
-  async stop(): Promise<void> {
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
     if (this.#code !== undefined) return;
-    this.#child.kill("SIGTERM");
+    this.#child.kill(signal);
     const hard = setTimeout(() => this.#child.kill("SIGKILL"), STOP_MS);
     await this.#ended;
     clearTimeout(hard);
@@ -311,8 +311,8 @@ async function launch(binaries: SpireBinaries, options: SpireOptions): Promise<S
       waitForIds,
       server,
       agent,
-      async restartAgent() {
-        await agentDaemon.stop();
+      async restartAgent(signal) {
+        await agentDaemon.stop(signal);
         agentDaemon = await startAgent();
       },
       log: () => daemons.map(({ name, log }) => `--- ${name}\n${log}`).join("\n"),

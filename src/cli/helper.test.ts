@@ -1,0 +1,277 @@
+import assert from "node:assert/strict";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+import { onThisRuntime, Program, spiffeEdge } from "../../test/support/programs.ts";
+import { eventually } from "../../test/support/workload-server.ts";
+import { Authority } from "../authority/index.ts";
+import { safeValidateJwtSvid } from "../jwt/index.ts";
+import { FileSource } from "../workload/index.ts";
+import { safeVerifyX509Svid, X509Bundle, X509Svid } from "../x509/index.ts";
+
+const ENTRY = { id: "spiffe://example.org/web", socket: "web" };
+const FILES = {
+  svid_file_name: "svid.pem",
+  svid_key_file_name: "key.pem",
+  svid_bundle_file_name: "bundle.pem",
+  jwt_bundle_file_name: "jwt.json",
+  jwt_svids: [
+    { jwt_audience: "orders", jwt_extra_audiences: ["reports"], jwt_svid_file_name: "orders.jwt" },
+    { jwt_audience: "cron", jwt_svid_file_name: "cron.jwt" },
+  ],
+};
+const NAMES = ["bundle.pem", "cron.jwt", "jwt.json", "key.pem", "orders.jwt", "svid.pem"];
+
+let authority: Authority;
+let folder: string;
+let certs: string;
+let programs: Program[] = [];
+
+const at = (name: string) => join(certs, "current", name);
+const read = (name: string) => readFileSync(at(name), "utf8");
+
+/** Writes the helper's file: JSON is YAML as well. */
+function configure(more: Record<string, unknown> = {}): string[] {
+  const file = join(folder, "helper.yaml");
+  const address = { agent_address: authority.socketFor("web") };
+  writeFileSync(file, JSON.stringify({ ...address, cert_dir: certs, ...FILES, ...more }));
+  return ["helper", "--config", file];
+}
+
+/** A daemon that does not outlive its test. */
+function start(args: readonly string[]): Program {
+  const program = new Program(onThisRuntime("src/cli/main.ts", args));
+  programs.push(program);
+  return program;
+}
+
+/** That `current` holds one whole, valid state. */
+async function assertWhole(): Promise<void> {
+  // Names of one folder: the link may move on meanwhile.
+  const path = join(certs, readlinkSync(join(certs, "current")));
+  assert.deepEqual(readdirSync(path).sort(), NAMES);
+  const svid = await X509Svid.load(join(path, "svid.pem"), join(path, "key.pem"));
+  const bundle = await X509Bundle.load("example.org", join(path, "bundle.pem"));
+  const verdict = await safeVerifyX509Svid(svid.certificates, { x509BundleFor: () => bundle });
+  assert.ok(verdict.ok, JSON.stringify(verdict));
+  for (const name of NAMES) assert.notEqual(statSync(join(path, name)).size, 0, name);
+}
+
+before(async () => {
+  authority = await Authority.start({ trustDomain: "example.org", prepareMs: 200, entries: [ENTRY] });
+});
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "helper-"));
+  certs = join(folder, "certs");
+  await authority.setEntries([ENTRY]);
+});
+
+afterEach(async () => {
+  for (const { child, ended } of programs) {
+    child.kill("SIGKILL");
+    await ended;
+  }
+  programs = [];
+  rmSync(folder, { recursive: true, force: true });
+});
+
+after(() => authority.close());
+
+describe("spiffe-edge helper --once", () => {
+  it("writes every file, the secret ones for their owner alone, and ends with code 0", async () => {
+    const ended = await spiffeEdge([...configure(), "--once"]);
+    assert.equal(ended.code, 0, ended.stderr);
+    await assertWhole();
+    const mode = (name: string) => statSync(at(name)).mode & 0o777;
+    assert.deepEqual(NAMES.map(mode), [0o644, 0o600, 0o600, 0o600, 0o600, 0o644]);
+    const token = await safeValidateJwtSvid(read("orders.jwt"), authority.jwtBundle(), { audience: "reports" });
+    assert.ok(token.ok && token.value.id.uri === ENTRY.id);
+    assert.ok(!ended.stdout.includes(read("orders.jwt")) && !ended.stdout.includes("PRIVATE"));
+  });
+
+  it("daemon_mode: false does the same", async () => {
+    const ended = await spiffeEdge(configure({ daemon_mode: false }));
+    assert.equal(ended.code, 0, ended.stderr);
+    await assertWhole();
+  });
+
+  it("runs and signals nobody", async () => {
+    const more = { cmd: "/bin/sh", cmd_args: ["-c", `touch ${folder}/ran`], cmd_timeout: "10s" };
+    const ended = await spiffeEdge([...configure(more), "--once"]);
+    assert.equal(ended.code, 0, ended.stderr);
+    assert.ok(!existsSync(join(folder, "ran")));
+  });
+
+  const failures: [what: string, more: Record<string, unknown>, code: number, says: RegExp][] = [
+    ["the agent is not there", { agent_address: "/nowhere/agent.sock" }, 1, /no such socket/],
+    ["no SVID has the hint", { hint: "internal" }, 1, /No X509-SVID has the hint "internal"/],
+    ["the folder can not be made", { cert_dir: "/dev/null/certs" }, 2, /\/dev\/null/],
+    [
+      "the file is wrong",
+      { svid_file: "x" },
+      2,
+      /helper\.yaml:1:\d+ svid_file: unknown key \(did you mean "svid_file_name"/,
+    ],
+  ];
+  for (const [what, more, code, says] of failures) {
+    it(`ends with code ${code} when ${what}, and writes nothing`, async () => {
+      const ended = await spiffeEdge([...configure(more), "--once", "--timeout", "1500ms"]);
+      assert.equal(ended.code, code, ended.stdout);
+      assert.match(ended.stderr, says);
+      assert.doesNotMatch(ended.stderr, /\bat .*:\d+:\d+\)/);
+      assert.ok(!existsSync(certs));
+    });
+  }
+
+  it("ends with code 1 when the workload has no identity, and leaves what is there", async () => {
+    const args = [...configure(), "--once", "--timeout", "1500ms"];
+    assert.equal((await spiffeEdge(args)).code, 0);
+    const before = readlinkSync(join(certs, "current"));
+    await authority.setEntries([]);
+    const ended = await spiffeEdge(args);
+    assert.equal(ended.code, 1);
+    assert.match(ended.stderr, /PermissionDenied/);
+    assert.equal(readlinkSync(join(certs, "current")), before);
+  });
+
+  it("explains itself", async () => {
+    const ended = await spiffeEdge(["helper", "--help"]);
+    assert.equal(ended.code, 0);
+    assert.match(ended.stdout, /^Usage: spiffe-edge helper [\s\S]*\nExamples:\n {2}spiffe-edge helper --config/);
+  });
+
+  it("needs a file", async () => {
+    assert.equal((await spiffeEdge(["helper"])).code, 2);
+    const missing = await spiffeEdge(["helper", "--config", join(folder, "none.yaml"), "--once"]);
+    assert.equal(missing.code, 2);
+    assert.match(missing.stderr, /none\.yaml: the helper's file cannot be read \(ENOENT\)/);
+  });
+});
+
+describe("spiffe-edge helper", () => {
+  it("follows rotations, tells others after each swap, and keeps the last two generations", async () => {
+    const log = join(folder, "log");
+    const script = `readlink ${certs}/current >> ${log}; basename "$SPIFFE_EDGE_GENERATION" >> ${log}`;
+    const health = { listener_enabled: true, bind_port: 0, liveness_path: "/alive", readiness_path: "/go" };
+    const more = { cmd: "/bin/sh", cmd_args: ["-c", script], health_checks: health };
+    const program = start(configure(more));
+    const [, port] = await program.until(/"port":(\d+)/);
+    const runs = () => (existsSync(log) ? readFileSync(log, "utf8").split("\n").slice(0, -1) : []);
+    const get = async (path: string) => {
+      const answer = await fetch(`http://127.0.0.1:${port}${path}`);
+      return { status: answer.status, text: await answer.text() };
+    };
+    await eventually(() => runs().length === 2, "the first run");
+    await using source = await FileSource.open({
+      certificates: at("svid.pem"),
+      privateKey: at("key.pem"),
+      bundles: { "example.org": at("bundle.pem") },
+    });
+    const first = source.x509Svid();
+    for (let n = 1; n <= 3; n++) {
+      await authority.rotate();
+      await eventually(() => runs().length >= 2 * (n + 1), `run ${n + 1}`);
+      await assertWhole();
+      await eventually(() => readdirSync(certs).length <= 3, "the removal of the others");
+    }
+    // The command saw the link where its own generation is.
+    for (let i = 0; i < runs().length; i += 2) assert.equal(runs()[i], runs()[i + 1]);
+    await eventually(() => !source.x509Svid().leaf.equals(first.leaf), "a file source that reads along");
+    assert.equal((await get("/alive")).status, 200);
+    assert.deepEqual(JSON.parse((await get("/go")).text), { ready: true, reasons: [], warnings: [] });
+    assert.match((await get("/metrics")).text, /spiffe_edge_helper_renewals_total\{kind="command",result="done"\} \d/);
+    assert.equal((await get("/other")).status, 404);
+    const ended = await program.end("SIGTERM");
+    assert.equal(ended.code, 0, ended.stderr);
+    await assertWhole();
+  });
+
+  it("goes on when a command fails: a metric counts it, and the next rotation is written", async () => {
+    const more = { cmd: "/bin/false", health_checks: { listener_enabled: true, bind_port: 0 } };
+    const program = start(configure(more));
+    const [, port] = await program.until(/"port":(\d+)/);
+    await program.until(/"message":"renewal failed, tried again later"/);
+    const before = readlinkSync(join(certs, "current"));
+    await authority.rotate();
+    await eventually(() => readlinkSync(join(certs, "current")) !== before, "the next generation");
+    const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    assert.match(metrics, /spiffe_edge_helper_renewals_total\{kind="command",result="failed"\} \d/);
+    assert.equal((await fetch(`http://127.0.0.1:${port}/ready`)).status, 200);
+    assert.equal((await program.end()).code, 0);
+  });
+
+  it("[WL-29] removes the files of a withdrawn identity, and writes them anew when it is back", async () => {
+    const more = { health_checks: { listener_enabled: true, bind_port: 0 } };
+    const program = start(configure(more));
+    const [, port] = await program.until(/"port":(\d+)/);
+    const status = async () => (await fetch(`http://127.0.0.1:${port}/ready`)).status;
+    await eventually(() => existsSync(at("svid.pem")), "the files");
+    assert.equal(await status(), 200);
+    await authority.setEntries([]);
+    await eventually(() => readdirSync(certs).length === 0, "the removal");
+    assert.equal(await status(), 503);
+    await authority.setEntries([ENTRY]);
+    await eventually(() => existsSync(at("svid.pem")), "the files again");
+    await assertWhole();
+    assert.equal(await status(), 200);
+    assert.equal((await program.end()).code, 0);
+  });
+
+  it("waits for an agent that is not there yet, not ready meanwhile, and ends when told", async () => {
+    const more = { agent_address: join(folder, "agent.sock"), health_checks: { listener_enabled: true, bind_port: 0 } };
+    const program = start(configure(more));
+    const [, port] = await program.until(/"port":(\d+)/);
+    const answer = await fetch(`http://127.0.0.1:${port}/ready`);
+    assert.equal(answer.status, 503);
+    assert.deepEqual(((await answer.json()) as { reasons: string[] }).reasons, ["no generation is written"]);
+    assert.equal((await fetch(`http://127.0.0.1:${port}/live`)).status, 200);
+    assert.equal((await program.end("SIGINT")).code, 0);
+    assert.ok(!existsSync(certs));
+  });
+
+  it("signals the process of the pid file", async () => {
+    const target = new Program(["/bin/sh", ["-c", 'trap "echo got" HUP; echo "up $$"; while :; do sleep 0.02; done']]);
+    programs.push(target);
+    const [, pid] = await target.until(/up (\d+)/);
+    const pidFile = join(folder, "pid");
+    writeFileSync(pidFile, `${pid}\n`);
+    const args = configure({ pid_file_name: pidFile, renew_signal: "SIGHUP" });
+    const program = start(args);
+    await target.until(/got\n/);
+    await authority.rotate();
+    await target.until(/got\n(?:.*\n)*?got\n/);
+    assert.equal((await program.end()).code, 0);
+  });
+
+  it("killed at any moment, leaves the last whole generation behind", async () => {
+    const short = await Authority.start({ trustDomain: "example.org", x509TtlMs: 1_000, entries: [ENTRY] });
+    try {
+      const args = configure({ agent_address: short.socketFor("web") });
+      for (let round = 0; round < 4; round++) {
+        const program = start(args);
+        await program.until(/generation written/);
+        await new Promise((resolve) => setTimeout(resolve, 200 + Math.random() * 600));
+        program.child.kill("SIGKILL");
+        await program.ended;
+        const path = join(certs, "current");
+        assert.deepEqual(readdirSync(path).sort(), NAMES);
+        const svid = await X509Svid.load(join(path, "svid.pem"), join(path, "key.pem"));
+        assert.equal(svid.id.uri, ENTRY.id);
+        assert.ok(readdirSync(certs).length <= 4);
+      }
+    } finally {
+      await short.close();
+    }
+  });
+});
