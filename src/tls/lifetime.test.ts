@@ -57,6 +57,18 @@ describe("keep", () => {
     for (const release of releases) release();
   });
 
+  it("[S-9] [S-17] ends every connection when the clock tells no time", async () => {
+    const clock = new ManualClock();
+    const far = life(Infinity, clock.now() + 86_400_000);
+    const release = keep(clock, far);
+    await clock.advance(1_000);
+    assert.deepEqual(far.log, []);
+    clock.now = () => Number.NaN;
+    await clock.advance(500);
+    assert.equal(far.log[0], "end");
+    release();
+  });
+
   it("leaves released connections alone and starts anew after the last one", async () => {
     const clock = new ManualClock();
     const gone = life(Infinity, clock.now() + 1_000);

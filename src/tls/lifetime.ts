@@ -1,5 +1,5 @@
 /** The end of connections: each is told to drain near the end of its certificates' life and ended at it (S-9). */
-import type { Clock } from "../base/clock.ts";
+import { type Clock, timeOf } from "../base/clock.ts";
 import type { SpiffeId } from "../id/index.ts";
 import type { TlsIdentity } from "./identity.ts";
 
@@ -49,9 +49,9 @@ class Keeper {
       } catch {
         return;
       }
-      const now = this.#clock.now();
+      const now = timeOf(this.#clock);
       for (const [life, state] of [...this.#lives]) {
-        if (life.endAt <= now || life.isForsaken()) life.end();
+        if (!(now < life.endAt) || life.isForsaken()) life.end();
         else if (life.drainAt <= now && !state.draining) {
           state.draining = true;
           life.drain();

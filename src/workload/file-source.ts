@@ -1,5 +1,5 @@
 /** X.509 identity and bundles from files that somebody else keeps current. */
-import { type Clock, systemClock } from "../base/clock.ts";
+import { type Clock, systemClock, timeOf } from "../base/clock.ts";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import type { SpiffeId, TrustDomain } from "../id/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
@@ -149,7 +149,7 @@ export class FileSource implements X509BundleSource, X509SvidSource {
   }
 
   #isOver(svid: X509Svid): boolean {
-    return this.#held.clock.now() > svid.expiresAt.getTime();
+    return !(timeOf(this.#held.clock) <= svid.expiresAt.getTime());
   }
 
   #take(read: Awaited<ReturnType<typeof readIdentity>> | SpiffeError, last: boolean): "done" | "torn" | "failed" {

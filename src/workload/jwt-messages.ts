@@ -1,5 +1,5 @@
 /** JWT messages of the Workload API. Tokens come from the own agent, so their shape and their fit are judged here. */
-import type { Clock } from "../base/clock.ts";
+import { type Clock, timeOf } from "../base/clock.ts";
 import { LIMITS } from "../base/limits.ts";
 import { accept, refuse, type Verdict } from "../base/verdict.ts";
 import type {
@@ -51,7 +51,7 @@ function decodeJwtSvid(wire: JWTSVID, request: JwtSvidRequest, clock: Clock): Ve
   }
   const absent = request.audience.find((wanted) => !audience.includes(wanted));
   if (absent !== undefined) return refuse("jwt.audience", `the token has no audience ${JSON.stringify(absent)}`);
-  if (expiresAt.getTime() <= clock.now())
+  if (!(timeOf(clock) < expiresAt.getTime()))
     return refuse("jwt.expired", `the token expired at ${expiresAt.toISOString()}`);
   return svid;
 }

@@ -1,4 +1,5 @@
 /** X.509 identity and bundles, kept current by the Workload API. */
+import { timeOf } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import type { TrustDomain } from "../id/index.ts";
 import type { X509Bundle, X509BundleSource, X509Svid, X509SvidSource } from "../x509/index.ts";
@@ -100,7 +101,7 @@ export class X509Source extends Source<X509Context> implements X509BundleSource,
   }
 
   #isOver(svid: X509Svid): boolean {
-    return this.#held.connection.clock.now() > svid.expiresAt.getTime();
+    return !(timeOf(this.#held.connection.clock) <= svid.expiresAt.getTime());
   }
 
   #choose(state: X509Context): Chosen {
