@@ -4,10 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bin, root, run } from "../scripts/lib/run.ts";
 import { measureGateway } from "./gateway.ts";
+import { builtCommand, coldStarts } from "./lib/cold-start.ts";
 import { type BenchWorkloadApi, startWorkloadApi } from "./lib/environment.ts";
 import { makeFixtures } from "./lib/fixtures.ts";
 import { goPeers } from "./lib/go-peers.ts";
-import { type Result, type Row, type Runtime, rowOf, type Subject, type Verdicts } from "./lib/rows.ts";
+import type { Result, Row, Runtime, Subject, Verdicts } from "./lib/rows.ts";
 import type { Environment } from "./lib/target.ts";
 import type { Job } from "./run.ts";
 
@@ -93,7 +94,10 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
       if (inProcess.length === 0) continue;
       say(`measuring ${inProcess.join(", ")} on ${runtime}`);
       take(await measureInProcess(runtime, inProcess, sizes, fixtures, folder, api?.endpoint));
-      if (inProcess.includes("workload")) outcome.rows.push(await coldStarts(runtime, sizes.coldStarts, api!.endpoint));
+      if (!inProcess.includes("workload")) continue;
+      const command = { bun: [], deno: ["run", "-A", "--no-check"], node: [] }[runtime];
+      const args = [...command, await builtCommand(), "fetch", "x509"];
+      outcome.rows.push(await coldStarts([bin(runtime), args], sizes.coldStarts, api!.endpoint, { runtime }));
     }
     if ("path" in peers) {
       if (computing.length > 0) {
@@ -111,11 +115,8 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
         say("measuring workload with go-spiffe");
         const calls = ["workload", "-samples", String(sizes.calls)];
         take(await goResult(peers.path, calls, api!.endpoint));
-        const cold: number[] = [];
-        for (let i = 0; i < sizes.coldStarts; i++) {
-          cold.push((await goResult(peers.path, ["cold"], api!.endpoint)).rows[0]!.min);
-        }
-        outcome.rows.push(rowOf({ subject: "workload", name: "cold start", stack: "go-spiffe", runtime: "go" }, cold));
+        const peer = { stack: "go-spiffe", runtime: "go" } as const;
+        outcome.rows.push(await coldStarts([peers.path, ["cold"]], sizes.coldStarts, api!.endpoint, peer));
       }
     }
     if (options.subjects.includes("gateway")) {
@@ -148,17 +149,6 @@ async function measureInProcess(
   const ended = await run(command, args, { env: { SPIFFE_ENDPOINT_SOCKET: endpoint }, timeoutMs: 600_000 });
   if (ended.code !== 0) throw new Error(`bench/run.ts on ${runtime} ended with ${ended.code}:\n${ended.output}`);
   return JSON.parse(readFileSync(out, "utf8")) as Result;
-}
-
-async function coldStarts(runtime: Runtime, count: number, endpoint: string): Promise<Row> {
-  const samples: number[] = [];
-  for (let i = 0; i < count; i++) {
-    const [command, args] = commandOf(runtime, "bench/cold.ts", []);
-    const ended = await run(command, args, { env: { SPIFFE_ENDPOINT_SOCKET: endpoint }, timeoutMs: 60_000 });
-    if (ended.code !== 0) throw new Error(`bench/cold.ts on ${runtime} ended with ${ended.code}:\n${ended.output}`);
-    samples.push(Number(ended.stdout));
-  }
-  return rowOf({ subject: "workload", name: "cold start", stack: "spiffe-edge", runtime }, samples);
 }
 
 function measureGo(program: string, subjects: Subject[], sizes: Sizes, fixtures: string): Promise<Result> {

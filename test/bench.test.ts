@@ -77,6 +77,12 @@ describe("bench: goals", () => {
     assert.match(judgeGoals(chain(130))[0] ?? "", /^met .*chain P-256 on bun: 1\.300 × signatures P-256, goal 1\.3$/);
     assert.match(judgeGoals(chain(131))[0] ?? "", /^MISSED /);
     assert.match(judgeGoals(chain(100).slice(0, 1))[0] ?? "", /^MISSED /);
+    const peer = rowOf({ subject: "workload", name: "x509 fetch", stack: "go-spiffe", runtime: "go" }, [100]);
+    const fetched = (us: number) =>
+      judgeGoals([rowOf({ ...own, subject: "workload", name: "x509 fetch" }, [us]), peer]);
+    assert.match(fetched(150)[0] ?? "", /^met .*x509 fetch p50 on bun: 1\.500 × go-spiffe, goal 1\.5$/);
+    assert.match(fetched(151)[0] ?? "", /^MISSED /);
+    assert.equal(fetched(100).length, 2);
     const id = (us: number) => [rowOf({ ...own, subject: "id", name: "parse" }, [us])];
     assert.match(judgeGoals(id(0.3))[0] ?? "", /^met /);
     assert.match(judgeGoals(id(0.31))[0] ?? "", /^MISSED /);
@@ -109,6 +115,8 @@ describe("npm run bench", () => {
       "workload x509 fetch",
       "workload jwt issue",
       "workload jwt cached",
+      "workload source read",
+      "workload jwt from source",
       "workload cold start",
       "gateway reverse-proxy",
       "gateway handshake",

@@ -83,6 +83,28 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/workload/x509-messages.test.ts"],
   },
   {
+    name: "agent-answer-again",
+    patches: [
+      {
+        file: "src/workload/judged-svids.ts",
+        find: 'return found?.path.every((certificate) => certificate.validityAt(now) === "within") ? found : undefined;',
+        replace: "return now > 0 ? found : undefined;",
+      },
+    ],
+    tests: ["src/workload/judged-svids.test.ts"],
+  },
+  {
+    name: "agent-answer-again-key",
+    patches: [
+      {
+        file: "src/workload/judged-svids.ts",
+        find: "    isEqual(a.x509SvidKey, b.x509SvidKey) &&\n",
+        replace: "",
+      },
+    ],
+    tests: ["src/workload/judged-svids.test.ts"],
+  },
+  {
     name: "jwt-signature",
     patches: [
       {

@@ -1,5 +1,5 @@
 /** The embedded authority: a whole trust domain in this process, for development and tests. */
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
 import { type Clock, SpiffeError, systemClock } from "../base/index.ts";
 import { TrustDomain } from "../id/index.ts";
 import { JwtBundle } from "../jwt/index.ts";
@@ -10,6 +10,7 @@ import { Change } from "./change.ts";
 import { type AuthorityEntry, checkEntries, checkLife, type Registration } from "./entries.ts";
 import type { IssuedX509 } from "./generation.ts";
 import { Keyring } from "./keyring.ts";
+import { reflectionRoutes } from "./reflection.ts";
 import { openSocketDirectory, type SocketDirectory } from "./socket-directory.ts";
 import { serveUnix, type UnixServer } from "./unix-server.ts";
 import {
@@ -329,7 +330,12 @@ export class Authority {
 
   async #serve(name: string): Promise<void> {
     const path = await this.#sockets.claim(name);
-    this.#servers.set(name, await serveUnix(path, workloadRoutes(this.#caller(name)), [requireSecurityHeader]));
+    const workload = workloadRoutes(this.#caller(name));
+    const routes = (router: ConnectRouter) => {
+      workload(router);
+      reflectionRoutes(router);
+    };
+    this.#servers.set(name, await serveUnix(path, routes, [requireSecurityHeader]));
   }
 
   #caller(socket: string): Caller {

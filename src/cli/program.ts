@@ -1,16 +1,22 @@
 /** The command line: which subcommands there are, and how a failure of any of them is told. */
 import process from "node:process";
 import { Command, CommanderError } from "commander";
-import { callCommand } from "./call.ts";
-import { devCommand } from "./dev.ts";
-import { doctorCommand } from "./doctor.ts";
 import { EXIT, type ExitCode, exitCodeOf, sentenceOf } from "./exit.ts";
-import { fetchCommand } from "./fetch.ts";
-import { gatewayCommand } from "./gateway.ts";
-import { helperCommand } from "./helper.ts";
-import { inspectCommand } from "./inspect.ts";
-import { validateCommand } from "./validate.ts";
 import { VERSION } from "./version.ts";
+
+type Finish = (code: ExitCode) => void;
+
+/** The subcommands; each is loaded when it is named, so that getting an SVID does not wait for the gateway's code. */
+const COMMANDS: Readonly<Record<string, (finish: Finish) => Promise<Command>>> = {
+  dev: async (finish) => (await import("./dev.ts")).devCommand(finish),
+  gateway: async (finish) => (await import("./gateway.ts")).gatewayCommand(finish),
+  helper: async (finish) => (await import("./helper.ts")).helperCommand(finish),
+  fetch: async () => (await import("./fetch.ts")).fetchCommand(),
+  validate: async () => (await import("./validate.ts")).validateCommand(),
+  doctor: async (finish) => (await import("./doctor.ts")).doctorCommand(finish),
+  call: async (finish) => (await import("./call.ts")).callCommand(finish),
+  inspect: async (finish) => (await import("./inspect.ts")).inspectCommand(finish),
+};
 
 /**
  * Runs one command line.
@@ -23,21 +29,16 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
   const finish = (result: ExitCode) => {
     code = result;
   };
+  const [first = ""] = args;
+  const wanted = Object.hasOwn(COMMANDS, first) ? [first] : Object.keys(COMMANDS);
   const program = new Command("spiffe-edge")
     .description(
       "SPIFFE identity for Bun, Deno and Node: a development trust domain, a gateway, SVIDs on the command line.",
     )
     .version(VERSION, "-V, --version", "print the version")
     .helpCommand(false)
-    .addHelpText("after", EXAMPLES)
-    .addCommand(devCommand(finish))
-    .addCommand(gatewayCommand(finish))
-    .addCommand(helperCommand(finish))
-    .addCommand(fetchCommand())
-    .addCommand(validateCommand())
-    .addCommand(doctorCommand(finish))
-    .addCommand(callCommand(finish))
-    .addCommand(inspectCommand(finish));
+    .addHelpText("after", EXAMPLES);
+  for (const name of wanted) program.addCommand(await COMMANDS[name]!(finish));
   quietly(program);
   try {
     await program.parseAsync(args, { from: "user" });
@@ -73,9 +74,7 @@ function quietly(command: Command): void {
 function usage(error: CommanderError, args: readonly string[]): ExitCode {
   if (error.exitCode === 0) return EXIT.done;
   const words = args.filter((word) => /^[a-z0-9]+$/.test(word)).slice(0, 2);
-  const known = words.filter((word) =>
-    ["dev", "gateway", "helper", "fetch", "validate", "doctor", "call", "inspect", "x509", "jwt"].includes(word),
-  );
+  const known = words.filter((word) => Object.hasOwn(COMMANDS, word) || word === "x509" || word === "jwt");
   // Without a subcommand the parser has printed the help already.
   const message = error.code === "commander.help" ? "expected a command" : error.message.replace(/^error: /, "");
   const sentence = message.replace(/\s*\n\s*/g, " ").replace(/[.\s]+$/, "");

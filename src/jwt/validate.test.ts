@@ -236,7 +236,7 @@ describe("claims of a JWT-SVID", () => {
 });
 
 describe("the key of a JWT-SVID", () => {
-  it("[JWT-20] [A-7] comes from the subject's own trust domain", async () => {
+  it("[JWT-20] [WL-52] [A-7] comes from the subject's own trust domain", async () => {
     const other = bundleOf([{ ...stranger.publicJwk, kid: "es256" }], "other.org");
     const source = (...bundles: JwtBundle[]): JwtBundleSource => ({
       jwtBundleFor: (domain) => bundles.find((bundle) => bundle.trustDomain.equals(domain)),

@@ -7,6 +7,7 @@ import { SpiffeWorkloadAPI } from "../gen/workload/workload_pb.js";
 import type { Logger } from "../telemetry/logger.ts";
 import { type Endpoint, formatEndpoint } from "./endpoint.ts";
 import { type Failure, failureOf } from "./failure.ts";
+import { JudgedSvids } from "./judged-svids.ts";
 import { checkTimeout, linkSignals, within } from "./signals.ts";
 import type { Content, Snapshot } from "./snapshot.ts";
 import { type OpenTransport, openTransport } from "./transport.ts";
@@ -33,7 +34,8 @@ export interface Profile<M, T extends Snapshot> {
   /** What is fetched or watched, such as `x509`; part of an error's phase. */
   readonly name: string;
   open(api: WorkloadApi, options: RpcOptions): AsyncIterable<M>;
-  decode(message: M, clock: Clock): Promise<Verdict<Content<T>>>;
+  /** @param judged what was accepted before on the same connection */
+  decode(message: M, clock: Clock, judged?: JudgedSvids): Promise<Verdict<Content<T>>>;
   same(a: Content<T>, b: Content<T>): boolean;
   /** Wall time at which the first identity of a state ends; absent where nothing in it has an end. */
   endsAt?(content: Content<T>): number;
@@ -66,6 +68,7 @@ export class Connection {
   /** The address as a URI, for sentences. */
   readonly socket: string;
   readonly redactionGraceMs: number;
+  readonly judged: JudgedSvids = new JudgedSvids();
   readonly #timeoutMs: number;
   readonly #endpoint: Endpoint | undefined;
   readonly #api: WorkloadApi;
@@ -141,7 +144,7 @@ export class Connection {
       signal: options.signal,
       late,
     });
-    return profile.decode(message, clock);
+    return profile.decode(message, clock, this.judged);
   }
 
   /**
@@ -177,13 +180,16 @@ export class Connection {
   }
 
   failure(thrown: unknown, phase: string, token?: string): Failure {
-    return failureOf(thrown, { phase, socket: this.socket, endpoint: this.#endpoint, token });
+    const failure = failureOf(thrown, { phase, socket: this.socket, endpoint: this.#endpoint, token });
+    if (failure.kind === "denied") this.judged.clear();
+    return failure;
   }
 
   /** Ends every call and stream. Idempotent. */
   close(): void {
     if (this.closing.aborted) return;
     this.#closing.abort();
+    this.judged.clear();
     this.#own?.close();
   }
 

@@ -162,13 +162,13 @@ export class Source<T extends Snapshot> {
   }
 
   async #run(): Promise<void> {
-    const { closing, clock, socket } = this.#connection;
+    const { closing, clock, socket, judged } = this.#connection;
     const profile = this.#profile;
     const phase = `watch-${profile.name}`;
     const link = linkSignals(this.#closing.signal, closing);
     const watch = new Watch({
       open: (signal) => this.#connection.stream(profile, signal),
-      decode: (message) => profile.decode(message, clock),
+      decode: (message) => profile.decode(message, clock, judged),
       failure: (thrown) => this.#connection.failure(thrown, phase),
       phase,
       socket,

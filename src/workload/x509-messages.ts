@@ -7,6 +7,7 @@ import { SpiffeId, type TrustDomain } from "../id/index.ts";
 import { safeVerifyX509Svid, X509Bundle, X509Svid } from "../x509/index.ts";
 import { decodeBundleMap, decodeOnlyBundles, sameBundles } from "./bundle-map.ts";
 import { acceptedHint, firstOfEachHint } from "./hints.ts";
+import { type JudgedSvid, JudgedSvids } from "./judged-svids.ts";
 import type { Content, X509Bundles, X509Context } from "./snapshot.ts";
 
 /**
@@ -15,10 +16,13 @@ import type { Content, X509Bundles, X509Context } from "./snapshot.ts";
  * Accepted only if every SVID has all mandatory fields, its key matches the leaf, `spiffe_id` equals the leaf's SAN,
  * the leaf passes the X509-SVID rules and chains to its own trust domain's bundle of this message, and no DER is left
  * over (S-11, WL-11, WL-22). A trust domain's own bundle wins over a federated entry of the same name.
+ *
+ * @param judged what was accepted before, and is not judged again while nothing of it has changed
  */
 export async function decodeX509Context(
   message: X509SVIDResponse,
   clock: Clock,
+  judged: JudgedSvids = new JudgedSvids(),
 ): Promise<Verdict<Content<X509Context>>> {
   if (message.svids.length === 0) return refuse("workload.no-svid", "the field svids is empty");
   if (message.svids.length > LIMITS.svids) {
@@ -29,15 +33,17 @@ export async function decodeX509Context(
     if (missing !== undefined) return refuse("workload.field-missing", `svids[${index}]: ${missing} is empty`, index);
   }
   const own = new Map<string, X509Bundle>();
-  const svids: X509Svid[] = [];
+  const accepted: JudgedSvid[] = [];
   for (const [index, wire] of firstOfEachHint(message.svids).entries()) {
-    const svid = await decodeSvid(wire, own, clock);
+    const svid = await judgeSvid(wire, own, clock, judged);
     if (!svid.ok) return refuse(svid.reason, `${wire.spiffeId.slice(0, 300)}: ${svid.message}`, index);
-    svids.push(svid.value);
+    accepted.push(svid.value);
   }
   const federated = decodeBundleMap(message.federatedBundles, parseBundle, ({ name }) => own.has(name));
   if (!federated.ok) return federated;
-  return accept({ svids: Object.freeze(svids), bundles: new Map([...own, ...federated.value]) });
+  judged.keep(accepted);
+  const svids = Object.freeze(accepted.map(({ svid }) => svid));
+  return accept({ svids, bundles: new Map([...own, ...federated.value]) });
 }
 
 /** Decodes a FetchX509Bundles message. */
@@ -68,23 +74,34 @@ function missingField(svid: X509SVID): string | undefined {
   return undefined;
 }
 
-/** Decodes one SVID and enters its trust domain's bundle into `own`, where the first SVID's bundle stays. */
-async function decodeSvid(wire: X509SVID, own: Map<string, X509Bundle>, clock: Clock): Promise<Verdict<X509Svid>> {
+/** Judges one SVID and enters its trust domain's bundle into `own`, where the first SVID's bundle stays. */
+async function judgeSvid(
+  wire: X509SVID,
+  own: Map<string, X509Bundle>,
+  clock: Clock,
+  judged: JudgedSvids,
+): Promise<Verdict<JudgedSvid>> {
   const id = SpiffeId.safeParse(wire.spiffeId);
   if (!id.ok) return id;
+  const { trustDomain } = id.value;
+  const first = own.get(trustDomain.name);
+  const known = judged.find(wire, clock);
+  if (known !== undefined && (first ?? known.sent) === known.bundle) {
+    own.set(trustDomain.name, known.bundle);
+    return accept(known);
+  }
   const hint = acceptedHint(wire.hint);
   const svid = await X509Svid.safeParse(wire.x509Svid, wire.x509SvidKey, hint === undefined ? {} : { hint });
   if (!svid.ok) return svid;
   if (!svid.value.id.equals(id.value)) {
     return refuse("x509.id-mismatch", `spiffe_id differs from the certificate's ${svid.value.id.uri}`);
   }
-  const { trustDomain } = id.value;
   const sent = parseBundle(trustDomain, wire.bundle);
   if (!sent.ok) return sent;
-  const bundle = own.get(trustDomain.name) ?? sent.value;
+  const bundle = first ?? sent.value;
   const source = { x509BundleFor: () => bundle };
   const verified = await safeVerifyX509Svid(svid.value.certificates, source, { clock });
   if (!verified.ok) return verified;
   own.set(trustDomain.name, bundle);
-  return svid;
+  return accept({ wire, svid: svid.value, sent: sent.value, bundle, path: verified.value.chain });
 }

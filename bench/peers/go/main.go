@@ -2,11 +2,11 @@
 //
 //	peers measure -fixtures FILE -subjects id,x509,jwt -samples N   verification of prepared inputs
 //	peers workload -samples N                                       Workload API calls (SPIFFE_ENDPOINT_SOCKET)
-//	peers cold                                                      one first fetch in this fresh process
+//	peers cold                                                      fetches and prints an ID
 //	peers proxy -upstream URL                                       an mTLS reverse proxy; prints its port
 //	peers judge                                                     verifies what the Workload API hands out; prints IDs
 //
-// Every command but proxy and judge prints one JSON object: rows as the bench file has them, and verdict counts.
+// measure and workload print one JSON object: rows as the bench file has them, and verdict counts.
 package main
 
 import (

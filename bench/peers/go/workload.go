@@ -10,7 +10,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
-// workload measures Workload API calls on one warm connection.
+// workload measures Workload API calls on one warm connection, after as many that are not measured.
 func workload(args []string) error {
 	flags := flag.NewFlagSet("workload", flag.ExitOnError)
 	samples := flags.Int("samples", 300, "measurements per row")
@@ -42,7 +42,7 @@ func workload(args []string) error {
 	}
 	result := Result{Verdicts: map[string]Verdicts{}}
 	for _, one := range calls {
-		for i := range 20 {
+		for i := range *samples {
 			if err := one.call(-i); err != nil {
 				return fmt.Errorf("%s: %w", one.name, err)
 			}
@@ -63,19 +63,19 @@ func workload(args []string) error {
 	return print(result)
 }
 
-// cold measures the first X.509 context of this process.
+// cold prints the SPIFFE ID of its X.509-SVID: what a fresh process takes for that is measured from outside.
 func cold([]string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	start := time.Now()
 	client, err := workloadapi.New(ctx)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	if _, err := client.FetchX509Context(ctx); err != nil {
+	x509, err := client.FetchX509Context(ctx)
+	if err != nil {
 		return err
 	}
-	took := float64(time.Since(start).Nanoseconds()) / 1000
-	return print(Result{Rows: []Row{row("workload", "cold start", []float64{took})}, Verdicts: map[string]Verdicts{}})
+	fmt.Println(x509.DefaultSVID().ID)
+	return nil
 }
