@@ -211,6 +211,24 @@ const FAILURES: readonly Failure[] = [
     dial: async () => ({ ...at(good.port), clock: new ManualClock(Date.now() + 2 * HOUR_MS) }),
   },
   {
+    what: "an own identity that is revoked during the handshake",
+    code: "ERR_SPIFFE_REVOKED",
+    phase: "identity",
+    retryable: false,
+    async dial() {
+      const identity = await identityOf("spiffe://example.org/client", ca);
+      const { x509BundleFor } = identity.x509;
+      let dialled = false;
+      identity.x509.x509BundleFor = (trustDomain) => {
+        // The second look at a bundle is the peer's: the handshake is over by then.
+        if (dialled) void identity.update({ svid: null });
+        dialled = true;
+        return x509BundleFor(trustDomain);
+      };
+      return { ...at(good.port), identity };
+    },
+  },
+  {
     what: "a source that throws something of its own",
     code: "ERR_SPIFFE_NO_IDENTITY",
     phase: "identity",

@@ -143,6 +143,12 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
         const verdict = judgePeer(socket, judgement);
         if (verdict.ok !== true) return reject(refusedError(verdict, address));
         try {
+          // Who was taken the identity from meanwhile sends nothing in its name.
+          ownSvid(identity, clock);
+        } catch (error) {
+          return reject(identityError(error));
+        }
+        try {
           const peer = peerFrom(verdict.value.verified);
           markConnection(socket, { accepted: true, peer });
           const terms = { judgement, peer: verdict.value, ownEnd: endOf(own), maxAgeMs };
