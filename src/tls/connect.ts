@@ -1,12 +1,23 @@
 /** Dialling: handshake and verdict are over before anyone gets the socket (S-5). */
+import type { Duplex } from "node:stream";
 import { connect as dialTls, type TLSSocket } from "node:tls";
 import { type Clock, systemClock } from "../base/clock.ts";
-import { isSpiffeError, SpiffeError } from "../base/errors.ts";
-import { type Refusal, refuse } from "../base/verdict.ts";
+import { refuse } from "../base/verdict.ts";
 import { chooseSyncVerifier } from "../crypto/index.ts";
 import type { X509Peer } from "../id/peer.ts";
-import { denoNetFlag, isDenoRefusal } from "../runtime/deno-permission.ts";
+import type { X509Svid } from "../x509/index.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
+import { inRange, usage, wholeInRange } from "./check-options.ts";
+import {
+  abortError,
+  type DialAddress,
+  type DialPhase,
+  dialError,
+  nameOf,
+  ownSvid,
+  refusedError,
+  timeoutError,
+} from "./connect-errors.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { judgePeer, peerFrom } from "./judge.ts";
 import { isForsaken, keep } from "./lifetime.ts";
@@ -16,8 +27,12 @@ import { markConnection } from "./peer.ts";
 /** Options of {@link connect}. */
 export interface ConnectOptions {
   /** Name or address to dial. It is routing only: who answers is decided by `peer`. */
-  host: string;
-  port: number;
+  host?: string;
+  port?: number;
+  /** Path of a unix socket, in place of `host` and `port`. */
+  path?: string;
+  /** An open stream to do TLS on, in place of dialling: for protocols that begin in plain text, such as PostgreSQL's. */
+  socket?: Duplex;
   /** Who must answer. Has no default. */
   peer: PeerExpectation;
   /** ALPN protocols to offer, in order of preference. Default: none. */
@@ -50,8 +65,9 @@ function ignore(): void {}
  * @param identity own SVID and bundles, for example a `Workload`
  * @returns the socket, paused, and the peer
  * @throws SpiffeError `ERR_SPIFFE_PEER_REFUSED` with the reason when the peer is not who was expected, `ERR_SPIFFE_TLS`
- *   when the connection or handshake fails, `ERR_SPIFFE_TIMEOUT`, `ERR_SPIFFE_ABORTED`, `ERR_SPIFFE_USAGE` without a
- *   usable `peer`, and whatever the identity throws while it has no SVID
+ *   when the connection or handshake fails, `ERR_SPIFFE_TIMEOUT`, `ERR_SPIFFE_ABORTED`, `ERR_SPIFFE_PERMISSION`
+ *   (Deno), `ERR_SPIFFE_USAGE` without a usable `peer` or address, and the code of what the identity throws while it has
+ *   no SVID. Each has a `phase`: `identity`, `lookup`, `connect`, `handshake` or `verify`
  * @example
  * ```ts
  * import { Authority } from "spiffe-edge/testing";
@@ -75,19 +91,22 @@ function ignore(): void {}
  */
 export async function connect(identity: TlsIdentity, options: ConnectOptions): Promise<VerifiedConnection> {
   const authorize = authorizerFor(options.peer);
+  const address = addressOf(options);
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  inRange("timeoutMs", timeoutMs, 1, Infinity);
   const clock = options.clock ?? systemClock;
   const verifier = chooseSyncVerifier();
-  const own = identity.x509.x509Svid();
-  const at = `${options.host}:${options.port}`;
+  const own = ownSvid(identity);
+  const at = nameOf(address);
   const { signal } = options;
   if (signal?.aborted) throw abortError(signal, at, "connect");
 
-  const socket = dial(own, options);
+  const socket = dial(own, address, options);
   // Stays for good: a reset by the peer after this function returned must not end the process.
   socket.on("error", ignore);
   socket.setNoDelay(true);
   const timer = new AbortController();
-  let phase = "connect";
+  let phase: DialPhase = "socket" in address ? "handshake" : "connect";
   let cleanup: () => void = ignore;
   try {
     return await new Promise<VerifiedConnection>((resolve, reject) => {
@@ -96,13 +115,13 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
         phase = "handshake";
         options.onStep?.("tcp");
       };
-      const onError = (error: Error) => reject(tlsError(error, options, phase));
-      const onClose = () => reject(tlsError(new Error("closed by the peer"), options, phase));
+      const onError = (error: Error) => reject(dialError(error, address, phase));
+      const onClose = () => reject(dialError(new Error("closed by the peer"), address, phase));
       const onAbort = () => reject(abortError(signal!, at, phase));
       const onSecure = () => {
         options.onStep?.("handshake");
         const verdict = judgePeer(socket, { identity, authorize, clock, verifier });
-        if (verdict.ok !== true) return reject(refusedError(verdict, at));
+        if (verdict.ok !== true) return reject(refusedError(verdict, address));
         try {
           const peer = peerFrom(verdict.value);
           markConnection(socket, { accepted: true, peer });
@@ -112,7 +131,7 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
           socket.once("close", keep(clock, life));
           resolve({ socket, peer });
         } catch (error) {
-          reject(refusedError(refuse("peer.internal", String(error)), at));
+          reject(refusedError(refuse("peer.internal", String(error)), address));
         }
       };
       socket.once("lookup", onLookup);
@@ -131,8 +150,7 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
           .off("close", onClose);
         signal?.removeEventListener("abort", onAbort);
       };
-      const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-      clock.sleep(timeoutMs, timer.signal).then(() => reject(timeoutError(at, phase, timeoutMs)), ignore);
+      clock.sleep(timeoutMs, timer.signal).then(() => reject(timeoutError(address, phase, timeoutMs)), ignore);
     });
   } catch (error) {
     socket.destroy();
@@ -142,61 +160,28 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
   }
 }
 
-function dial(own: Parameters<typeof clientOptions>[0], options: ConnectOptions): TLSSocket {
-  const { host, port, alpn = [], servername } = options;
+function dial(own: X509Svid, address: DialAddress, { alpn = [], servername }: ConnectOptions): TLSSocket {
   try {
-    const socket = dialTls(clientOptions(own, { host, port, alpn, servername }));
+    const socket = dialTls(clientOptions(own, { address, alpn, servername }));
     hideKeyOf(socket);
     return socket;
   } catch (error) {
-    // A runtime that lacks the permission to dial, or a port out of range, throws here instead of emitting.
-    if (isSpiffeError(error)) throw error;
-    throw tlsError(error as Error, options, "connect");
+    // A runtime that lacks the permission to dial throws here instead of emitting.
+    throw dialError(error as Error, address, "connect");
   }
 }
 
-function tlsError(cause: Error & { code?: unknown }, { host, port }: ConnectOptions, phase: string): SpiffeError {
-  const at = `${host}:${port}`;
-  if (isDenoRefusal(cause)) {
-    const message = `Deno does not let this program dial ${at}. Run it with ${denoNetFlag(host, port)}`;
-    return new SpiffeError("ERR_SPIFFE_PERMISSION", message, { phase, cause });
+/** Exactly one way to the peer. */
+function addressOf({ host, port, path, socket }: ConnectOptions): DialAddress {
+  const ways = [host ?? port, path, socket].filter((way) => way !== undefined).length;
+  if (ways !== 1) throw usage(`Expected host and port, or path, or socket; got ${ways === 0 ? "none" : "several"}`);
+  if (socket !== undefined) return { socket };
+  if (path !== undefined) {
+    if (typeof path !== "string" || path === "") throw usage("Expected path to name a unix socket; got nothing");
+    return { path };
   }
-  return new SpiffeError(
-    "ERR_SPIFFE_TLS",
-    phase === "connect"
-      ? `Expected to reach ${at}: ${cause.message}`
-      : `Expected a TLS 1.3 handshake with ${at}: ${cause.message}`,
-    {
-      phase,
-      cause,
-      retryable: true,
-      hint: phase === "connect" ? "Check the address and that the peer listens" : "Check that the peer speaks TLS 1.3",
-    },
-  );
-}
-
-function refusedError(refusal: Refusal, at: string): SpiffeError {
-  return new SpiffeError("ERR_SPIFFE_PEER_REFUSED", `The peer at ${at} is not who was expected: ${refusal.message}`, {
-    reason: refusal.reason,
-    phase: "verify",
-    retryable: false,
-    hint: "Compare its SPIFFE ID with `peer`, and its trust domain with the bundles of this workload",
-  });
-}
-
-function timeoutError(at: string, phase: string, timeoutMs: number): SpiffeError {
-  return new SpiffeError("ERR_SPIFFE_TIMEOUT", `No verified connection to ${at} within ${timeoutMs} ms`, {
-    phase,
-    retryable: true,
-  });
-}
-
-/** The error for an aborted call; a signal that timed out is told apart from one that was aborted. */
-export function abortError(signal: AbortSignal, at: string, phase: string): SpiffeError {
-  const timedOut = (signal.reason as { name?: unknown } | undefined)?.name === "TimeoutError";
-  return new SpiffeError(
-    timedOut ? "ERR_SPIFFE_TIMEOUT" : "ERR_SPIFFE_ABORTED",
-    timedOut ? `The signal's time for ${at} ran out` : `The call to ${at} was aborted`,
-    { phase, cause: signal.reason, retryable: timedOut },
-  );
+  if (typeof host !== "string" || host === "") throw usage("Expected host to be a name or an address; got none");
+  if (port === undefined) throw usage("Expected port beside host; got none");
+  wholeInRange("port", port, 1, 65_535);
+  return { host, port };
 }

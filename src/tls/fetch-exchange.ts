@@ -2,7 +2,7 @@
 import { type ClientRequest, type IncomingMessage, request as sendHttp } from "node:http";
 import type { TLSSocket } from "node:tls";
 import { SpiffeError } from "../base/errors.ts";
-import { abortError } from "./connect.ts";
+import { abortError } from "./connect-errors.ts";
 import type { Call } from "./fetch-request.ts";
 import { HEADER_BYTES } from "./options.ts";
 

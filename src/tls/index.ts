@@ -31,3 +31,10 @@ export type { ClientCertificate } from "./options.ts";
 export { type ConnectionVerdict, connectionPeer, peerOf } from "./peer.ts";
 export type { PeerSessions } from "./peer-sessions.ts";
 export type { ThrottleLimits } from "./throttle.ts";
+export {
+  type DialTarget,
+  type OnConnection,
+  type TlsPeerOptions,
+  tlsOptions,
+  type VerifiedTlsOptions,
+} from "./tls-options.ts";

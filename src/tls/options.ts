@@ -10,6 +10,7 @@ import { SpiffeError } from "../base/errors.ts";
 import { privateKeyMatchesSync } from "../crypto/index.ts";
 import { hideSecret } from "../id/inspect.ts";
 import type { X509Svid } from "../x509/index.ts";
+import type { DialAddress } from "./connect-errors.ts";
 
 /** Whether a client is asked for its certificate, and whether it may come without. */
 export type ClientCertificate = "require" | "optional" | "none";
@@ -107,14 +108,15 @@ interface Held {
 /** Options of one dialled connection. Nothing is saved for resumption; the caller judges the peer by itself. */
 export function clientOptions(
   svid: X509Svid,
-  to: { host: string; port: number; alpn: readonly string[]; servername: string | undefined },
+  to: { address: DialAddress; alpn: readonly string[]; servername: string | undefined },
 ): ConnectionOptions {
-  const name = to.servername ?? (isIP(to.host) === 0 ? to.host.replace(/\.$/, "") : undefined);
+  const { address } = to;
+  const host = "host" in address && isIP(address.host) === 0 ? address.host.replace(/\.$/, "") : undefined;
+  const name = to.servername ?? host;
   return {
     ...common(svid),
-    host: to.host,
-    port: to.port,
-    ALPNProtocols: [...to.alpn],
+    ...(address as ConnectionOptions),
+    ...(to.alpn.length === 0 ? {} : { ALPNProtocols: [...to.alpn] }),
     ...(name === undefined ? {} : { servername: name }),
     // Names prove nothing here; the SPIFFE ID is compared after the handshake.
     checkServerIdentity: () => undefined,
