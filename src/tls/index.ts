@@ -18,6 +18,7 @@ export type { ListenerRequest, ListenerResponse } from "./connections.ts";
 export type { ListenerCounters } from "./counters.ts";
 export type { Handler, UpgradeHandler } from "./entries.ts";
 export { createFetch, type FetchOptions, type SpiffeFetch } from "./fetch.ts";
+export { type GrpcCredentialsOptions, type GrpcModule, grpcCredentials } from "./grpc-credentials.ts";
 export { type Http2Options, http2Options, type PeerTransportOptions } from "./http2-options.ts";
 export type { TlsIdentity, X509Material } from "./identity.ts";
 export {
@@ -29,7 +30,9 @@ export {
 } from "./listen.ts";
 export type { ClientCertificate } from "./options.ts";
 export { type ConnectionVerdict, connectionPeer, peerOf } from "./peer.ts";
+export { createAgent, type PeerAgentOptions } from "./peer-agent.ts";
 export type { PeerSessions } from "./peer-sessions.ts";
+export type { StartTls } from "./start-tls.ts";
 export type { ThrottleLimits } from "./throttle.ts";
 export {
   type DialTarget,
@@ -38,3 +41,4 @@ export {
   tlsOptions,
   type VerifiedTlsOptions,
 } from "./tls-options.ts";
+export { type StreamOptions, type StreamTarget, streamFactory, type VerifiedStream } from "./verified-stream.ts";
