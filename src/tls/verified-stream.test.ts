@@ -180,6 +180,8 @@ describe("streamFactory", () => {
     ]) {
       assert.throws(() => streamFactory(own, options as never), usage);
     }
-    streamFactory(own, { peer: WEB, startTls: "mysql", connectTimeoutMs: 1 });
+    const stream = streamFactory(own, { peer: WEB, startTls: "mysql", connectTimeoutMs: 10_000 })();
+    for (const port of [0, 65_536, Number.NaN]) assert.throws(() => stream.connect(port, "127.0.0.1"), usage);
+    stream.connect(echo.port, "127.0.0.1").destroy();
   });
 });

@@ -5,7 +5,7 @@ import type { TLSSocket } from "node:tls";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
-import { inRange, onlyKnown, usage } from "./check-options.ts";
+import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
 import { connect } from "./connect.ts";
 import { timeoutError } from "./connect-errors.ts";
 import type { TlsIdentity } from "./identity.ts";
@@ -126,6 +126,8 @@ export class VerifiedStream extends Duplex {
   connect(port: number, host = "localhost"): this {
     if (this.connecting || this.#socket !== undefined)
       throw usage("Expected connect() once per stream; it was called again");
+    // Drivers take it from configuration, as text.
+    wholeInRange("port", Number(port), 1, 65_535);
     this.connecting = true;
     this.#open(host, Number(port)).then(
       (socket) => this.#take(socket),

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { TLSSocket } from "node:tls";
-import { type Admin, type ISocketFactory, Kafka, logLevel } from "kafkajs";
+import { type Admin, type ISocketFactory, Kafka, type KafkaConfig, logLevel } from "kafkajs";
 import { listen, peerOf, streamFactory, type TlsListener } from "../../src/tls/index.ts";
 import { assertOnlyTheExpectedPeer, openWorld, SERVER, type World } from "./world.ts";
 
@@ -12,6 +12,8 @@ const METADATA = 3;
 const int16 = (n: number) => Buffer.from([(n >> 8) & 0xff, n & 0xff]);
 const int32 = (n: number) => Buffer.concat([int16(n >>> 16), int16(n)]);
 const text = (s: string) => Buffer.concat([int16(s.length), Buffer.from(s)]);
+
+const QUICK: Partial<KafkaConfig> = { retry: { retries: 0 }, connectionTimeout: 5_000, requestTimeout: 3_000 };
 
 let world: World;
 let listener: TlsListener;
@@ -47,18 +49,25 @@ function answer(key: number, version: number): Buffer {
   return Buffer.concat([...brokers, int32(1), int16(0), text("orders"), int32(1), ...partition]);
 }
 
-function open(at: number, peer = SERVER): Admin {
+/** A client that tries once. */
+function open(at: number, peer: string): Admin {
+  const streams = streamFactory(world.app, { peer });
+  const socketFactory: ISocketFactory = ({ host, port, onConnect }) =>
+    streams({ host, port }).once("connect", onConnect) as never;
+  return new Kafka({ brokers: [`127.0.0.1:${at}`], socketFactory, logLevel: logLevel.NOTHING, ...QUICK }).admin();
+}
+
+/** A client as docs/seams.md shows it. */
+function shown(at: number, peer = SERVER): Admin {
   const [workload, brokers] = [world.app, [`127.0.0.1:${at}`]];
   const streams = streamFactory(workload, { peer });
   const socketFactory: ISocketFactory = ({ host, port, onConnect }) =>
     streams({ host, port }).once("connect", onConnect) as never;
   const kafka = new Kafka({ clientId: "app", brokers, socketFactory });
-  kafka.logger().setLogLevel(logLevel.NOTHING);
-  return kafka.admin({ retry: { retries: 0 } });
+  return kafka.admin();
 }
 
-async function topics(port: number, peer = SERVER): Promise<string[]> {
-  const admin = open(port, peer);
+async function topics(port: number, peer = SERVER, admin = open(port, peer)): Promise<string[]> {
   try {
     await admin.connect();
     return await admin.listTopics();
@@ -84,12 +93,13 @@ describe("kafkajs with streamFactory", () => {
   it("[S-5] a broker is used with the own SVID, and refused where another peer is expected", async () => {
     callers.length = 0;
     assert.deepEqual(await topics(listener.port), ["orders"]);
+    assert.deepEqual(await topics(listener.port, SERVER, shown(listener.port)), ["orders"]);
     assert.deepEqual([...new Set(callers)], ["spiffe://seams.example/app"]);
     await assert.rejects(topics(listener.port, `${SERVER}2`), /is not who was expected/);
   });
 
   it("a client goes on through a rotation, and new ones use the new SVIDs", async () => {
-    const admin = open(listener.port);
+    const admin = open(listener.port, SERVER);
     await admin.connect();
     assert.deepEqual(await admin.listTopics(), ["orders"]);
     await world.rotate();
