@@ -14,7 +14,10 @@ const server = await listen(workload, {
   handler: (req, res) => {
     // Express knows HTTP/1.1 alone
     if (req.httpVersionMajor === 1) app(req as IncomingMessage, res as ServerResponse);
-    else res.writeHead(505).end();
+    else {
+      res.writeHead(505);
+      res.end();
+    }
   },
 });
 console.log(`${workload.id} serves https://127.0.0.1:${server.port}/orders`);

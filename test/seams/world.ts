@@ -102,24 +102,32 @@ export async function counting(as: Workload, alpn: string[] = [], prelude?: Prel
   servers.push(tls);
   let port = await listening(tls);
   if (prelude !== undefined) {
-    const target = port;
-    const relay = createTcpServer((client) => {
-      watch(client);
-      void prelude(client).then(() => {
-        const upstream = dialTcp(target, "127.0.0.1");
-        watch(upstream);
-        upstream.pipe(client).pipe(upstream);
-        client.once("close", () => upstream.destroy());
-        upstream.once("close", () => client.destroy());
-      });
-    });
+    const relay = relayTo(port, prelude, watch);
     servers.push(relay);
     port = await listening(relay);
   }
   return Object.assign(state, { port });
 }
 
-function listening(server: Server): Promise<number> {
+/** A server that talks first, and then passes on what comes to a port. */
+export function relayTo(port: number, prelude: Prelude, watch: (socket: Socket) => void = quiet): Server {
+  return createTcpServer((client) => {
+    watch(client);
+    void prelude(client).then(() => {
+      const upstream = dialTcp(port, "127.0.0.1");
+      watch(upstream);
+      upstream.pipe(client).pipe(upstream);
+      client.once("close", () => upstream.destroy());
+      upstream.once("close", () => client.destroy());
+    });
+  });
+}
+
+function quiet(socket: Socket): void {
+  socket.on("error", () => {});
+}
+
+export function listening(server: Server): Promise<number> {
   return new Promise((resolve) => {
     server.listen(0, "127.0.0.1", () => resolve((server.address() as { port: number }).port));
   });
