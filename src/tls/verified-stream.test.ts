@@ -111,6 +111,7 @@ describe("streamFactory", () => {
     const before = streamFactory(own, { peer: WEB })();
     before.end();
     before.destroy();
+    assert.throws(() => before.connect(echo.port, "127.0.0.1"), usage);
     const silent = await plain(() => {});
     for (const startTls of [undefined, "postgres", "mysql"] as const) {
       const during = open(silent, startTls === undefined ? {} : { startTls });

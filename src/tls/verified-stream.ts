@@ -124,7 +124,7 @@ export class VerifiedStream extends Duplex {
 
   /** Dials; once per stream. */
   connect(port: number, host = "localhost"): this {
-    if (this.connecting || this.#socket !== undefined)
+    if (this.connecting || this.destroyed || this.#socket !== undefined)
       throw usage("Expected connect() once per stream; it was called again");
     // Drivers take it from configuration, as text.
     wholeInRange("port", Number(port), 1, 65_535);
