@@ -64,6 +64,7 @@ describe("peerOf", () => {
     markConnection(socket, { accepted: true, peer });
     assert.equal(peerOf(socket).id.uri, "spiffe://example.org/web");
     assert.equal(peerOf({ socket }).id.uri, "spiffe://example.org/web");
+    assert.equal(peerOf({ env: { incoming: { socket } } }).id.uri, "spiffe://example.org/web");
   });
 
   it("[S-1] throws for refused, anonymous and unknown connections", () => {
@@ -71,7 +72,18 @@ describe("peerOf", () => {
     markConnection(refused, { accepted: false, peer });
     const anonymous = {};
     markConnection(anonymous, { accepted: true });
-    for (const source of [refused, anonymous, {}, undefined, null, "x", { socket: refused }]) {
+    for (const source of [
+      refused,
+      anonymous,
+      {},
+      undefined,
+      null,
+      "x",
+      { socket: refused },
+      { env: { incoming: { socket: refused } } },
+      { env: { incoming: { socket: {} } } },
+      { env: {} },
+    ]) {
       assert.throws(
         () => peerOf(source),
         (error) => isSpiffeError(error, "ERR_SPIFFE_NO_PEER"),

@@ -45,8 +45,9 @@ export function connectionPeer(request: unknown): ConnectionVerdict | undefined 
 /**
  * Returns the verified peer of a connection.
  *
- * @param source a socket of {@link listen} or {@link connect}, a request that came over one, or a `Response` of
- *   {@link createFetch}
+ * @param source a socket of {@link listen} or {@link connect}, a stream of {@link streamFactory}, a request that came over
+ *   one (`IncomingMessage`, `Http2ServerRequest`, Express's), the context of a Hono app behind `@hono/node-server`, or a
+ *   `Response` of {@link createFetch}
  * @throws SpiffeError `ERR_SPIFFE_NO_PEER` when the connection was not judged by this package, was refused, or its peer
  *   showed no certificate
  * @example
@@ -63,7 +64,7 @@ export function connectionPeer(request: unknown): ConnectionVerdict | undefined 
 export function peerOf(source: unknown): X509Peer {
   let verdict: ConnectionVerdict | undefined;
   try {
-    verdict = read(source) ?? connectionPeer(source);
+    verdict = read(source) ?? connectionPeer(source) ?? connectionPeer(incomingOf(source));
   } catch {
     verdict = undefined;
   }
@@ -72,4 +73,9 @@ export function peerOf(source: unknown): X509Peer {
     reason: "peer.no-certificate",
     hint: "Take requests from listen(), sockets from connect(), and use clientCertificate: require",
   });
+}
+
+/** The request below a Hono context. Its server puts it there; nothing in a request can. */
+function incomingOf(context: unknown): unknown {
+  return (context as { env?: { incoming?: unknown } } | null | undefined)?.env?.incoming;
 }

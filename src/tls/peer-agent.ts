@@ -1,0 +1,170 @@
+/** An agent for `node:https` whose every connection is verified before HTTP gets it. */
+import { Agent, type AgentOptions, type ClientRequest } from "node:http";
+import type { Duplex } from "node:stream";
+import type { Clock } from "../base/clock.ts";
+import type { SpiffeError } from "../base/errors.ts";
+import type { PeerExpectation } from "./authorizers.ts";
+import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
+import type { TlsIdentity } from "./identity.ts";
+import { peerOf } from "./peer.ts";
+import { type DialTarget, type OnConnection, tlsOptions } from "./tls-options.ts";
+
+/** Options of {@link createAgent}. */
+export interface PeerAgentOptions {
+  /** Who must answer. Has no default. */
+  peer: PeerExpectation;
+  /** Whether connections are used again. Default true. */
+  keepAlive?: boolean;
+  /** Connections per host and port, at most. Default: no limit. */
+  maxSockets?: number;
+  /** Idle connections per host and port, at most. Default 256. */
+  maxFreeSockets?: number;
+  /** Server name to send instead of the dialled host. */
+  servername?: string;
+  /** Milliseconds to a verified connection. Default 10,000. */
+  connectTimeoutMs?: number;
+  clock?: Clock;
+}
+
+const KNOWN = ["peer", "keepAlive", "maxSockets", "maxFreeSockets", "servername", "connectTimeoutMs", "clock"];
+
+/** What a request must not bring along: each would be a second opinion on who is talked to. */
+const FOREIGN = [
+  "createConnection",
+  "rejectUnauthorized",
+  "checkServerIdentity",
+  "ca",
+  "cert",
+  "key",
+  "pfx",
+  "secureContext",
+  "session",
+  "ALPNProtocols",
+];
+
+/**
+ * Makes an agent for `https.request`, and for what is built on it, that presents the own X.509-SVID and talks to the
+ * expected peer alone. A request gets its socket once TLS is done and the peer verified. An idle connection is used again
+ * only while own SVID and the peer's bundle are the ones it was verified with; sessions are never resumed.
+ *
+ * @param identity own SVID and bundles, for example a `Workload`
+ * @returns the agent; `agent.destroy()` closes its connections
+ * @throws SpiffeError `ERR_SPIFFE_USAGE` without a usable `peer`, and for an option it does not know. A request that brings
+ *   `createConnection`, `rejectUnauthorized`, `ca` or other TLS options along throws `ERR_SPIFFE_USAGE`; the errors of
+ *   {@link connect} are its `error` event, and the peer has then received nothing
+ * @example
+ * ```ts
+ * import { get } from "node:https";
+ * import { Authority } from "spiffe-edge/testing";
+ * import { createAgent, listen } from "spiffe-edge/tls";
+ * import { Workload } from "spiffe-edge/workload";
+ *
+ * await using authority = await Authority.start({
+ *   trustDomain: "example.org",
+ *   entries: [{ id: "spiffe://example.org/orders", socket: "orders" }],
+ * });
+ * await using orders = await Workload.open({ socket: authority.socketFor("orders") });
+ * await using server = await listen(orders, { port: 0, address: "127.0.0.1", handler: (_, res) => void res.end("42") });
+ * const agent = createAgent(orders, { peer: "spiffe://example.org/orders" });
+ * const status = await new Promise((resolve, reject) => {
+ *   const sent = get(`https://127.0.0.1:${server.port}/`, { agent }, (answer) => {
+ *     answer.resume().once("end", () => resolve(answer.statusCode));
+ *   });
+ *   sent.once("error", reject);
+ * });
+ * agent.destroy();
+ * console.assert(status === 200);
+ * ```
+ */
+export function createAgent(identity: TlsIdentity, options: PeerAgentOptions): Agent {
+  onlyKnown("createAgent", options, KNOWN);
+  const { keepAlive = true, maxSockets = Infinity, maxFreeSockets = 256, ...dial } = options;
+  if (typeof keepAlive !== "boolean") throw usage(`Expected keepAlive to be true or false; got ${String(keepAlive)}`);
+  wholeInRange("maxSockets", maxSockets, 1, Infinity);
+  inRange("maxFreeSockets", maxFreeSockets, 1, 65_536);
+  return new PeerAgent(identity, tlsOptions(identity, dial).createConnection, {
+    keepAlive,
+    maxSockets,
+    maxFreeSockets,
+  });
+}
+
+/** Members that every runtime's agent has and their types leave out. */
+interface AgentInside {
+  addRequest(request: ClientRequest, options: object): void;
+  getName(options: object): string;
+}
+
+type Dial = (target: DialTarget, callback: OnConnection) => undefined;
+
+// Built on the agent of plain HTTP: that one neither does TLS by itself nor remembers sessions.
+class PeerAgent extends Agent {
+  readonly protocol = "https:";
+  readonly defaultPort = 443;
+  readonly #identity: TlsIdentity;
+  readonly #dial: Dial;
+  readonly #isCurrent = new WeakMap<object, () => boolean>();
+
+  constructor(identity: TlsIdentity, dial: Dial, options: AgentOptions) {
+    super(options);
+    this.#identity = identity;
+    this.#dial = dial;
+    const createConnection = this.createConnection.bind(this);
+    Object.defineProperty(this, "createConnection", {
+      get: () => createConnection,
+      set: () => {
+        throw overridden("createConnection");
+      },
+    });
+    // Before the agent's own listener gives it to the next request.
+    this.prependListener("free", (socket: Duplex) => this.#endIfStale(socket));
+  }
+
+  /** Every request comes in here. */
+  addRequest(request: ClientRequest, options: object): void {
+    for (const name of FOREIGN) {
+      if ((options as Record<string, unknown>)[name] !== undefined) throw overridden(name);
+    }
+    const own = Agent.prototype as unknown as AgentInside;
+    for (const socket of this.freeSockets[own.getName.call(this, options)] ?? []) this.#endIfStale(socket);
+    own.addRequest.call(this, request, options);
+  }
+
+  override createConnection(target: object, callback?: (error: Error | null, socket: Duplex) => void): undefined {
+    if (callback === undefined)
+      throw usage("Expected this agent to be used by https.request; another part wants a socket at once");
+    const { x509 } = this.#identity;
+    // What is there when the dial begins decides; what comes meanwhile makes the connection one that is not used twice.
+    const own = attempt(() => x509.x509Svid());
+    this.#dial(target as DialTarget, (error, socket) => {
+      if (error === null) {
+        const { trustDomain } = peerOf(socket).id;
+        const bundle = x509.x509BundleFor(trustDomain);
+        this.#isCurrent.set(socket, () => {
+          const now = x509.x509BundleFor(trustDomain);
+          return x509.x509Svid() === own && bundle !== undefined && now?.equals(bundle) === true;
+        });
+      }
+      callback(error, socket);
+    });
+  }
+
+  #endIfStale(socket: Duplex): void {
+    if (attempt(() => this.#isCurrent.get(socket)?.()) !== true) socket.destroy();
+  }
+}
+
+function attempt<T>(get: () => T): T | undefined {
+  try {
+    return get();
+  } catch {
+    return undefined;
+  }
+}
+
+function overridden(name: string): SpiffeError {
+  return usage(
+    `Expected the agent to decide who is talked to; a request or program sets ${name}`,
+    "Leave TLS options out of the request, and make another agent where another peer is expected",
+  );
+}

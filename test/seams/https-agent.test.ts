@@ -1,0 +1,160 @@
+/** `node:https` by `createAgent`. */
+import assert from "node:assert/strict";
+import type { Agent, IncomingMessage, RequestOptions } from "node:http";
+import { request } from "node:https";
+import { after, before, describe, it } from "node:test";
+import { isSpiffeError } from "../../src/base/index.ts";
+import { createAgent, listen, peerOf, type TlsListener, tlsOptions } from "../../src/tls/index.ts";
+import { assertOnlyTheExpectedPeer, openWorld, SERVER, until, type World } from "./world.ts";
+
+interface Answer {
+  status: number | undefined;
+  /** Port that the request came from: which connection it was. */
+  from: string;
+  peer: string;
+}
+
+let world: World;
+let listener: TlsListener;
+const agents: Agent[] = [];
+
+function agent(more: object = {}): Agent {
+  const made = createAgent(world.app, { peer: SERVER, ...more });
+  agents.push(made);
+  return made;
+}
+
+function call(options: RequestOptions, port = listener.port): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ host: "127.0.0.1", port, method: "POST", ...options }, (answer: IncomingMessage) => {
+      let text = "";
+      answer.setEncoding("utf8").on("data", (part: string) => {
+        text += part;
+      });
+      answer.once("end", () => resolve({ status: answer.statusCode, ...JSON.parse(text) }));
+    });
+    sent.once("error", reject);
+    sent.end("a secret");
+  });
+}
+
+/** Connections of one agent, once the identities stand still: two requests over the same one. */
+async function settled(by: Agent): Promise<string> {
+  let from = "";
+  await until(async () => {
+    const before = (await call({ agent: by })).from;
+    from = (await call({ agent: by })).from;
+    return from === before;
+  });
+  return from;
+}
+
+const usage = (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_USAGE");
+
+describe("node:https with createAgent", () => {
+  before(async () => {
+    world = await openWorld();
+    listener = await listen(world.server, {
+      port: 0,
+      address: "127.0.0.1",
+      handler: (req, res) => {
+        const from = String(req.socket.remotePort);
+        req.resume().once("end", () => res.end(JSON.stringify({ from, peer: peerOf(req).id.uri })));
+      },
+    });
+  });
+  after(async () => {
+    for (const each of agents) each.destroy();
+    await listener.close();
+    await world.close();
+  });
+
+  it("[S-5] [A-5] a wrong peer of the same domain gets no byte, the expected one does", async () => {
+    await assertOnlyTheExpectedPeer(world, (port) => call({ agent: agent(), timeout: 5_000 }, port), {
+      alpn: ["http/1.1"],
+    });
+    assert.equal((await call({ agent: agent() })).peer, "spiffe://seams.example/app");
+  });
+
+  it("[S-6] a connection is used again, and no more after a rotation of either side", async () => {
+    const kept = agent();
+    const first = await settled(kept);
+    assert.equal((await call({ agent: kept })).from, first);
+    await world.rotate();
+    assert.notEqual((await call({ agent: kept })).from, first);
+    await settled(kept);
+  });
+
+  it("[S-6] a request that waits for a busy connection does not get it after a rotation", async () => {
+    const one = agent({ maxSockets: 1 });
+    await settled(one);
+    const [first, second] = await Promise.all([call({ agent: one }), call({ agent: one })]);
+    assert.equal(first.from, second.from);
+    let rotated: Promise<void> | undefined;
+    const answers = await new Promise<Answer[]>((resolve, reject) => {
+      // Held open until the rotation is over.
+      const slow = request({ host: "127.0.0.1", port: listener.port, method: "POST", agent: one }, (answer) => {
+        let text = "";
+        answer.on("data", (part) => {
+          text += part;
+        });
+        answer.once("end", () => waiting.then((next) => resolve([JSON.parse(text), next]), reject));
+      });
+      slow.once("error", reject);
+      slow.write("begin");
+      const waiting = call({ agent: one });
+      rotated = world.rotate();
+      rotated.then(() => slow.end("end"), reject);
+    });
+    await rotated;
+    assert.notEqual(answers[0]?.from, answers[1]?.from);
+  });
+
+  it("[S-5] what a request or program brings along to decide by itself is refused", async () => {
+    const kept = agent();
+    await call({ agent: kept });
+    for (const brought of [
+      { rejectUnauthorized: false },
+      { ca: "" },
+      { checkServerIdentity: () => undefined },
+      { createConnection: () => assert.fail("dialled") },
+      { session: Buffer.alloc(8) },
+      tlsOptions(world.app, { peer: `${SERVER}2` }),
+    ]) {
+      // Some runtimes throw at once, some by the request.
+      await assert.rejects(
+        async () => call({ agent: kept, ...(brought as RequestOptions) }),
+        usage,
+        Object.keys(brought)[0],
+      );
+    }
+    assert.throws(() => {
+      (kept as unknown as { createConnection: unknown }).createConnection = () => {};
+    }, usage);
+    assert.equal((await call({ agent: kept })).status, 200);
+  });
+
+  it("is used as docs/seams.md shows it", async () => {
+    const [workload, peer, host, { port }] = [world.app, SERVER, "127.0.0.1", listener];
+    const agent = createAgent(workload, { peer });
+    const status = await new Promise((resolve, reject) => {
+      const sent = request({ host, port, path: "/", agent });
+      sent.once("response", (answer) => answer.resume().once("end", () => resolve(answer.statusCode)));
+      sent.once("error", reject).end();
+    });
+    agent.destroy();
+    assert.equal(status, 200);
+  });
+
+  it("wants to know who shall answer, and nothing it does not know", () => {
+    for (const options of [
+      {},
+      { peer: undefined },
+      { peer: SERVER, rejectUnauthorized: false },
+      { peer: SERVER, maxSockets: 0 },
+    ]) {
+      assert.throws(() => createAgent(world.app, options as never), usage);
+    }
+    createAgent(world.app, { peer: SERVER, maxSockets: 1 }).destroy();
+  });
+});
