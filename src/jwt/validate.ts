@@ -1,7 +1,10 @@
 /** Validation of JWT-SVIDs: every rule in one generator, run by an asynchronous and a synchronous driver. */
 import { type Clock, type Refusal, refuse, SpiffeError, systemClock, unwrap, type Verdict } from "../base/index.ts";
 import {
+  type Backend,
   type Checks,
+  chooseSyncVerifier,
+  chooseVerifier,
   runChecks,
   runChecksSync,
   type SignatureVerifier,
@@ -23,8 +26,10 @@ export interface JwtValidateOptions {
   readonly requireKeyId?: true;
   /** Lets unknown header parameters pass; those that bring keys or are critical stay refused. */
   readonly lenientHeader?: true;
-  /** The backend; the runtime's own unless given. */
+  /** The backend; the fastest one of this runtime unless given. */
   readonly verifier?: SignatureVerifier;
+  /** Names a backend instead: WebAssembly, `node:crypto` or WebCrypto. */
+  readonly backend?: Backend;
 }
 
 /** How a token is judged at once, by a synchronous backend. */
@@ -74,7 +79,8 @@ export async function safeValidateJwtSvid(
   bundles: JwtBundleSource,
   options: JwtValidateOptions,
 ): Promise<Verdict<JwtSvid>> {
-  return await runChecks(validation(token, bundles, settingsOf(options)), options.verifier);
+  const verifier = options.verifier ?? chooseVerifier(options.backend);
+  return await runChecks(validation(token, bundles, settingsOf(options)), verifier);
 }
 
 /**
@@ -96,7 +102,8 @@ export function safeValidateJwtSvidSync(
   bundles: JwtBundleSource,
   options: JwtValidateSyncOptions,
 ): Verdict<JwtSvid> {
-  return runChecksSync(validation(token, bundles, settingsOf(options)), options.verifier);
+  const verifier = options.verifier ?? chooseSyncVerifier(options.backend);
+  return runChecksSync(validation(token, bundles, settingsOf(options)), verifier);
 }
 
 interface Settings {
@@ -150,7 +157,7 @@ function* validation(token: string, bundles: JwtBundleSource, settings: Settings
   const candidates = bundle.candidates(algorithm, keyId);
   if (candidates.length === 0) return noKey(jws.value, bundle);
   for (const { key } of candidates) {
-    if (yield { alg: algorithm.algorithm, key, signature, data: signingInput }) {
+    if (yield { alg: algorithm.algorithm, key, signature, data: signingInput, trusted: true }) {
       return { ok: true, value: makeJwtSvid(token, jws.value, claims.value) };
     }
   }
