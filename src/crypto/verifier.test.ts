@@ -326,7 +326,7 @@ describe("drivers", () => {
     );
     assert.equal(chooseSyncVerifier().sync, true);
     assert.equal(chooseSyncVerifier("native"), nativeVerifier());
-    assert.equal(chooseVerifier(), nativeVerifier());
+    assert.equal(chooseVerifier("native"), nativeVerifier());
   });
 });
 

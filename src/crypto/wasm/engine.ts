@@ -119,7 +119,8 @@ export class Engine {
   /**
    * Checks a signature.
    *
-   * @param point x and y of the key, for a key without a place
+   * @param point x and y of the key
+   * @param place where the key has its table, if it has one
    * @param signature r and s, each of a coordinate's length
    */
   verify(
@@ -130,16 +131,30 @@ export class Engine {
     signature: Uint8Array,
     data: Uint8Array,
   ): boolean {
-    const code = CURVE_CODE[curve];
+    return this.#check(curve, this.#digest(hash, data), point, place, signature);
+  }
+
+  /** {@link verify} for a hash that is at hand; at most 64 octets. */
+  verifyDigest(
+    curve: Curve,
+    digest: Uint8Array,
+    point: Uint8Array,
+    place: Place | undefined,
+    signature: Uint8Array,
+  ): boolean {
+    this.#octets.set(digest, this.#exports.digestArea());
+    return this.#check(curve, digest.length, point, place, signature);
+  }
+
+  #check(curve: Curve, length: number, point: Uint8Array, place: Place | undefined, signature: Uint8Array): boolean {
     let key = place?.key;
     if (key === undefined) {
       key = this.#scratch[curve];
       if (!this.#readKey(curve, point, key)) return false;
     }
-    const length = this.#digest(hash, data);
     this.#octets.set(signature, this.#signature);
     const generator = this.#generators.get(curve) ?? 0;
-    return this.#exports.verifyDigest(code, length, key, place?.table ?? 0, generator) === 1;
+    return this.#exports.verifyDigest(CURVE_CODE[curve], length, key, place?.table ?? 0, generator) === 1;
   }
 
   #readKey(curve: Curve, point: Uint8Array, to: number): boolean {
