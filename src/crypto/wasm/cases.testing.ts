@@ -35,6 +35,8 @@ export const KINDS = [
   "large-x",
   "extreme-hash",
   "out-of-range",
+  "tiny-multiples",
+  "collision",
 ] as const;
 export type Kind = (typeof KINDS)[number];
 
@@ -127,8 +129,10 @@ export class Cases {
       }
       case "doubling": {
         const d = mod(e * modInverse(r, n), n);
-        const made = mod(2n * e * modInverse(k, n), n);
-        return { ...base, point: pointOf(name, d), stays: false, signature: written(r, made) };
+        // both multiples are the same for any s; only one s has the r of their sum
+        const valid = this.#below(2) === 0;
+        const made = valid ? mod(2n * e * modInverse(k, n), n) : scalar();
+        return { ...base, point: pointOf(name, d), stays: false, signature: written(r, made), valid };
       }
       case "large-x": {
         const { x, y } = this.#pointAbove(curve);
@@ -149,7 +153,45 @@ export class Cases {
       }
       case "out-of-range":
         return this.#outOfRange(base, pool, e, written);
+      case "tiny-multiples":
+        return this.#meeting(kind, pool, false) ?? this.make("doubling", name);
+      case "collision":
+        return this.#meeting(kind, pool, true) ?? this.make("doubling", name);
     }
+  }
+
+  /**
+   * Chosen u1 and u2 with keys that make their multiples meet: the sum is a doubling or infinity, at the end or, with
+   * `collide`, in a round of sums that assumes neither. The hash follows, so P-521, whose hashes are shorter, has none.
+   */
+  #meeting(kind: Kind, { curve }: Pool, collide: boolean): EcdsaCase | undefined {
+    const { n, size, name } = curve;
+    if (name === "P-521") return undefined;
+    const invert = this.#below(2) === 0;
+    let [u1, u2, d] = [1n + BigInt(this.#below(40)), 1n + BigInt(this.#below(40)), 1n];
+    if (collide) {
+      // the generator's last entry beside the key's first one: an odd count of the generator's makes them a pair
+      const [w, v] = name === "P-256" ? [7, 6] : [6, 5];
+      let digits: number[];
+      do {
+        [u1, u2] = [1n, 2n].map(() => 1n + mod(toBigInt(this.#octets(size + 8)), n - 1n)) as [bigint, bigint];
+        digits = windowDigits(u1, w, size * 8);
+      } while (digits.filter((digit) => digit !== 0).length % 2 === 0 || windowDigits(u2, v, size * 8)[0] === 0);
+      const last = digits.findLastIndex((digit) => digit !== 0);
+      const entry = BigInt(digits[last]!) << BigInt(w * last);
+      d = mod(entry * modInverse(BigInt(windowDigits(u2, v, size * 8)[0]!), n), n);
+    }
+    if (invert) d = n - d;
+    else if (!collide && this.#below(2) === 0) u2 = u1;
+    const k = mod(u1 + u2 * d, n);
+    // infinity has no x: any r, as for a lie, and the s and e that lead there
+    const lie = k === 0n || this.#below(3) === 0;
+    const r = lie ? 5n + BigInt(this.#below(1 << 30)) : mod(toBigInt(pointOf(name, k).subarray(0, size)), n);
+    const s = mod(r * modInverse(u2, n), n);
+    const digest = fromBigInt(mod(u1 * s, n), size);
+    const signature = join(fromBigInt(r, size), fromBigInt(s, size));
+    const hash = HASH_OF[name];
+    return { kind, curve: name, hash, point: pointOf(name, d), stays: false, signature, digest, valid: !lie };
   }
 
   /** Numbers that are right modulo n but not from 1 to n − 1. */
@@ -236,6 +278,19 @@ export class Cases {
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
     return Math.floor((((t ^ (t >>> 14)) >>> 0) / 4_294_967_296) * bound);
   }
+}
+
+/** Signed digits of w bits, as the module takes numbers apart. */
+function windowDigits(value: bigint, w: number, bits: number): number[] {
+  const digits: number[] = [];
+  let carry = 0;
+  for (let at = 0; at <= bits; at += w) {
+    let digit = Number((value >> BigInt(at)) & ((1n << BigInt(w)) - 1n)) + carry;
+    carry = digit > 1 << (w - 1) ? 1 : 0;
+    digit -= carry << w;
+    digits.push(digit);
+  }
+  return digits;
 }
 
 function hashOf(hash: Hash, data: Uint8Array): Uint8Array {

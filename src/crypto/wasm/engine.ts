@@ -1,7 +1,7 @@
 /** The compiled verifier with its memory: numbers and addresses in, answers out. */
 import { SpiffeError } from "../../base/index.ts";
 import { decodeBase64 } from "../../encoding/base64.ts";
-import type { Curve, Hash } from "../algorithms.ts";
+import { type Curve, HASH_LENGTH, type Hash } from "../algorithms.ts";
 import { MODULE_BASE64 } from "./module.ts";
 
 /** What `wasm/index.ts` exports; addresses are offsets in its memory. */
@@ -142,11 +142,13 @@ export class Engine {
     place: Place | undefined,
     signature: Uint8Array,
   ): boolean {
+    if (digest.length > HASH_LENGTH["SHA-512"]) return false;
     this.#octets.set(digest, this.#exports.digestArea());
     return this.#check(curve, digest.length, point, place, signature);
   }
 
   #check(curve: Curve, length: number, point: Uint8Array, place: Place | undefined, signature: Uint8Array): boolean {
+    if (signature.length !== point.length) return false;
     let key = place?.key;
     if (key === undefined) {
       key = this.#scratch[curve];
