@@ -7,6 +7,7 @@ import process from "node:process";
 import { runtime } from "../src/runtime/detect.ts";
 import type { Fixtures } from "./lib/fixtures.ts";
 import type { Result, Runtime, Subject } from "./lib/rows.ts";
+import { measureCrypto } from "./subjects/crypto.ts";
 import { measureId } from "./subjects/id.ts";
 import { measureJwt } from "./subjects/jwt.ts";
 import { collector, type Measure } from "./subjects/measure.ts";
@@ -30,6 +31,7 @@ const MEASURES: Partial<Record<Subject, Measure>> = {
   id: measureId,
   x509: measureX509,
   jwt: measureJwt,
+  crypto: measureCrypto,
   workload: measureWorkload,
 };
 

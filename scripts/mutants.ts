@@ -36,7 +36,7 @@ async function outcome(mutant: Mutant | undefined, asserted = false): Promise<{ 
     const flags = ["--runtime", "stub", "-O1", "--noAssert", "--use", "abort=", "--use", `CHECK=${asserted ? 1 : 0}`];
     const built = await run(bin("node"), [asc, "wasm/index.ts", "-o", "mutant.wasm", ...flags], { cwd: folder });
     if (built.code !== 0) throw new Error(`does not build:\n${built.output}`);
-    const args = [`${root}/test/fuzz-crypto.ts`, String(SEED), String(CASES), `${folder}/mutant.wasm`];
+    const args = [`${root}/test/fuzz-crypto.ts`, String(SEED), "0", String(CASES), `${folder}/mutant.wasm`];
     const tried = await run(bin("node"), args, { timeoutMs: DEADLINE_MS });
     if (tried.code === 0) return { caught: false, how: "every verdict is right" };
     if (tried.code === 124) return { caught: true, how: "it hangs" };

@@ -4,7 +4,7 @@
  * "Fast exponentiation with precomputation", 1992). Entries are affine, limbs of 32 bits.
  */
 import { limbs, orderBits, width } from "./curves";
-import { addPlanned, opposite, plan, toAffine, TOGETHER } from "./affine";
+import { addPlanned, plan, toAffine, TOGETHER } from "./affine";
 import { settle } from "./field";
 import { doubleSum, setSum, SUM } from "./point";
 import { bitsAt } from "./words";
@@ -39,8 +39,13 @@ function packPoint<C>(entry: usize, point: usize): void {
   }
 }
 
-function unpackPoint<C>(point: usize, entry: usize): void {
-  for (let i = 0; i < 2 * limbs<C>(); i++) store<i64>(point + 8 * i, <i64>load<i32>(entry + 4 * i));
+/** The entry's point, or with sign = −1 its opposite. */
+function unpackPoint<C>(point: usize, entry: usize, sign: i64): void {
+  const y = limbs<C>();
+  for (let i = 0; i < y; i++) {
+    store<i64>(point + 8 * i, <i64>load<i32>(entry + 4 * i));
+    store<i64>(point + 8 * (y + i), sign * <i64>load<i32>(entry + 4 * (y + i)));
+  }
 }
 
 /** Makes the table of an affine point that is no multiple of a small order. */
@@ -65,8 +70,8 @@ export function buildTable<C>(table: usize, point: usize, w: i32): bool {
       for (let k = 1; k <= known; k++) {
         const left = POINTS + 4 * planned * width<C>();
         const right = k == known ? left : left + 2 * width<C>();
-        unpackPoint<C>(left, row + (k - 1) * entrySize<C>());
-        if (right != left) unpackPoint<C>(right, row + (known - 1) * entrySize<C>());
+        unpackPoint<C>(left, row + (k - 1) * entrySize<C>(), 1);
+        if (right != left) unpackPoint<C>(right, row + (known - 1) * entrySize<C>(), 1);
         plan(planned, left, right, left);
         store<u32>(TARGETS + 4 * planned, <u32>(row + (known + k - 1) * entrySize<C>()));
         if (++planned == TOGETHER) {
@@ -104,8 +109,7 @@ export function collect<C>(count: i32, scalar: usize, table: usize, w: i32): i32
     if (digit == 0) continue;
     const point = POINTS + 2 * count++ * width<C>();
     const size = digit < 0 ? -digit : digit;
-    unpackPoint<C>(point, table + i * span + (size - 1) * entrySize<C>());
-    if (digit < 0) opposite<C>(point, point);
+    unpackPoint<C>(point, table + i * span + (size - 1) * entrySize<C>(), digit < 0 ? -1 : 1);
   }
   return count;
 }

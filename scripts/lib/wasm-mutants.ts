@@ -69,7 +69,7 @@ export const MUTANTS: readonly Mutant[] = [
   ),
   mutant("table-without-doubling", "table.ts", "k == known ? left : left + 2 * width<C>()", "left + 2 * width<C>()"),
   mutant("one-window-less", "table.ts", "orderBits<C>() / w + 1", "orderBits<C>() / w"),
-  mutant("digit-sign-lost", "table.ts", "if (digit < 0) opposite<C>(point, point);", ""),
+  mutant("digit-sign-lost", "table.ts", "digit < 0 ? -1 : 1);", "1);"),
   mutant("digit-carry-lost", "table.ts", "carry = digit > half ? 1 : 0;", "carry = digit > half && i < 30 ? 1 : 0;"),
   mutant("zero-multiple-missed", "field.ts", "if (low > 64 || low < -64) return false;", "if (low != 0) return false;"),
   mutant("negative-not-lifted", "field.ts", "while (load<i64>(r + 8 * (limbs<C>() - 1)) < 0) addPrimes<C>(r, 1);", ""),

@@ -13,6 +13,8 @@ import { Engine, type Place } from "./engine.ts";
 export interface DifferentialOptions {
   readonly seed: number;
   readonly count: number;
+  /** The number of the first case, 0 unless given: long runs go in slices. */
+  readonly first?: number;
   /** A compiled module to try instead of the package's own. */
   readonly module?: object;
   /** Leaves WebCrypto or `node:crypto` out, where the module alone is in question. */
@@ -41,12 +43,13 @@ const PLAIN: readonly Kind[] = [
 
 /** Tries `count` cases; the first ones go through all kinds on all curves. */
 export async function tryCases(options: DifferentialOptions): Promise<DifferentialResult> {
-  const cases = new Cases(options.seed);
+  const { seed, count, first = 0 } = options;
+  const cases = new Cases(seed + first);
   const ways = new Ways(options.module);
   const counts: Record<string, number> = {};
   const faults: string[] = [];
   let valid = 0;
-  for (let i = 0; i < options.count; i++) {
+  for (let i = first; i < first + count; i++) {
     // every second case is an edge case until each kind has its share, one in twenty after that
     const edge = i % 2 === 0 && (i < 20_000 || i % 20 === 0);
     const curve = CURVE_TURNS[(edge ? Math.floor(i / 2 / KINDS.length) : i) % CURVE_TURNS.length]!;
@@ -55,8 +58,7 @@ export async function tryCases(options: DifferentialOptions): Promise<Differenti
     if (one.valid) valid++;
     counts[`${curve} ${kind}`] = (counts[`${curve} ${kind}`] ?? 0) + 1;
     for (const [way, verdict] of await verdicts(one, ways, options.without ?? [])) {
-      if (verdict !== one.valid)
-        faults.push(`case ${i} of seed ${options.seed}, ${curve} ${kind} by ${way}: ${told(one)}`);
+      if (verdict !== one.valid) faults.push(`case ${i} of seed ${seed}, ${curve} ${kind} by ${way}: ${told(one)}`);
     }
     if (i % 21 === 3) faults.push(...ways.takesBadKeys(one));
     if (faults.length > 20) break;
