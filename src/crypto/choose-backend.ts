@@ -5,6 +5,7 @@ import { nodeVerifier } from "./native/node.ts";
 import { webcryptoVerifier } from "./native/webcrypto.ts";
 import type { PublicKey } from "./public-key.ts";
 import type { SignatureVerifier, SyncSignatureVerifier } from "./verifier.ts";
+import { setHostModule } from "./wasm/engine.ts";
 import { type WasmKey, WasmVerifier } from "./wasm/verifier.ts";
 
 /** A backend by name, to override the choice: WebAssembly, `node:crypto`, WebCrypto. */
@@ -81,6 +82,7 @@ function runtimeName(): BackendTable["runtime"] {
 let wasm: WasmVerifier | undefined;
 let wasmRefused = false;
 let auto: SignatureVerifier | undefined;
+let always: SignatureVerifier | undefined;
 
 /** The process's own WebAssembly verifier, or `undefined` where the host does not compile WebAssembly. */
 export function wasmVerifier(): WasmVerifier | undefined {
@@ -101,7 +103,9 @@ export function wasmVerifier(): WasmVerifier | undefined {
  */
 export function useWasmModule(module: object): void {
   wasm = new WasmVerifier({ module });
+  setHostModule(module);
   auto = undefined;
+  always = undefined;
 }
 
 /** Pins the authorities of an owner's bundles, so that their signatures are checked by tables; see S-13. */
@@ -166,8 +170,6 @@ function automatic(): SignatureVerifier {
 }
 
 /** WebAssembly for all ECDSA, with a table or not; what it does not have is native. */
-let always: SignatureVerifier | undefined;
-
 function alwaysWasm(): SignatureVerifier {
   if (always !== undefined) return always;
   const only = wasmVerifier();

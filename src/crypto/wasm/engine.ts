@@ -34,8 +34,17 @@ const ALIGNMENT = 64;
 const CURVE_CODE: Readonly<Record<Curve, number>> = { "P-256": 256, "P-384": 384, "P-521": 521 };
 const HASH_CODE: Readonly<Record<Hash, number>> = { "SHA-256": 256, "SHA-384": 384, "SHA-512": 512 };
 
-/** Compiles the module that the package brings; throws where the host allows no code generation. */
+/** The module where the host compiles modules itself, as Workers do. */
+let hostModule: object | undefined;
+
+/** Sets the module that engines use unless they are given one. */
+export function setHostModule(module: object): void {
+  hostModule = module;
+}
+
+/** The host's module, or the one that the package brings; throws where the host allows no code generation. */
 function compile(): object {
+  if (hostModule !== undefined) return hostModule;
   const api = (globalThis as { WebAssembly?: WebAssemblyApi }).WebAssembly;
   const octets = decodeBase64(MODULE_BASE64);
   if (api === undefined || !octets.ok) throw new Error("there is no WebAssembly");
