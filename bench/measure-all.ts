@@ -72,7 +72,7 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
   const outcome: BenchOutcome = { rows: [], verdictFaults: [], environment: "none", notes: [] };
   let api: BenchWorkloadApi | undefined;
   try {
-    const computing = options.subjects.filter((subject) => ["id", "x509", "jwt", "memory"].includes(subject));
+    const computing = options.subjects.filter((subject) => ["id", "x509", "jwt", "crypto", "memory"].includes(subject));
     const fixtures = join(folder, "fixtures.json");
     const inputs = computing.length > 0 ? sizes.inputs : 1;
     writeFileSync(fixtures, JSON.stringify(await makeFixtures(inputs, Math.floor(Date.now() / 1000))));
@@ -93,7 +93,14 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
       if (inProcess.length === 0) continue;
       say(`measuring ${inProcess.join(", ")} on ${runtime}`);
       take(await measureInProcess(runtime, inProcess, sizes, fixtures, folder, api?.endpoint));
-      if (inProcess.includes("workload")) outcome.rows.push(await coldStarts(runtime, sizes.coldStarts, api!.endpoint));
+      if (inProcess.includes("workload")) {
+        const samples = await coldSamples(runtime, "bench/cold.ts", sizes.coldStarts, api!.endpoint);
+        outcome.rows.push(rowOf({ subject: "workload", name: "cold start", stack: "spiffe-edge", runtime }, samples));
+      }
+      if (inProcess.includes("crypto")) {
+        const samples = await coldSamples(runtime, "bench/cold-verify.ts", sizes.coldStarts);
+        outcome.rows.push(rowOf({ subject: "crypto", name: "cold ES256", stack: "spiffe-edge", runtime }, samples));
+      }
     }
     if ("path" in peers) {
       if (computing.length > 0) {
@@ -150,15 +157,16 @@ async function measureInProcess(
   return JSON.parse(readFileSync(out, "utf8")) as Result;
 }
 
-async function coldStarts(runtime: Runtime, count: number, endpoint: string): Promise<Row> {
+/** What a program that measures itself prints, from fresh processes. */
+async function coldSamples(runtime: Runtime, file: string, count: number, endpoint?: string): Promise<number[]> {
   const samples: number[] = [];
   for (let i = 0; i < count; i++) {
-    const [command, args] = commandOf(runtime, "bench/cold.ts", []);
+    const [command, args] = commandOf(runtime, file, []);
     const ended = await run(command, args, { env: { SPIFFE_ENDPOINT_SOCKET: endpoint }, timeoutMs: 60_000 });
-    if (ended.code !== 0) throw new Error(`bench/cold.ts on ${runtime} ended with ${ended.code}:\n${ended.output}`);
+    if (ended.code !== 0) throw new Error(`${file} on ${runtime} ended with ${ended.code}:\n${ended.output}`);
     samples.push(Number(ended.stdout));
   }
-  return rowOf({ subject: "workload", name: "cold start", stack: "spiffe-edge", runtime }, samples);
+  return samples;
 }
 
 function measureGo(program: string, subjects: Subject[], sizes: Sizes, fixtures: string): Promise<Result> {

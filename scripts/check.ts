@@ -36,6 +36,12 @@ const PROGRAMS: readonly Program[] = [
     command: bin("node"),
     args: ["scripts/generate.ts", "--check"],
   },
+  {
+    name: "wasm",
+    about: "the WebAssembly module is what wasm/ gives, without imports",
+    command: bin("node"),
+    args: ["scripts/wasm-build.ts", "--check"],
+  },
 ];
 
 /** Biome's machine form `::error title=…,file=…,line=…::text` as a plain line. */

@@ -87,8 +87,9 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/jwt/signer.ts",
-        find: "if (yield { alg: algorithm.algorithm, key: candidate.key, signature, data }) return",
-        replace: "if ((yield { alg: algorithm.algorithm, key: candidate.key, signature, data }) || true) return",
+        find: "if (yield { alg: algorithm.algorithm, key: candidate.key, signature, data, trusted: true }) return",
+        replace:
+          "if ((yield { alg: algorithm.algorithm, key: candidate.key, signature, data, trusted: true }) || true) return",
       },
     ],
     tests: ["src/jwt/validate.test.ts"],

@@ -4,7 +4,7 @@ import { toBigInt } from "./octets.ts";
 import type { PublicKey } from "./public-key.ts";
 
 /** A point (X/Z², Y/Z³); Z = 0 is the point at infinity. */
-type Point = readonly [x: bigint, y: bigint, z: bigint];
+export type Point = readonly [x: bigint, y: bigint, z: bigint];
 
 const INFINITY: Point = [1n, 1n, 0n];
 
@@ -39,7 +39,7 @@ function add(a: Point, b: Point, p: bigint): Point {
 }
 
 /** u·G + v·Q with one pass over the bits of both. */
-function twoMultiples(curve: CurveParameters, u: bigint, v: bigint, q: Point): Point {
+export function twoMultiples(curve: CurveParameters, u: bigint, v: bigint, q: Point): Point {
   const { p } = curve;
   const g: Point = [curve.gx, curve.gy, 1n];
   const both = add(g, q, p);

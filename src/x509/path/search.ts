@@ -10,6 +10,7 @@ import type { Certificate } from "../certificate.ts";
 import type { NameConstraints } from "../extensions.ts";
 import type { DistinguishedName } from "../name.ts";
 import { checkAnchor, checkPresented } from "./certificate-rules.ts";
+import type { IssuerMemo } from "./issuer-memo.ts";
 import { type ConstraintBudget, checkNameConstraints } from "./name-constraints.ts";
 
 /** What a path is searched for and in. */
@@ -20,6 +21,8 @@ export interface PathRequest {
   readonly anchorsNamed: (subject: DistinguishedName) => readonly Certificate[];
   /** Wall time in ms since the epoch. */
   readonly now: number;
+  /** Signatures of authorities that need no second check; without it all are checked. */
+  readonly memo?: IssuerMemo;
 }
 
 /** A presented certificate that may stand in a path, with its place in the chain. */
@@ -52,6 +55,7 @@ export function* findPath(request: PathRequest): Checks<Verdict<readonly Certifi
 
 class Search {
   readonly #now: number;
+  readonly #memo: IssuerMemo | undefined;
   readonly #candidates: readonly Candidate[];
   readonly #anchors: ReadonlySet<Certificate>;
   readonly #signatures = new Map<Certificate, Map<Certificate, boolean>>();
@@ -62,8 +66,9 @@ class Search {
   #closeness = 0;
   #exhausted: Refusal | undefined;
 
-  constructor({ presented, anchorsNamed, now }: PathRequest) {
+  constructor({ presented, anchorsNamed, now, memo }: PathRequest) {
     this.#now = now;
+    this.#memo = memo;
     this.#candidates = connectedTo(presented);
     this.#anchors = new Set(
       this.#candidates.flatMap(({ certificate }) => likelyFirst(anchorsNamed(certificate.issuer), certificate)),
@@ -100,7 +105,7 @@ class Search {
         this.#note({ ...fault, index }, 2 * above.path.length + 1);
         continue;
       }
-      const valid = yield* this.#signatureValid(issuer, certificate);
+      const valid = yield* this.#signatureValid(issuer, certificate, final);
       if (this.#exhausted !== undefined) return undefined;
       if (!valid) {
         // one that names another key was never this issuer's: that is no path, not a spoilt signature
@@ -133,7 +138,7 @@ class Search {
   }
 
   /** Whether the issuer's key made the certificate's signature; asked once per pair. */
-  *#signatureValid(issuer: Certificate, certificate: Certificate): Checks<boolean> {
+  *#signatureValid(issuer: Certificate, certificate: Certificate, final: boolean): Checks<boolean> {
     let known = this.#signatures.get(issuer);
     if (known === undefined) this.#signatures.set(issuer, (known = new Map()));
     let valid = known.get(certificate);
@@ -142,11 +147,15 @@ class Search {
     const key = issuer.safePublicKey();
     if (alg === undefined || !key.ok || !key.value.fits(alg)) {
       valid = false;
+    } else if (!final && this.#memo?.has(key.value, certificate)) {
+      valid = true;
     } else if ((this.#signaturesLeft -= costOf(key.value)) < 0) {
       this.#exhaust(SIGNATURES);
       return false;
     } else {
-      valid = yield { alg, key: key.value, signature: certificate.signature, data: certificate.tbs };
+      // the issuer is an authority, or its own signature has been found valid on the way down
+      valid = yield { alg, key: key.value, signature: certificate.signature, data: certificate.tbs, trusted: true };
+      if (valid && !final) this.#memo?.add(key.value, certificate);
     }
     known.set(certificate, valid);
     return valid;
