@@ -51,6 +51,23 @@ describe("private key match", () => {
     assert.equal(await matches(forged, own.publicKey), false);
   });
 
+  it("[S-11] refuses an Ed25519 key that only some runtimes read: a spoilt wrapping, or version 2 without public key", async () => {
+    const own = await testKey("Ed25519");
+    assert.deepEqual([...own.pkcs8.subarray(12, 16)], [0x04, 0x22, 0x04, 0x20]);
+    for (const [at, octet] of [
+      [14, 0x84],
+      [14, 0xff],
+      [15, 0x00],
+      [15, 0x1f],
+      [4, 0x01],
+    ] as const) {
+      const spoilt = Uint8Array.from(own.pkcs8);
+      spoilt[at] = octet;
+      assert.equal(await matches(spoilt, own.publicKey), false, `${at}`);
+    }
+    assert.equal(await matches(own.pkcs8, own.publicKey), true);
+  });
+
   it("takes an EC key without its public point, as RFC 5958 lets it", async () => {
     const own = await testKey("P-256");
     const secret = Buffer.from((await crypto.subtle.exportKey("jwk", own.pair.privateKey)).d!, "base64url");

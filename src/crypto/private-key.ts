@@ -1,6 +1,6 @@
 /** Whether a private key belongs to a public one: a fresh signature of it must verify. */
 import { SpiffeError } from "../base/index.ts";
-import { decodeDer, encodeDer, TAG } from "../encoding/der.ts";
+import { contextTag, decodeDer, encodeDer, TAG } from "../encoding/der.ts";
 import { HASH_LENGTH, type Hash, RSA_KEY_IDENTIFIER, type SignatureAlgorithm } from "./algorithms.ts";
 import { nodeCrypto, nodeVerifier } from "./native/node.ts";
 import { webcryptoVerifier } from "./native/webcrypto.ts";
@@ -16,19 +16,29 @@ function fittingPkcs8(pkcs8: Uint8Array, key: PublicKey): Uint8Array | undefined
     const version = sequence.smallInteger();
     const algorithm = sequence.element(TAG.sequence);
     const octets = sequence.octetString();
-    while (!sequence.atEnd) sequence.element();
-    return { version, algorithm, octets };
+    let last = -1;
+    for (; !sequence.atEnd; sequence.element()) last = sequence.next;
+    return { version, algorithm, octets, last };
   });
-  if (!parts.ok || parts.value.version > 1) return undefined;
-  const { algorithm, octets } = parts.value;
+  if (!parts.ok) return undefined;
+  const { version, algorithm, octets, last } = parts.value;
+  // version 2 is for a public key beside the private one (RFC 5958 §2); runtimes differ without it
+  if (version > 1 || (version === 1 && last !== contextTag(1, false))) return undefined;
   const known = keyAlgorithm(algorithm);
   if (known === undefined || known.kind !== key.kind) return undefined;
+  if (known.kind === "ed25519" && !isCurvePrivateKey(octets)) return undefined;
   // no WebCrypto takes id-RSASSA-PSS keys, and Bun's node:crypto does not either; the numbers are the same
   if (known.kind === "rsa" && known.pss !== undefined) {
     const version = encodeDer(TAG.integer, Uint8Array.of(0));
     return encodeDer(TAG.sequence, version, RSA_KEY_IDENTIFIER, encodeDer(TAG.octetString, octets));
   }
   return pkcs8;
+}
+
+/** Whether octets are an Ed25519 private key as RFC 8410 §7 wraps it; WebCrypto of Bun and Deno takes the last 32 of any. */
+function isCurvePrivateKey(octets: Uint8Array): boolean {
+  const secret = decodeDer(octets, (reader) => reader.octetString());
+  return secret.ok && secret.value.length === 32;
 }
 
 /** A scheme that the key may sign with, and one that every runtime has for it. */
@@ -71,9 +81,10 @@ function webcryptoParameters(alg: SignatureAlgorithm, key: PublicKey) {
  * ```
  */
 export async function privateKeyMatches(pkcs8: Uint8Array, key: PublicKey): Promise<boolean> {
-  // either way proves a match; workerd's node:crypto lacks RSA-PSS with a private key
-  if (nodeVerifier() !== undefined && privateKeyMatchesSync(pkcs8, key)) return true;
-  return privateKeyMatchesByWebcrypto(pkcs8, key);
+  if (nodeVerifier() === undefined) return privateKeyMatchesByWebcrypto(pkcs8, key);
+  if (privateKeyMatchesSync(pkcs8, key)) return true;
+  // workerd's node:crypto lacks RSA-PSS with a private key; any other key that only WebCrypto reads is one no TLS takes
+  return key.pss !== undefined && privateKeyMatchesByWebcrypto(pkcs8, key);
 }
 
 /** {@link privateKeyMatches} by WebCrypto alone, which runtimes without `node:crypto` use. */

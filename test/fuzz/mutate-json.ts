@@ -127,7 +127,7 @@ function spoilText(raw: string, random: Random): string {
 const utf8 = new TextEncoder();
 
 /** The largest mutant: how long a larger document takes is for the benches. */
-const MAX_MUTANT = 400_000;
+const MAX_MUTANT = 250_000;
 
 /** A mutant of a JSON document, as bytes. */
 export function mutateJson(document: string, random: Random): Uint8Array {

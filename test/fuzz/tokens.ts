@@ -37,9 +37,10 @@ export interface TokenDraft {
   resign?: (signature: Uint8Array) => Uint8Array;
 }
 
-/** The public key as a JWK without further members. */
+/** The public key as a JWK without further members, in an order that is the same on every runtime. */
 export function publicJwk(key: FixedKey): Record<string, unknown> {
-  return { ...createPublicKey({ key: Buffer.from(key.spki), format: "der", type: "spki" }).export({ format: "jwk" }) };
+  const jwk = createPublicKey({ key: Buffer.from(key.spki), format: "der", type: "spki" }).export({ format: "jwk" });
+  return Object.fromEntries(Object.entries(jwk).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 const FITTING = [...JWS_ALGORITHMS.values()].map(({ name, kind, curve, algorithm }) => ({
