@@ -1,60 +1,18 @@
-/** The doctor from outside: each thing that can be wrong has its line, and the same without it has not. */
+/** The doctor from outside: what it prints, and what it finds on the way to an agent. */
 import assert from "node:assert/strict";
 import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer as http2Server, type ServerHttp2Stream } from "node:http2";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import {
-  Authority,
-  FakeWorkloadApi,
-  TestCa,
-  type TestCertificateOptions,
-  testJwtKey,
-} from "../src/authority/testing.ts";
-import { examine } from "../src/cli/doctor/examine.ts";
-import { asJson } from "../src/cli/doctor/report.ts";
+import { Authority, FakeWorkloadApi } from "../src/authority/testing.ts";
 import { runtime } from "../src/runtime/detect.ts";
-import { Agent, type Content, jwkSet, wire } from "./conformance/agent.ts";
+import { CHECKS, judged, look, type Report } from "./support/doctor.ts";
 import { onThisRuntime, Program, root, runProgram, spiffeEdge } from "./support/programs.ts";
 import { skipWhen } from "./support/skip.ts";
-import { eventually } from "./support/workload-server.ts";
 
 const HOME = "home.example";
 const WEB = `spiffe://${HOME}/web`;
-const HOUR_MS = 3_600_000;
-
-const CHECKS = [
-  "variable",
-  "address",
-  "permissions",
-  "socket",
-  "connect",
-  "header",
-  "health",
-  "x509-svid",
-  "chain",
-  "key",
-  "clock",
-  "x509-bundles",
-  "jwt-bundles",
-  "jwt-svid",
-];
-
-interface Check {
-  check: string;
-  status: string;
-  detail: string;
-  fix?: string;
-  [fact: string]: unknown;
-}
-
-interface Report {
-  ok: boolean;
-  process: { pid: number; uid: number; gid: number; executable: string };
-  checks: Check[];
-}
 
 let folder: string;
 let fake: FakeWorkloadApi;
@@ -69,17 +27,6 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** What a report says, looked at from every side. */
-function judged(report: Report) {
-  assert.deepEqual(
-    report.checks.map(({ check }) => check),
-    CHECKS,
-  );
-  assert.equal(report.ok, !report.checks.some(({ status }) => status === "failed"));
-  const found = (name: string) => report.checks.find(({ check }) => check === name)!;
-  return { report, found, failed: report.checks.filter(({ status }) => status === "failed").map(({ check }) => check) };
-}
-
 /** Runs `doctor --json` in a process of its own. */
 async function doctor(socket: string | undefined, args: readonly string[] = [], uid?: number) {
   const env = { SPIFFE_ENDPOINT_SOCKET: socket, HOME: folder, DENO_DIR: join(folder, "deno") };
@@ -93,11 +40,6 @@ async function doctor(socket: string | undefined, args: readonly string[] = [], 
   const report = JSON.parse(ended.stdout) as Report;
   assert.equal(ended.code, report.ok ? 0 : 1);
   return judged(report);
-}
-
-/** The same examination in this process, which spares the start of one. */
-async function look(socket: string, timeoutMs = 10_000) {
-  return judged(asJson(await examine({ socket, timeoutMs })) as unknown as Report);
 }
 
 describe("spiffe-edge doctor: when all is well", () => {
@@ -283,152 +225,6 @@ describe("spiffe-edge doctor: the socket", () => {
     const spoken = await look(`unix://${await listening("web.sock", web)}`);
     assert.match(spoken.found("header").detail, /does not speak gRPC/);
     web.close();
-  });
-});
-
-describe("spiffe-edge doctor: header and health", () => {
-  /** A gRPC server that answers every method with a status, and the health service with a state. */
-  const serve = async (status: number, state: number) => {
-    const server = http2Server();
-    let open = 0;
-    server.on("session", (session) => {
-      open++;
-      session.on("error", () => {});
-      session.once("close", () => open--);
-    });
-    server.on("stream", (stream: ServerHttp2Stream, { ":path": path }) => {
-      stream.on("error", () => {});
-      const health = path === "/grpc.health.v1.Health/Check";
-      if (!health) return stream.respond({ ":status": 200, "grpc-status": String(status) }, { endStream: true });
-      stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
-      stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
-      stream.end(Buffer.from([0, 0, 0, 0, 2, 8, state]));
-    });
-    const path = join(folder, `h${status}-${state}.sock`);
-    await new Promise<void>((resolve) => server.listen(path, resolve));
-    const seen = await look(`unix://${path}`);
-    // Closing a server before its clients have left ends the process on Deno 2.9.5.
-    await eventually(() => open === 0, "the end of the connections");
-    server.close();
-    return seen;
-  };
-
-  it("[WE-06] a call without the header has to be refused with InvalidArgument", async () => {
-    const refusing = await serve(3, 1);
-    assert.deepEqual([refusing.found("header").status, refusing.found("health").status], ["ok", "ok"]);
-    const other = await serve(12, 1);
-    assert.match(other.found("header").detail, /offers no Workload API/);
-    const denying = await serve(7, 1);
-    assert.match(denying.found("header").detail, /answered with PermissionDenied, not refused with InvalidArgument/);
-    // The agent of the tests answers whoever comes.
-    const agent = await content();
-    const served = await look(agent.socket);
-    assert.match(served.found("header").detail, /answered with OK/);
-    assert.deepEqual(served.failed, ["header"]);
-    await agent.close();
-  });
-
-  it("an agent that says it does not serve", async () => {
-    const ill = await serve(3, 2);
-    assert.equal(ill.found("health").status, "failed");
-    assert.equal((await look(fake.socket)).found("health").status, "skipped");
-  });
-});
-
-/** An agent with this content, and for the rest what is in order. Its answers need no header. */
-async function content(more: Partial<Content> = {}, tokens = true, keyless = false): Promise<Agent> {
-  const [ca, key] = await Promise.all([TestCa.create({ trustDomain: HOME }), testJwtKey()]);
-  const svids = [wire(WEB, await ca.issue({ id: WEB }), ca)];
-  const jwks = { [HOME]: jwkSet(keyless ? await testJwtKey() : key) };
-  return Agent.start({ x509: { svids }, jwks, ...more }, tokens ? { key, ids: [WEB] } : undefined);
-}
-
-describe("spiffe-edge doctor: SVIDs and bundles", () => {
-  it("PermissionDenied is told with this process, and the entry to create", async () => {
-    fake.redact();
-    const program = new Program(onThisRuntime("src/cli/main.ts", ["doctor", "--json"]), {
-      env: { SPIFFE_ENDPOINT_SOCKET: fake.socket },
-    });
-    const { pid } = program.child;
-    const { stdout, code } = await program.ended;
-    await fake.heal();
-    assert.equal(code, 1);
-    const report = JSON.parse(stdout) as Report;
-    const { status, fix = "" } = report.checks.find(({ check }) => check === "x509-svid")!;
-    assert.equal(status, "failed");
-    assert.equal(report.process.pid, pid);
-    const { uid, gid, executable } = report.process;
-    assert.ok(fix.includes(`pid ${pid}, uid ${uid}, gid ${gid}, executable ${executable}`), fix);
-    const entry = `spire-server entry create -parentID spiffe://TRUST_DOMAIN/AGENT -spiffeID spiffe://TRUST_DOMAIN/WORKLOAD -selector unix:uid:${uid} -selector unix:path:${executable}`;
-    assert.ok(fix.split("\n").includes(entry), fix);
-    assert.equal((await look(fake.socket)).report.ok, true);
-  });
-
-  it("[S-11] a key that is another's fails alone", async () => {
-    fake.spoil("wrong-key");
-    const { failed, found } = await look(fake.socket);
-    assert.deepEqual(failed, ["key"]);
-    assert.equal(found("key").reason, "x509.key-mismatch");
-    fake.spoil({ empty: "bundle" });
-    assert.match((await look(fake.socket)).found("x509-svid").detail, /an empty bundle/);
-  });
-
-  const svids: [name: string, options: TestCertificateOptions, check: string, words: RegExp][] = [
-    ["a chain that does not verify", { tamper: "signature" }, "chain", /web: /],
-    ["a leaf with the rights of a CA", { ca: true }, "chain", /web: /],
-    [
-      "another ID in the certificate",
-      { id: `${WEB}2` },
-      "chain",
-      /the certificate is spiffe:\/\/home\.example\/web2's/,
-    ],
-    ["a begin in the future", { notBefore: new Date(Date.now() + HOUR_MS / 2) }, "clock", /begins in .*behind/],
-    ["an end in the past", { notAfter: new Date(Date.now() - 60_000) }, "clock", /ended 1 min .* ago/],
-  ];
-  for (const [name, options, check, words] of svids) {
-    it(`${name}: ${check} fails and not the others`, async () => {
-      const ca = await TestCa.create({ trustDomain: HOME });
-      const bad = wire(WEB, await ca.issue({ id: WEB, ...options }), ca);
-      const agent = await content({ x509: { svids: [bad] } });
-      const { failed, found } = await look(agent.socket);
-      assert.deepEqual(failed, ["header", check]);
-      assert.match(found(check).detail, words);
-      await agent.close();
-    });
-  }
-
-  it("an SVID that should have been renewed is worth a note", async () => {
-    const ca = await TestCa.create({ trustDomain: HOME });
-    const dates = { notBefore: new Date(Date.now() - HOUR_MS), notAfter: new Date(Date.now() + HOUR_MS / 10) };
-    const agent = await content({ x509: { svids: [wire(WEB, await ca.issue({ id: WEB, ...dates }), ca)] } });
-    assert.equal((await look(agent.socket)).found("clock").status, "noted");
-    await agent.close();
-  });
-
-  it("JWT bundles and tokens: what is missing, what is odd, and what does not fit together", async () => {
-    const lookAt = async (more: Partial<Content>, tokens = true, keyless = false) => {
-      const agent = await content(more, tokens, keyless);
-      const seen = await look(agent.socket);
-      await agent.close();
-      return seen;
-    };
-    const foreign = await lookAt({ jwks: { "other.example": jwkSet() } });
-    assert.match(
-      foreign.found("jwt-bundles").detail,
-      /no bundle of the own trust domain home\.example, only other\.example \(0\)/,
-    );
-    assert.match(foreign.found("jwt-svid").detail, /^needs jwt-bundles/);
-    const empty = await lookAt({ jwks: { [HOME]: jwkSet() } });
-    assert.match(empty.found("jwt-bundles").detail, /has no keys/);
-    const strange = await lookAt({}, true, true);
-    assert.deepEqual(strange.failed, ["header", "jwt-svid"]);
-    assert.equal(strange.found("jwt-svid").reason, "jwt.key-not-found");
-    const none = await lookAt({}, false);
-    assert.match(none.found("jwt-svid").detail, /svids is empty/);
-    const good = await lookAt({});
-    assert.equal(good.found("jwt-svid").status, "ok");
-    assert.match(good.found("jwt-svid").detail, /the agent offers no validation$/);
-    assert.equal(good.found("x509-bundles").status, "skipped");
   });
 });
 

@@ -35,7 +35,10 @@ export class KeptSessions implements SessionManager {
 
   constructor(options: KeptSessionsOptions) {
     this.#options = options;
-    this.#manager = new Http2SessionManager(options.baseUrl, {}, { createConnection: options.dial });
+    // An idle connection stays until the client is closed. A limit would be a timer for each connection ever made, which
+    // Connect starts anew when the last stream of a broken one ends, and which holds on to it.
+    const never = { idleConnectionTimeoutMs: Number.POSITIVE_INFINITY };
+    this.#manager = new Http2SessionManager(options.baseUrl, never, { createConnection: options.dial });
     this.authority = this.#manager.authority;
   }
 

@@ -1,7 +1,9 @@
 /** A client of a real SPIRE agent that is killed and started again and again. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
 import { setTimeout as wait } from "node:timers/promises";
 import { Workload } from "../../src/workload/index.ts";
-import { startSpire } from "../support/spire.ts";
+import { onThisRuntime } from "../support/programs.ts";
 import { measureResources, type Resources } from "./resources.ts";
 import { type Violation, Witness } from "./witness.ts";
 
@@ -34,9 +36,9 @@ const RETURN_MS = 10_000;
 
 export async function agentSoak(options: AgentSoakOptions): Promise<AgentSoakReport> {
   const startedAt = performance.now();
-  const spire = await startSpire({ entries: [{ path: "/soak", x509TtlSeconds: options.ttlSeconds }] });
-  const workload = await Workload.open({ socket: spire.endpoint }).catch(async (error) => {
-    await spire.stop();
+  const driver = new Driver(options.ttlSeconds);
+  const workload = await Workload.open({ socket: await driver.line() }).catch(async (error) => {
+    await driver.stop();
     throw error;
   });
   const witness = new Witness(() => workload.x509.x509Svid());
@@ -49,7 +51,7 @@ export async function agentSoak(options: AgentSoakOptions): Promise<AgentSoakRep
     for (let restart = 1; restart <= options.restarts; restart++) {
       const trouble = witness.begin("outage");
       const { streams } = workload.x509.counters;
-      await spire.restartAgent("SIGKILL");
+      await driver.kill();
       witness.heal(trouble);
       const deadline = performance.now() + RETURN_MS;
       const isBack = () => workload.x509.counters.streams > streams && workload.x509.state === "ready";
@@ -76,8 +78,40 @@ export async function agentSoak(options: AgentSoakOptions): Promise<AgentSoakRep
   } finally {
     witness.stop();
     await workload.close();
-    await spire.stop();
+    await driver.stop();
     process.off("unhandledRejection", onRejection);
+  }
+}
+
+/** The process that runs SPIRE. */
+class Driver {
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(ttlSeconds: number) {
+    const [command, args] = onThisRuntime("test/soak/agent-driver.ts", [String(ttlSeconds)]);
+    this.#child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
+    this.#lines = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();
+  }
+
+  /** What it says next. */
+  async line(): Promise<string> {
+    const { value, done } = await this.#lines.next();
+    if (done === true) throw new Error("the process that runs SPIRE has ended");
+    return value;
+  }
+
+  /** Kills the agent and waits until it is back. */
+  async kill(): Promise<void> {
+    this.#child.stdin!.write("kill\n");
+    await this.line();
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null) return;
+    const ended = new Promise((resolve) => this.#child.once("exit", resolve));
+    this.#child.stdin!.end();
+    await ended;
   }
 }
 

@@ -2,6 +2,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { FakeWorkloadApi } from "../../src/authority/testing.ts";
 import { isSpiffeError } from "../../src/base/errors.ts";
+import type { LogFields } from "../../src/telemetry/logger.ts";
 import { Workload } from "../../src/workload/index.ts";
 import { moment, outage, type Stage } from "./faults.ts";
 import { Random } from "./random.ts";
@@ -33,6 +34,8 @@ export interface FakeSoakReport {
   readonly missed: number;
   readonly slowestReturnMs: number;
   readonly tokens: number;
+  /** Time in which others had the processor. */
+  readonly starvedMs: number;
   readonly faults: Readonly<Record<string, number>>;
   readonly early: Resources;
   readonly late: Resources;
@@ -56,7 +59,10 @@ export async function fakeSoak(options: FakeSoakOptions): Promise<FakeSoakReport
     rotateEveryMs,
     onSent: ({ serials }) => witness?.sent(serials[0]!),
   });
-  const workload = await Workload.open({ socket: fake.socket, keepaliveMs: 500 });
+  // What the client says of its troubles stands among the events.
+  const note = (message: string, fields?: LogFields) => witness?.note(`${message}: ${fields?.phase} ${fields?.error}`);
+  const logger = { debug: note, info: note, warn: note, error: note };
+  const workload = await Workload.open({ socket: fake.socket, keepaliveMs: 500, logger });
   const watching = new Witness(() => workload.x509.x509Svid());
   witness = watching;
   const onRejection = (reason: unknown) =>
@@ -82,7 +88,9 @@ export async function fakeSoak(options: FakeSoakOptions): Promise<FakeSoakReport
       if (fake.rotations >= options.rotations && watching.reads >= options.reads && outages >= options.outages) break;
       // Outages are spread over the rotations.
       const behind = outages < Math.ceil((options.outages * fake.rotations) / options.rotations);
+      watching.note("next fault");
       const name = behind ? await outage(stage, outageMs + random.between(50, 600)) : await moment(stage);
+      watching.note(`was ${name}`);
       faults[name] = (faults[name] ?? 0) + 1;
       if (step % 25 === 0) {
         const counts = `${watching.reads} reads, ${outages} outages, ${watching.violated} violations`;
@@ -101,6 +109,7 @@ export async function fakeSoak(options: FakeSoakOptions): Promise<FakeSoakReport
       missed: watching.missed,
       slowestReturnMs: Math.round(watching.slowestReturn),
       tokens: tokens.fetched,
+      starvedMs: Math.round(watching.starvedMs),
       faults,
       early: early ?? late,
       late,

@@ -16,6 +16,7 @@ const ROTATIONS = 2_000;
 const READS = 100_000;
 const OUTAGES = 50;
 const RESTARTS = 20;
+const SETTLED_RESTARTS = 5;
 
 const { values } = parseArgs({ options: { seed: { type: "string" }, rotations: { type: "string" } } });
 const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 32));
@@ -47,17 +48,20 @@ console.log(
 console.log(`  after ${Math.round(rotations / 10)} rotations: ${held(fake.early)}; at the end: ${held(fake.late)}`);
 console.log(
   `  ${fake.rotations} rotations in ${fake.seconds} s, ${fake.reads} reads, ${fake.outages} outages, ` +
-    `${fake.missed} of ${fake.due} SVIDs missed, ${fake.tokens} tokens, slowest return ${fake.slowestReturnMs} ms`,
+    `${fake.missed} of ${fake.due} SVIDs missed, ${fake.tokens} tokens, slowest return ${fake.slowestReturnMs} ms, ` +
+    `${fake.starvedMs} ms without a processor`,
 );
 
 const absent = spireMissing();
 let agentLine = `agent part skipped: ${absent}`;
 if (absent === undefined) {
   const restarts = Math.max(1, Math.round(RESTARTS * share));
-  const agent = await agentSoak({ restarts, settled: Math.min(3, restarts), ttlSeconds: 10, say });
+  const agent = await agentSoak({ restarts, settled: Math.min(SETTLED_RESTARTS, restarts), ttlSeconds: 10, say });
   missed.push(...missedByAgent(agent, restarts));
   agentLine = `SPIRE agent killed ${agent.restarts} times in ${agent.seconds} s, slowest return ${agent.slowestReturnMs} ms`;
-  console.log(`  after ${Math.min(3, restarts)} kills: ${held(agent.early)}; at the end: ${held(agent.late)}`);
+  console.log(
+    `  after ${Math.min(SETTLED_RESTARTS, restarts)} kills: ${held(agent.early)}; at the end: ${held(agent.late)}`,
+  );
   console.log(
     `  ${agentLine}, ${agent.reads} reads, ${agent.updates} SVIDs, ${agent.expired} reads of an expired one refused`,
   );

@@ -8,10 +8,16 @@ export const SHOW_MS = 1_000;
 const DISTURBED_MS = 100;
 /** More than so many are counted, not kept. */
 const KEPT_VIOLATIONS = 20;
+/** A pause of the reader that is longer is looked into. */
+const PAUSE_MS = 50;
+/** So long without the processor, and an SVID may end before the one that came is read. */
+const STARVED_MS = 500;
+/** How many of the last events a violation shows: what a seed repeats is the order of faults, not their times. */
+const KEPT_EVENTS = 25;
 
-/** A time in which the agent gave no identity, or took it away. */
+/** A time in which the agent gave no identity, or took it away; or in which this process did not get to run. */
 export interface Trouble {
-  readonly kind: "outage" | "redaction";
+  readonly kind: "outage" | "redaction" | "starved";
   readonly startedAt: number;
   /** When it was over on the agent's side; undefined while it lasts. */
   healedAt?: number;
@@ -34,10 +40,29 @@ interface Sent {
   readonly at: number;
 }
 
-/** Times are wall milliseconds of one machine. */
+/** The clocks of a witness. */
+export interface WitnessClocks {
+  /** Wall milliseconds. */
+  now(): number;
+  /** Milliseconds of processor time that this process has used. */
+  busy(): number;
+}
+
+const REAL: WitnessClocks = {
+  now: Date.now,
+  busy() {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1_000;
+  },
+};
+
+/**
+ * Times are wall milliseconds of one machine. Time in which this process waited for a processor that others held is not
+ * counted against the client; time in which it was busy itself is.
+ */
 export class Witness {
   readonly #read: () => X509Svid;
-  readonly #now: () => number;
+  readonly #clocks: WitnessClocks;
   readonly troubles: Trouble[] = [];
   readonly violations: Violation[] = [];
   /** Serials that had to be seen, and of those the ones that were not. */
@@ -45,13 +70,19 @@ export class Witness {
   missed = 0;
   reads = 0;
   violated = 0;
+  /** Milliseconds for which this process was kept from running. */
+  starvedMs = 0;
+  #lookedAt: number | undefined;
+  #busyAt = 0;
   #waiting: Sent[] = [];
+  #events: string[] = [];
+  #lastSeen = "";
   #disturbedAt = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
-  constructor(read: () => X509Svid, now: () => number = Date.now) {
+  constructor(read: () => X509Svid, clocks: WitnessClocks = REAL) {
     this.#read = read;
-    this.#now = now;
+    this.#clocks = clocks;
   }
 
   /** Reads every 5 ms until {@link Witness.stop}. */
@@ -65,7 +96,8 @@ export class Witness {
 
   /** One read. */
   look(): void {
-    const now = this.#now();
+    const now = this.#clocks.now();
+    this.#lookAtPause(now);
     this.reads++;
     try {
       const { id, expiresAt, leaf } = this.#read();
@@ -75,12 +107,19 @@ export class Witness {
     } catch (error) {
       this.#thrown(error, now);
     }
-    this.#judgeSent(now);
+    this.#judgeSent();
+  }
+
+  /** Writes down what happens, for whoever reads a violation. */
+  note(what: string): void {
+    this.#events.push(`${this.#clocks.now()} ${what}`);
+    if (this.#events.length > KEPT_EVENTS) this.#events.shift();
   }
 
   /** A fault begins that reaches streams. */
   disturbed(): void {
-    this.#disturbedAt = this.#now();
+    this.note("disturbed");
+    this.#disturbedAt = this.#attended();
     this.#waiting = [];
   }
 
@@ -91,28 +130,33 @@ export class Witness {
   }
 
   begin(kind: Trouble["kind"]): Trouble {
+    this.note(kind);
     this.disturbed();
-    const trouble: Trouble = { kind, startedAt: this.#now(), expired: 0 };
+    const trouble: Trouble = { kind, startedAt: this.#clocks.now(), expired: 0 };
     this.troubles.push(trouble);
     return trouble;
   }
 
   heal(trouble: Trouble): void {
-    trouble.healedAt = this.#now();
+    this.note("healed");
+    trouble.healedAt = this.#clocks.now();
   }
 
   /** The agent wrote this SVID to a stream. */
   sent(serial: string): void {
-    const at = this.#now();
+    const at = this.#attended();
+    this.note(`sent ${serial.slice(0, 8)}`);
     const last = this.troubles.at(-1);
     // An agent that does not renew sends what is over; that need not be taken.
     if (last !== undefined && last.healedAt === undefined) return;
-    if (last !== undefined) last.servedAt ??= at;
+    if (last !== undefined) last.servedAt ??= this.#clocks.now();
     if (at > this.#disturbedAt + DISTURBED_MS) this.#waiting.push({ serial, at });
   }
 
   /** The source has this SVID now. */
   seen(serial: string): void {
+    if (serial !== this.#lastSeen) this.note(`seen ${serial.slice(0, 8)}`);
+    this.#lastSeen = serial;
     const at = this.#waiting.findIndex((sent) => sent.serial === serial);
     if (at < 0) return;
     this.due++;
@@ -121,7 +165,8 @@ export class Witness {
 
   violation(kind: ViolationKind, what: string): void {
     this.violated++;
-    if (this.violations.length < KEPT_VIOLATIONS) this.violations.push({ kind, what });
+    if (this.violations.length >= KEPT_VIOLATIONS) return;
+    this.violations.push({ kind, what: `${what}\n      ${this.#events.splice(0).join("\n      ")}` });
   }
 
   /** Outages longer than this, in which the reads said so. */
@@ -137,24 +182,42 @@ export class Witness {
     return Math.max(0, ...this.troubles.map(({ healedAt = 0, servedAt = healedAt }) => servedAt - healedAt));
   }
 
+  /** The time that this process had to see anything in. */
+  #attended(): number {
+    return this.#clocks.now() - this.starvedMs;
+  }
+
+  #lookAtPause(now: number): void {
+    const busy = this.#clocks.busy();
+    const pause = this.#lookedAt === undefined ? 0 : now - this.#lookedAt;
+    const starved = pause > PAUSE_MS ? Math.max(0, pause - (busy - this.#busyAt)) : 0;
+    this.#lookedAt = now;
+    this.#busyAt = busy;
+    this.starvedMs += starved;
+    const { troubles } = this;
+    const isCalm = troubles.at(-1)?.healedAt !== undefined || troubles.length === 0;
+    if (starved < STARVED_MS || !isCalm) return;
+    this.note(`starved for ${Math.round(starved)} ms`);
+    troubles.push({ kind: "starved", startedAt: now - pause, healedAt: now, expired: 0 });
+  }
+
   #thrown(error: unknown, now: number): void {
     const trouble = this.troubles.at(-1);
     const since = trouble?.servedAt;
     const inTrouble = trouble !== undefined && (since === undefined || now <= since + SHOW_MS);
-    if (isSpiffeError(error, "ERR_SPIFFE_EXPIRED") && inTrouble && trouble.kind === "outage") trouble.expired++;
+    if (isSpiffeError(error, "ERR_SPIFFE_EXPIRED") && inTrouble && trouble.kind !== "redaction") trouble.expired++;
     else if (isSpiffeError(error, "ERR_SPIFFE_REVOKED") && inTrouble && trouble.kind === "redaction") return;
     else this.violation("thrown", `A read threw outside of any trouble that explains it: ${String(error)}`);
   }
 
-  #judgeSent(now: number): void {
+  #judgeSent(): void {
+    const now = this.#attended();
     while (this.#waiting[0] !== undefined && now > this.#waiting[0].at + SHOW_MS) {
       const [{ serial, at }] = this.#waiting.splice(0, 1) as [Sent];
       this.due++;
       this.missed++;
-      this.violation(
-        "missed",
-        `The SVID ${serial} was sent on an undisturbed stream and not seen within ${now - at} ms`,
-      );
+      const late = Math.round(now - at);
+      this.violation("missed", `The SVID ${serial} was sent on an undisturbed stream and not seen within ${late} ms`);
     }
   }
 }

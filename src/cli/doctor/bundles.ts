@@ -33,8 +33,17 @@ function judge(counts: ReadonlyMap<string, number>, own: string, what: string): 
   return (empty === own ? failed : noted)(detail, fix, facts);
 }
 
-/** The X.509 bundles, own and federated. */
-export async function checkX509Bundles(client: WorkloadApiClient, id: string): Promise<Finding> {
+/**
+ * The X.509 bundles, own and federated.
+ *
+ * @param fault what is wrong with the answer that brought the SVIDs, and none of the checks before has told
+ */
+export async function checkX509Bundles(
+  client: WorkloadApiClient,
+  id: string,
+  fault: string | undefined,
+): Promise<Finding> {
+  if (fault !== undefined) return failed(`every client drops the agent's answer: ${fault}`, "see the agent's log");
   try {
     const { bundles } = await client.fetchX509Bundles();
     const counts = new Map([...bundles].map(([name, bundle]) => [name, bundle.authorities.length]));

@@ -7,7 +7,7 @@ import { type CheckName, type Finding, failure, type Report, skipped } from "./r
 import { checkSocketFile } from "./socket-file.ts";
 import { thisProcess } from "./this-process.ts";
 import { checkConnect, checkHeader, checkHealth } from "./wire.ts";
-import { checkChain, checkClock, checkFirstSvid, checkKey } from "./x509.ts";
+import { checkChain, checkClock, checkFirstSvid, checkKey, faultOf } from "./x509.ts";
 
 /** What the examination is told. */
 export interface ExamineOptions {
@@ -21,18 +21,19 @@ export interface ExamineOptions {
 export async function examine({ socket, timeoutMs }: ExamineOptions): Promise<Report> {
   const caller = thisProcess();
   const checks: (Finding & { check: CheckName })[] = [];
-  const failedSoFar = new Set<CheckName>();
+  /** The checks that failed, and those that could not be made for want of another. */
+  const unfounded = new Set<CheckName>();
 
-  /** Runs one check unless one of those before it that it rests on found nothing to rest on. */
+  /** Runs one check, unless the one that it rests on found nothing to rest on. */
   async function check<T extends { finding: Finding }>(
     name: CheckName,
-    needs: readonly CheckName[],
+    need: CheckName | undefined,
     run: () => T | Promise<T>,
   ): Promise<T | undefined> {
-    const lacking = needs.find((need) => failedSoFar.has(need));
+    const lacking = need !== undefined && unfounded.has(need);
     let found: T | undefined;
-    let finding = skipped(`needs ${lacking}`);
-    if (lacking === undefined) {
+    let finding = skipped(`needs ${need}`);
+    if (!lacking) {
       try {
         found = await run();
         ({ finding } = found);
@@ -40,72 +41,35 @@ export async function examine({ socket, timeoutMs }: ExamineOptions): Promise<Re
         finding = failure(error);
       }
     }
-    if (finding.status === "failed" || lacking !== undefined) failedSoFar.add(name);
+    if (finding.status === "failed" || lacking) unfounded.add(name);
     checks.push({ check: name, ...finding });
     return found;
   }
-  const only = (run: () => Finding | Promise<Finding>) => async () => ({ finding: await run() });
+  const look = (name: CheckName, need: CheckName, run: () => Finding | Promise<Finding>) =>
+    check(name, need, async () => ({ finding: await run() }));
 
-  const given = await check("variable", [], () => checkVariable(socket));
-  const address = await check("address", ["variable"], () => checkAddress(given?.value ?? ""));
+  const given = await check("variable", undefined, () => checkVariable(socket));
+  const address = await check("address", "variable", () => checkAddress(given?.value ?? ""));
   const endpoint = address?.endpoint as Endpoint;
-  await check(
-    "permissions",
-    ["address"],
-    only(() => checkPermissions(endpoint)),
-  );
-  await check(
-    "socket",
-    ["permissions"],
-    only(() => checkSocketFile(endpoint)),
-  );
-  await check(
-    "connect",
-    ["socket"],
-    only(() => checkConnect(endpoint, timeoutMs)),
-  );
-  await check(
-    "header",
-    ["connect"],
-    only(() => checkHeader(endpoint, timeoutMs)),
-  );
-  await check(
-    "health",
-    ["connect"],
-    only(() => checkHealth(endpoint, timeoutMs)),
-  );
+  await look("permissions", "address", () => checkPermissions(endpoint));
+  await look("socket", "permissions", () => checkSocketFile(endpoint));
+  await look("connect", "socket", () => checkConnect(endpoint, timeoutMs));
+  await look("header", "connect", () => checkHeader(endpoint, timeoutMs));
+  await look("health", "connect", () => checkHealth(endpoint, timeoutMs));
   // Where there is no address, what follows is skipped.
   const client = endpoint && new WorkloadApiClient({ socket: formatEndpoint(endpoint), timeoutMs });
   try {
-    const first = await check("x509-svid", ["connect"], () => checkFirstSvid(client, caller));
+    const first = await check("x509-svid", "connect", () => checkFirstSvid(client, caller));
     const svids = first?.svids ?? [];
     const id = svids[0]?.wire.spiffeId ?? "";
-    await check(
-      "chain",
-      ["x509-svid"],
-      only(() => checkChain(svids)),
-    );
-    await check(
-      "key",
-      ["x509-svid"],
-      only(() => checkKey(svids)),
-    );
-    await check(
-      "clock",
-      ["x509-svid"],
-      only(() => checkClock(svids)),
-    );
-    await check(
-      "x509-bundles",
-      ["x509-svid"],
-      only(() => checkX509Bundles(client, id)),
-    );
-    const jwt = await check("jwt-bundles", ["x509-svid"], () => checkJwtBundles(client, id));
-    await check(
-      "jwt-svid",
-      ["jwt-bundles"],
-      only(() => checkJwtSvid(client, jwt?.bundles ?? new Map())),
-    );
+    await look("chain", "x509-svid", () => checkChain(svids));
+    await look("key", "x509-svid", () => checkKey(svids));
+    await look("clock", "x509-svid", () => checkClock(svids));
+    const told = (["chain", "key", "clock"] as const).some((name) => unfounded.has(name));
+    const fault = first?.message === undefined || told ? undefined : await faultOf(first.message);
+    await look("x509-bundles", "x509-svid", () => checkX509Bundles(client, id, fault));
+    const jwt = await check("jwt-bundles", "x509-svid", () => checkJwtBundles(client, id));
+    await look("jwt-svid", "jwt-bundles", () => checkJwtSvid(client, jwt?.bundles ?? new Map()));
     return { ok: checks.every(({ status }) => status !== "failed"), process: caller, checks };
   } finally {
     await client?.close();

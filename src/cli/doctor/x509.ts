@@ -39,7 +39,7 @@ export interface FirstSvid {
 export async function checkFirstSvid(
   client: WorkloadApiClient,
   caller: ThisProcess,
-): Promise<{ finding: Finding; svids?: readonly FirstSvid[] }> {
+): Promise<{ finding: Finding; svids?: readonly FirstSvid[]; message?: X509SVIDResponse }> {
   let message: X509SVIDResponse;
   try {
     const verdict = await connectionOf(client).first(RAW, {});
@@ -71,6 +71,7 @@ export async function checkFirstSvid(
   return {
     finding: ok(`${wire.spiffeId}${more}, ${certificates.length} in chain, expires ${facts.expiresAt}`, facts),
     svids,
+    message,
   };
 }
 
@@ -145,4 +146,10 @@ export function checkClock([first]: readonly FirstSvid[]): Finding {
   const detail = `the SVID is ${duration(age)} old and ends in ${duration(left)}`;
   if (age <= (age + left) * LATE) return ok(detail);
   return noted(`${detail}: by now it should have been renewed`, "see the agent's log, or this machine's clock");
+}
+
+/** What a client finds wrong with the answer as a whole, its federated bundles included (S-11). */
+export async function faultOf(message: X509SVIDResponse): Promise<string | undefined> {
+  const verdict = await X509_CONTEXT.decode(message, systemClock);
+  return verdict.ok ? undefined : verdict.message;
 }
