@@ -28,6 +28,17 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/x509/verify.test.ts"],
   },
   {
+    name: "x509-memo-key",
+    patches: [
+      {
+        file: "src/x509/path/issuer-memo.ts",
+        find: "binaryString(key.spki) + binaryString(certificate.der)",
+        replace: "binaryString(certificate.der)",
+      },
+    ],
+    tests: ["src/x509/path/issuer-memo.test.ts"],
+  },
+  {
     name: "x509-bundle-choice",
     patches: [
       {
@@ -87,8 +98,9 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/jwt/validate.ts",
-        find: "if (yield { alg: algorithm.algorithm, key, signature, data: signingInput }) {",
-        replace: "if ((yield { alg: algorithm.algorithm, key, signature, data: signingInput }) || true) {",
+        find: "if (yield { alg: algorithm.algorithm, key, signature, data: signingInput, trusted: true }) {",
+        replace:
+          "if ((yield { alg: algorithm.algorithm, key, signature, data: signingInput, trusted: true }) || true) {",
       },
     ],
     tests: ["src/jwt/validate.test.ts"],
