@@ -28,6 +28,17 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/x509/verify.test.ts"],
   },
   {
+    name: "x509-memo-key",
+    patches: [
+      {
+        file: "src/x509/path/issuer-memo.ts",
+        find: "binaryString(key.spki) + binaryString(certificate.der)",
+        replace: "binaryString(certificate.der)",
+      },
+    ],
+    tests: ["src/x509/path/issuer-memo.test.ts"],
+  },
+  {
     name: "x509-bundle-choice",
     patches: [
       {
