@@ -1,6 +1,7 @@
 /** Nothing that a program can print shows a private key or a token; what a person needs, ID and expiry, is shown. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -77,6 +78,19 @@ before(async () => {
     ),
   );
 
+  const folder = await mkdtemp(join(tmpdir(), "print-"));
+  closing.push(() => rm(folder, { recursive: true }));
+  const [certificates, privateKey, bundle] = ["svid.pem", "key.pem", "bundle.pem"].map((name) => join(folder, name));
+  await own.save(certificates!, privateKey!);
+  await ca.x509Bundle().save(bundle!);
+  const files = await workload_.FileSource.open({
+    certificates: certificates!,
+    privateKey: privateKey!,
+    bundles: { [DOMAIN]: bundle! },
+  });
+  closing.push(() => files.close());
+  const fake = await testing.FakeWorkloadApi.start({ trustDomain: DOMAIN, identities: [{ id: WEB }] });
+  closing.push(() => fake.close());
   const jwtBundle = testing.testJwtBundle(TrustDomain.parse(DOMAIN), jwtKey);
   const spiffeBundle = SpiffeBundle.of(DOMAIN, { x509: ca.x509Bundle(), jwt: jwtBundle, sequence: 7n });
   const validated = await core.validateJwtSvid(token, jwtBundle, { audience: ORDERS });
@@ -113,6 +127,16 @@ before(async () => {
     "bundle state": web.bundles.current,
     WorkloadApiClient: client,
     "fetched context": await client.fetchX509Context(),
+    FileSource: files,
+    "identity of files": files.current,
+    FakeWorkloadApi: fake,
+    ExchangedToken: new workload_.ExchangedToken(token, {
+      tokenType: "Bearer",
+      issuedTokenType: "urn:ietf:params:oauth:token-type:jwt",
+      expiresInMs: 60_000,
+      scope: undefined,
+    }),
+    "token fetch": workload_.createJwtFetch(web, { audience: ORDERS, origin: "https://orders.example" }),
     "token checked by the agent": await client.validateJwtSvid({ token: jwt.token, audience: ORDERS }),
     interceptor: workload_.jwtSvid(web, { audience: ORDERS }),
     PublicKey: own.leaf.publicKey,

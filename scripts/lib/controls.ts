@@ -98,9 +98,9 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/jwt/signer.ts",
-        find: "if (yield { alg: algorithm.algorithm, key: candidate.key, signature, data, trusted: true }) return",
+        find: "if (yield { alg: algorithm.algorithm, key: candidate.key, signature, data, trusted: true })",
         replace:
-          "if ((yield { alg: algorithm.algorithm, key: candidate.key, signature, data, trusted: true }) || true) return",
+          "if ((yield { alg: algorithm.algorithm, key: candidate.key, signature, data, trusted: true }) || true)",
       },
     ],
     tests: ["src/jwt/validate.test.ts"],
