@@ -7,12 +7,14 @@ const REST = memory.data(256, 8);
 /** The value of the last hash that was finished, 64 octets of which the shorter ones use the first. */
 export const DIGEST: usize = memory.data(64, 8);
 
+/** Bits of the hash that is being taken; 0 between hashes. */
 let kind: i32 = 0;
 let rest: i32 = 0;
 let total: u64 = 0;
 
-/** @param bits 256, 384 or 512 */
+/** @param bits 256, 384 or 512; anything else traps */
 export function start(bits: i32): void {
+  if (bits != 256 && bits != 384 && bits != 512) unreachable();
   kind = bits;
   rest = 0;
   total = 0;
@@ -26,6 +28,7 @@ function take(block: usize): void {
 }
 
 export function update(data: usize, length: i32): void {
+  if (kind == 0) unreachable();
   const size = kind == 256 ? 64 : 128;
   total += length;
   if (rest > 0) {
@@ -45,6 +48,7 @@ export function update(data: usize, length: i32): void {
 
 /** Leaves the value at DIGEST; returns its length in octets. */
 export function finish(): i32 {
+  if (kind == 0) unreachable();
   const size = kind == 256 ? 64 : 128;
   // one bit, zeros, and the length in bits at the end of a block
   const end = rest + 1 + (size >> 3) > size ? 2 * size : size;
@@ -57,5 +61,7 @@ export function finish(): i32 {
   } else {
     for (let i = 0; i < 64; i += 8) store<u64>(DIGEST + i, bswap(load<u64>(STATE + i)));
   }
-  return kind >> 3;
+  const length = kind >> 3;
+  kind = 0;
+  return length;
 }

@@ -32,11 +32,52 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/x509/path/issuer-memo.ts",
-        find: "binaryString(key.spki) + binaryString(certificate.der)",
-        replace: "binaryString(certificate.der)",
+        find: "nameOfKey(key) + nameOfCertificate(certificate)",
+        replace: "nameOfCertificate(certificate)",
       },
     ],
     tests: ["src/x509/path/issuer-memo.test.ts"],
+  },
+  {
+    name: "x509-private-octets",
+    patches: [
+      { file: "src/x509/certificate.ts", find: "return this.#copy.der;", replace: "return this.#fields.der;" },
+      { file: "src/x509/certificate.ts", find: "return this.#copy.tbs;", replace: "return this.#fields.tbs;" },
+    ],
+    tests: ["src/x509/handed-out.test.ts"],
+  },
+  {
+    name: "crypto-hash-name",
+    patches: [
+      {
+        file: "src/crypto/signature.ts",
+        find: "if (!isHash(hash)) return undefined;",
+        replace: "if (hash === undefined) return undefined;",
+      },
+    ],
+    tests: ["src/crypto/hostile-input.test.ts"],
+  },
+  {
+    name: "crypto-octets",
+    patches: [
+      {
+        file: "src/crypto/octets.ts",
+        find: 'if (typeOf.call(value) !== "Uint8Array") return undefined;',
+        replace: "if (false) return undefined;",
+      },
+    ],
+    tests: ["src/crypto/hostile-input.test.ts"],
+  },
+  {
+    name: "crypto-table-owner",
+    patches: [
+      {
+        file: "src/crypto/wasm/engine.ts",
+        find: " || !equalOctets(slot.point, octets)",
+        replace: "",
+      },
+    ],
+    tests: ["src/crypto/wasm/engine.test.ts"],
   },
   {
     name: "x509-bundle-choice",

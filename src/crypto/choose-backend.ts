@@ -1,6 +1,6 @@
 /** Which backend checks a signature: one table with the measured reason of each row. */
 import { SpiffeError } from "../base/index.ts";
-import type { Curve, SignatureAlgorithm } from "./algorithms.ts";
+import type { Curve } from "./algorithms.ts";
 import { nodeVerifier } from "./native/node.ts";
 import { webcryptoVerifier } from "./native/webcrypto.ts";
 import type { PublicKey } from "./public-key.ts";
@@ -102,6 +102,7 @@ export function wasmVerifier(): WasmVerifier | undefined {
  * @throws SpiffeError `ERR_SPIFFE_BACKEND` for anything else
  */
 export function useWasmModule(module: object): void {
+  if (module === undefined) throw lacking("a compiled WebAssembly.Module of ecdsa.wasm");
   wasm = new WasmVerifier({ module });
   setHostModule(module);
   auto = undefined;
@@ -114,50 +115,45 @@ export function preloadAuthorities(owner: object, keys: Iterable<PublicKey>): vo
 }
 
 /** A key for the chosen pair of backends; the second one's form is made when it is first needed. */
-interface AutoKey {
+interface PairKey {
   readonly key: PublicKey;
   readonly wasm: WasmKey;
   readonly firstUse: Backend;
   other: unknown;
 }
 
-/** WebAssembly for what the table says, another backend for the rest. */
-class AutoVerifier implements SignatureVerifier<AutoKey> {
-  readonly name: string;
-  readonly sync: boolean;
-  readonly #wasm: WasmVerifier;
-  readonly #other: SignatureVerifier;
-  readonly #rows: readonly BackendRow[];
-
-  constructor(wasm: WasmVerifier, other: SignatureVerifier, rows: readonly BackendRow[]) {
-    this.name = `wasm+${other.name}`;
-    this.sync = other.sync;
-    this.#wasm = wasm;
-    this.#other = other;
-    this.#rows = rows;
-  }
-
-  importKey(key: PublicKey): AutoKey {
-    const firstUse = this.#rows.find(({ curve }) => curve === key.curve)?.firstUse ?? "native";
-    return { key, wasm: this.#wasm.importKey(key), firstUse, other: undefined };
-  }
-
-  noteTrusted(prepared: AutoKey): void {
-    this.#wasm.noteTrusted(prepared.wasm);
-  }
-
-  verify(
-    alg: SignatureAlgorithm,
-    prepared: AutoKey,
-    signature: Uint8Array,
-    data: Uint8Array,
-  ): boolean | Promise<boolean> {
-    if (alg.family === "ecdsa" && (prepared.wasm.place !== undefined || prepared.firstUse === "wasm")) {
-      return this.#wasm.verify(alg, prepared.wasm, signature, data);
-    }
-    prepared.other ??= this.#other.importKey(prepared.key);
-    return this.#other.verify(alg, prepared.other, signature, data);
-  }
+/**
+ * WebAssembly for what the table says, another backend for the rest.
+ *
+ * Its methods are its own and need no `this`, so that a verifier spread out of it works; a handle is an empty object, so
+ * that one of another backend, or one made by hand, names no key here.
+ */
+function pairOf(wasm: WasmVerifier, other: SignatureVerifier, rows: readonly BackendRow[]): SignatureVerifier<object> {
+  const keys = new WeakMap<object, PairKey>();
+  return {
+    name: `wasm+${other.name}`,
+    sync: other.sync,
+    importKey(key) {
+      const own = wasm.importKey(key);
+      const firstUse = rows.find(({ curve }) => curve === key.curve)?.firstUse ?? "native";
+      const handle = Object.freeze({});
+      keys.set(handle, { key, wasm: own, firstUse, other: undefined });
+      return handle;
+    },
+    noteTrusted(handle) {
+      const prepared = keys.get(handle);
+      if (prepared !== undefined) wasm.noteTrusted(prepared.wasm);
+    },
+    verify(alg, handle, signature, data) {
+      const prepared = keys.get(handle);
+      if (prepared === undefined) return false;
+      if (alg?.family === "ecdsa" && (prepared.firstUse === "wasm" || wasm.hasTable(prepared.wasm))) {
+        return wasm.verify(alg, prepared.wasm, signature, data);
+      }
+      prepared.other ??= other.importKey(prepared.key);
+      return other.verify(alg, prepared.other, signature, data);
+    },
+  };
 }
 
 function automatic(): SignatureVerifier {
@@ -165,7 +161,7 @@ function automatic(): SignatureVerifier {
   const other = nodeVerifier() ?? webcryptoVerifier;
   const faster = wasmVerifier();
   const { rows } = BACKEND_TABLES.find(({ runtime }) => runtime === runtimeName())!;
-  auto = faster === undefined ? other : (new AutoVerifier(faster, other, rows) as SignatureVerifier);
+  auto = faster === undefined ? other : (pairOf(faster, other, rows) as SignatureVerifier);
   return auto;
 }
 
@@ -175,7 +171,7 @@ function alwaysWasm(): SignatureVerifier {
   const only = wasmVerifier();
   if (only === undefined) throw lacking("WebAssembly that may be compiled");
   const rows = (["P-256", "P-384", "P-521"] as const).map((curve) => row(curve, "wasm", "asked for"));
-  always = new AutoVerifier(only, nodeVerifier() ?? webcryptoVerifier, rows) as SignatureVerifier;
+  always = pairOf(only, nodeVerifier() ?? webcryptoVerifier, rows) as SignatureVerifier;
   return always;
 }
 

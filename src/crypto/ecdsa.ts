@@ -1,7 +1,7 @@
 /** ECDSA verification (FIPS 186-5 §6.4.2) by BigInt, for the one case that a runtime's own crypto lacks. */
 import { CURVES, type CurveParameters, mod, modInverse } from "./curves.ts";
 import { toBigInt } from "./octets.ts";
-import type { PublicKey } from "./public-key.ts";
+import { numbersOf, type PublicKey } from "./public-key.ts";
 
 /** A point (X/Z², Y/Z³); Z = 0 is the point at infinity. */
 export type Point = readonly [x: bigint, y: bigint, z: bigint];
@@ -60,7 +60,7 @@ export function twoMultiples(curve: CurveParameters, u: bigint, v: bigint, q: Po
  * @param p1363 r and s, each of a coordinate's length
  */
 export function verifyEcdsa(key: PublicKey, digest: Uint8Array, p1363: Uint8Array): boolean {
-  const { numbers } = key;
+  const numbers = numbersOf(key);
   if (numbers.kind !== "ec") return false;
   const curve = CURVES[numbers.curve];
   const { n, p, size } = curve;

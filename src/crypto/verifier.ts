@@ -54,6 +54,14 @@ export function nativeVerifier(): SyncSignatureVerifier | undefined {
 
 const importedKeys = new WeakMap<SignatureVerifier, WeakMap<PublicKey, unknown>>();
 
+/** Refuses what lacks a method, which else would look like a signature that does not verify. */
+function requireMethods(verifier: SignatureVerifier): void {
+  if (typeof verifier?.importKey === "function" && typeof verifier.verify === "function") return;
+  throw new SpiffeError("ERR_SPIFFE_BACKEND", "Expected a verifier with the methods importKey and verify", {
+    hint: "An object spread out of a class instance has none of its methods.",
+  });
+}
+
 /** The prepared key, from the table of keys that this backend has prepared before. */
 function imported<K>(verifier: SignatureVerifier<K>, key: PublicKey): K | Promise<K> {
   let keys = importedKeys.get(verifier);
@@ -86,6 +94,7 @@ function imported<K>(verifier: SignatureVerifier<K>, key: PublicKey): K | Promis
  * ```
  */
 export async function runChecks<T>(checks: Checks<T>, verifier: SignatureVerifier = chooseVerifier()): Promise<T> {
+  requireMethods(verifier);
   let step = checks.next();
   while (!step.done) {
     const { alg, key, signature, data, trusted } = step.value;
@@ -112,6 +121,7 @@ export async function runChecks<T>(checks: Checks<T>, verifier: SignatureVerifie
  * @throws SpiffeError `ERR_SPIFFE_BACKEND` for a backend that is not synchronous
  */
 export function runChecksSync<T>(checks: Checks<T>, verifier: SyncSignatureVerifier = chooseSyncVerifier()): T {
+  requireMethods(verifier);
   if (verifier.sync !== true) {
     throw new SpiffeError(
       "ERR_SPIFFE_BACKEND",

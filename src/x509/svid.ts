@@ -6,7 +6,7 @@ import { decodePem, encodePem } from "../encoding/pem.ts";
 import { readTextFile, writeTextFiles } from "../encoding/text-files.ts";
 import type { SpiffeId } from "../id/index.ts";
 import { inspectAs } from "../id/inspect.ts";
-import { Certificate } from "./certificate.ts";
+import { Certificate, fieldsOf, isCertificate } from "./certificate.ts";
 import { checkLeaf } from "./leaf.ts";
 
 /** What an SVID carries beside certificates and key. */
@@ -228,11 +228,12 @@ export function parseChain(chain: readonly (Certificate | Uint8Array)[]): Verdic
   const certificates: Certificate[] = [];
   let bytes = 0;
   for (const [index, element] of chain.entries()) {
-    bytes += element instanceof Certificate ? element.der.length : (element?.length ?? 0);
+    const parsed = isCertificate(element);
+    bytes += parsed ? fieldsOf(element).der.length : (element?.length ?? 0);
     if (bytes > LIMITS.chainBytes) {
       return refuse("x509.chain-too-large", `Expected a chain of at most ${LIMITS.chainBytes} bytes`);
     }
-    const certificate = element instanceof Certificate ? accept(element) : Certificate.safeParse(element);
+    const certificate = parsed ? accept(element) : Certificate.safeParse(element);
     if (!certificate.ok) return { ...certificate, index };
     certificates.push(certificate.value);
   }

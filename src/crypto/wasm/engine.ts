@@ -1,7 +1,9 @@
 /** The compiled verifier with its memory: numbers and addresses in, answers out. */
 import { SpiffeError } from "../../base/index.ts";
 import { decodeBase64 } from "../../encoding/base64.ts";
-import { type Curve, HASH_LENGTH, type Hash } from "../algorithms.ts";
+import { type Curve, HASH_LENGTH, type Hash, isHash } from "../algorithms.ts";
+import { CURVES, mod } from "../curves.ts";
+import { equalOctets, fromBigInt, octetsOf } from "../octets.ts";
 import { MODULE_BASE64 } from "./module.ts";
 
 /** What `wasm/index.ts` exports; addresses are offsets in its memory. */
@@ -42,6 +44,34 @@ export function setHostModule(module: object): void {
   hostModule = module;
 }
 
+const FUNCTIONS: readonly (keyof Exports)[] = [
+  "heapBase",
+  "inputArea",
+  "signatureArea",
+  "digestArea",
+  "keySize",
+  "keyTableSize",
+  "generatorTableSize",
+  "buildGeneratorTable",
+  "readKeyOf",
+  "buildKeyTable",
+  "hashStart",
+  "hashUpdate",
+  "hashFinish",
+  "verifyDigest",
+];
+
+/** An instance of a module, which has to have what the package's own has. */
+function instantiate(module: object): Exports {
+  const api = (globalThis as unknown as { WebAssembly: WebAssemblyApi }).WebAssembly;
+  const exports = new api.Instance(module, {}).exports as Exports;
+  const foreign = FUNCTIONS.some((name) => typeof exports[name] !== "function");
+  if (foreign || exports.memory === undefined || exports.inputSize === undefined) {
+    throw new Error("the module is not the package's ecdsa.wasm");
+  }
+  return exports;
+}
+
 /** The host's module, or the one that the package brings; throws where the host allows no code generation. */
 function compile(): object {
   if (hostModule !== undefined) return hostModule;
@@ -51,10 +81,16 @@ function compile(): object {
   return new api.Module(octets.value);
 }
 
-/** Where a table of a curve and the point it belongs to have their place. */
-export interface Place {
+/** A place for a key's table: it means something only to the engine that gave it. */
+export type Place = Readonly<Record<never, never>>;
+
+/** What an engine knows of a place. */
+interface Slot {
+  readonly curve: Curve;
   readonly key: number;
   readonly table: number;
+  /** The key whose table is there; a table is used for no other. */
+  point: Uint8Array | undefined;
 }
 
 /**
@@ -69,21 +105,25 @@ export class Engine {
   readonly #signature: number;
   readonly #scratch: Readonly<Record<Curve, number>>;
   readonly #generators = new Map<Curve, number>();
+  readonly #slots = new WeakMap<Place, Slot>();
   #octets: Uint8Array;
   #end: number;
 
   /**
    * @param module a compiled `WebAssembly.Module` of `ecdsa.wasm`; the package's own, compiled here, unless given
-   * @throws SpiffeError `ERR_SPIFFE_BACKEND` where WebAssembly is missing or not allowed to compile
+   * @throws SpiffeError `ERR_SPIFFE_BACKEND` where WebAssembly is missing or not allowed to compile, and for another module
    */
   constructor(module?: object) {
     try {
-      const api = (globalThis as unknown as { WebAssembly: WebAssemblyApi }).WebAssembly;
-      this.#exports = new api.Instance(module ?? compile(), {}).exports as Exports;
+      this.#exports = instantiate(module === undefined ? compile() : module);
     } catch (cause) {
-      throw new SpiffeError("ERR_SPIFFE_BACKEND", "Expected a runtime that compiles WebAssembly", {
+      const own = module === undefined;
+      const wanted = own ? "a runtime that compiles WebAssembly" : "a compiled WebAssembly.Module of ecdsa.wasm";
+      throw new SpiffeError("ERR_SPIFFE_BACKEND", `Expected ${wanted}`, {
         cause,
-        hint: "Pass a module that the host compiled, or use another backend.",
+        hint: own
+          ? "Pass a module that the host compiled, or use another backend."
+          : "Import the file ecdsa.wasm of this very version of the package.",
       });
     }
     this.#octets = new Uint8Array(this.#exports.memory.buffer);
@@ -93,6 +133,9 @@ export class Engine {
     this.#signature = this.#exports.signatureArea();
     const scratch = (curve: Curve) => this.#reserve(this.#exports.keySize(CURVE_CODE[curve]));
     this.#scratch = { "P-256": scratch("P-256"), "P-384": scratch("P-384"), "P-521": scratch("P-521") };
+    if (module !== undefined && !this.#answersRight()) {
+      throw new SpiffeError("ERR_SPIFFE_BACKEND", "Expected a module that checks signatures, got one that does not");
+    }
   }
 
   /** Octets of the module's memory. */
@@ -108,7 +151,10 @@ export class Engine {
   /** A new place; it is never given back, only used again. Throws when the memory has reached its bound. */
   newPlace(curve: Curve): Place {
     const key = this.#reserve(this.#exports.keySize(CURVE_CODE[curve]));
-    return { key, table: this.#reserve(this.#exports.keyTableSize(CURVE_CODE[curve])) };
+    const table = this.#reserve(this.#exports.keyTableSize(CURVE_CODE[curve]));
+    const place: Place = Object.freeze({});
+    this.#slots.set(place, { curve, key, table, point: undefined });
+    return place;
   }
 
   hasGeneratorTable(curve: Curve): boolean {
@@ -121,12 +167,21 @@ export class Engine {
   }
 
   /** Makes the table of a point; whether it is one of the curve. */
-  buildTable(curve: Curve, point: Uint8Array, { key, table }: Place): boolean {
-    return this.#readKey(curve, point, key) && this.#exports.buildKeyTable(CURVE_CODE[curve], table, key) !== 0;
+  buildTable(curve: Curve, point: Uint8Array, place: Place): boolean {
+    const slot = this.#slots.get(place);
+    const octets = octetsOf(point);
+    if (slot === undefined || slot.curve !== curve || octets === undefined) return false;
+    slot.point = undefined;
+    const { key, table } = slot;
+    if (!this.#readKey(curve, octets, key)) return false;
+    if (this.#exports.buildKeyTable(CURVE_CODE[curve], table, key) === 0) return false;
+    slot.point = new Uint8Array(octets);
+    return true;
   }
 
   /**
-   * Checks a signature.
+   * Checks a signature. What is no `Uint8Array` of its right length, and a hash, curve or place that this engine does not
+   * know, make it invalid.
    *
    * @param point x and y of the key
    * @param place where the key has its table, if it has one
@@ -140,10 +195,12 @@ export class Engine {
     signature: Uint8Array,
     data: Uint8Array,
   ): boolean {
-    return this.#check(curve, this.#digest(hash, data), point, place, signature);
+    const octets = octetsOf(data);
+    if (octets === undefined || !isHash(hash)) return false;
+    return this.#check(curve, this.#digest(hash, octets), point, place, signature);
   }
 
-  /** {@link verify} for a hash that is at hand; at most 64 octets. */
+  /** {@link verify} for a hash that is at hand: 32 to 64 octets. */
   verifyDigest(
     curve: Curve,
     digest: Uint8Array,
@@ -151,26 +208,46 @@ export class Engine {
     place: Place | undefined,
     signature: Uint8Array,
   ): boolean {
-    if (digest.length > HASH_LENGTH["SHA-512"]) return false;
-    this.#octets.set(digest, this.#exports.digestArea());
-    return this.#check(curve, digest.length, point, place, signature);
+    const octets = octetsOf(digest);
+    if (octets === undefined) return false;
+    if (octets.length < HASH_LENGTH["SHA-256"] || octets.length > HASH_LENGTH["SHA-512"]) return false;
+    this.#octets.set(octets, this.#exports.digestArea());
+    return this.#check(curve, octets.length, point, place, signature);
   }
 
   #check(curve: Curve, length: number, point: Uint8Array, place: Place | undefined, signature: Uint8Array): boolean {
-    if (signature.length !== point.length) return false;
-    let key = place?.key;
-    if (key === undefined) {
-      key = this.#scratch[curve];
-      if (!this.#readKey(curve, point, key)) return false;
-    }
-    this.#octets.set(signature, this.#signature);
+    const [made, octets] = [octetsOf(signature), octetsOf(point)];
+    if (made === undefined || octets === undefined || !Object.hasOwn(CURVE_CODE, curve)) return false;
+    if (made.length !== 2 * CURVES[curve].size) return false;
+    let key = this.#scratch[curve];
+    let table = 0;
+    if (place !== undefined) {
+      const slot = this.#slots.get(place);
+      if (slot?.point === undefined || slot.curve !== curve || !equalOctets(slot.point, octets)) return false;
+      ({ key, table } = slot);
+    } else if (!this.#readKey(curve, octets, key)) return false;
+    this.#octets.set(made, this.#signature);
     const generator = this.#generators.get(curve) ?? 0;
-    return this.#exports.verifyDigest(CURVE_CODE[curve], length, key, place?.table ?? 0, generator) === 1;
+    return this.#exports.verifyDigest(CURVE_CODE[curve], length, key, table, generator) === 1;
   }
 
   #readKey(curve: Curve, point: Uint8Array, to: number): boolean {
+    if (point.length !== 2 * CURVES[curve].size) return false;
     this.#octets.set(point, this.#signature);
     return this.#exports.readKeyOf(CURVE_CODE[curve], to) === 1;
+  }
+
+  /** Whether a module that was given takes a signature that it must, and refuses one that it must not. */
+  #answersRight(): boolean {
+    const { gx, gy, n, size } = CURVES["P-256"];
+    const digest = new Uint8Array(size).fill(1);
+    // private key and nonce are 1, so r is x of the generator and s is hash + r
+    const signed = (hash: bigint) =>
+      Uint8Array.of(...fromBigInt(mod(gx, n), size), ...fromBigInt(mod(hash + gx, n), size));
+    const hash = BigInt(`0x${"01".repeat(size)}`);
+    const point = Uint8Array.of(...fromBigInt(gx, size), ...fromBigInt(gy, size));
+    const verdict = (signature: Uint8Array) => this.verifyDigest("P-256", digest, point, undefined, signature);
+    return verdict(signed(hash)) && !verdict(signed(hash + 1n));
   }
 
   #digest(hash: Hash, data: Uint8Array): number {

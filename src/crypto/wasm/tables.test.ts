@@ -88,20 +88,20 @@ describe("tables of keys", () => {
       tableBytes > most * 100_000 && tableBytes < bytes && bytes <= 16 * 1_048_576,
       `${tableBytes} of ${bytes}`,
     );
-    assert.ok(prepared[0]!.place !== undefined, "the pinned one");
-    assert.equal(prepared[1]!.place, undefined, "the one used longest ago");
-    assert.ok(prepared[3]!.place !== undefined);
+    assert.ok(verifier.hasTable(prepared[0]!), "the pinned one");
+    assert.equal(verifier.hasTable(prepared[1]!), false, "the one used longest ago");
+    assert.ok(verifier.hasTable(prepared[3]!));
     for (const [index, key] of prepared.entries()) {
       assert.ok(verifier.verify(alg, key, signatures[index]!, data), `${index}`);
       assert.equal(verifier.verify(alg, key, signatures[(index + 1) % keys.length]!, data), false);
     }
     // an owner's new list takes the place of the old one
     verifier.preload(keys, [keys[1]!.publicKey]);
-    assert.deepEqual([prepared[0]!.pins, prepared[1]!.pins], [0, 1]);
-    assert.ok(prepared[1]!.place !== undefined);
+    assert.deepEqual([verifier.isPinned(prepared[0]!), verifier.isPinned(prepared[1]!)], [false, true]);
+    assert.ok(verifier.hasTable(prepared[1]!));
     assert.equal(verifier.memory.tables, most);
     verifier.preload(keys, []);
-    assert.equal(prepared[1]!.pins, 0);
+    assert.equal(verifier.isPinned(prepared[1]!), false);
   });
 
   it("wait resolves when no key waits, and after disposal nothing verifies", async () => {

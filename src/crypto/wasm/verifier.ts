@@ -1,8 +1,7 @@
 /** The synchronous backend of the WebAssembly module: ECDSA on the three curves, with tables for keys that stay. */
 import type { SignatureAlgorithm } from "../algorithms.ts";
-import { binaryString } from "../octets.ts";
-import type { PublicKey } from "../public-key.ts";
-import { normalSignature } from "../signature.ts";
+import { nameOfKey, numbersOf, type PublicKey } from "../public-key.ts";
+import { readInput } from "../signature.ts";
 import type { SyncSignatureVerifier } from "../verifier.ts";
 import { Engine } from "./engine.ts";
 import { type Schedule, type TableKey, Tables } from "./tables.ts";
@@ -33,9 +32,14 @@ export interface WasmMemory {
   readonly waiting: number;
 }
 
-/** A key as this backend has prepared it. */
-export interface WasmKey extends TableKey {
+/** A key as one verifier has prepared it: to every other one, and after {@link WasmVerifier.dispose}, it is none. */
+export interface WasmKey {
   readonly key: PublicKey;
+}
+
+/** What a verifier knows of a key; the handle that callers hold has none of it. */
+interface Entry extends TableKey {
+  readonly handle: WasmKey;
   uses: number;
 }
 
@@ -61,49 +65,59 @@ export interface WasmKey extends TableKey {
 export class WasmVerifier implements SyncSignatureVerifier<WasmKey> {
   readonly name: string = "wasm";
   readonly sync = true as const;
-  readonly #tables: Tables;
-  readonly #keys = new Map<string, WasmKey>();
-  readonly #pinned = new Map<object, readonly WasmKey[]>();
+  #tables: Tables | undefined;
+  readonly #keys = new Map<string, Entry>();
+  readonly #entries = new WeakMap<WasmKey, Entry>();
+  readonly #pinned = new Map<object, readonly Entry[]>();
   #engine: Engine | undefined;
 
-  /** @throws SpiffeError `ERR_SPIFFE_BACKEND` where WebAssembly is missing or not allowed to compile */
+  /** @throws SpiffeError `ERR_SPIFFE_BACKEND` where WebAssembly is missing or not allowed to compile, and for another module */
   constructor(options: WasmVerifierOptions = {}) {
     this.#engine = new Engine(options.module);
     this.#tables = new Tables(this.#engine, options.schedule);
   }
 
   get memory(): WasmMemory {
+    if (this.#engine === undefined || this.#tables === undefined)
+      return { bytes: 0, tableBytes: 0, tables: 0, waiting: 0 };
     const { bytes: tableBytes, count: tables, waiting } = this.#tables;
-    return { bytes: this.#engine?.memoryBytes ?? 0, tableBytes, tables, waiting };
+    return { bytes: this.#engine.memoryBytes, tableBytes, tables, waiting };
   }
 
   /** Prepares a key: one object per key, whatever certificate or bundle it came in. */
   importKey(key: PublicKey): WasmKey {
-    const name = binaryString(key.spki);
-    let known = this.#keys.get(name);
-    // the newest stand last, so that the first are those to forget
-    if (known !== undefined) this.#keys.delete(name);
-    else {
-      known = { key, curve: key.curve ?? "P-256", point: pointOf(key), place: undefined, pins: 0, lastUse: 0, uses: 0 };
-      if (this.#keys.size >= MAX_KEYS && !this.#forget()) return known;
-    }
-    this.#keys.set(name, known);
-    return known;
+    return this.#entryOf(key)?.handle ?? Object.freeze({ key });
   }
 
-  verify(alg: SignatureAlgorithm, prepared: WasmKey, signature: Uint8Array, data: Uint8Array): boolean {
-    const { key, curve, point, place } = prepared;
-    if (alg.family !== "ecdsa" || this.#engine === undefined) return false;
-    const normal = normalSignature(alg, key, signature);
-    if (normal === undefined) return false;
-    if (place !== undefined) this.#tables.touch(prepared);
-    return this.#engine.verify(curve, alg.hash, point, place, normal, data);
+  verify(wanted: SignatureAlgorithm, prepared: WasmKey, made: Uint8Array, signed: Uint8Array): boolean {
+    const entry = this.#entries.get(prepared);
+    const input = entry && readInput(wanted, entry.handle.key, made, signed);
+    if (entry === undefined || input?.alg.family !== "ecdsa" || this.#engine === undefined) return false;
+    const { curve, point, place } = entry;
+    if (place !== undefined) this.#tables?.touch(entry);
+    try {
+      return this.#engine.verify(curve, input.alg.hash, point, place, input.signature, input.data);
+    } catch {
+      // a module that trapped has found nothing valid
+      return false;
+    }
+  }
+
+  /** Whether a key has its table now. */
+  hasTable(prepared: WasmKey): boolean {
+    return this.#entries.get(prepared)?.place !== undefined;
+  }
+
+  /** Whether an owner pins a key. */
+  isPinned(prepared: WasmKey): boolean {
+    return (this.#entries.get(prepared)?.pins ?? 0) > 0;
   }
 
   /** Says that a key is a bundle's or a verified issuer's: one that is used again and again gets a table (S-13). */
   noteTrusted(prepared: WasmKey): void {
-    if (prepared.place !== undefined || prepared.key.kind !== "ec") return;
-    if (++prepared.uses >= TABLE_AFTER_USES) this.#tables.want(prepared);
+    const entry = this.#entries.get(prepared);
+    if (entry === undefined || entry.place !== undefined) return;
+    if (++entry.uses >= TABLE_AFTER_USES) this.#tables?.want(entry);
   }
 
   /**
@@ -114,33 +128,55 @@ export class WasmVerifier implements SyncSignatureVerifier<WasmKey> {
    * @param keys the first 64 elliptic-curve keys count
    */
   preload(owner: object, keys: Iterable<PublicKey>): void {
-    const chosen: WasmKey[] = [];
+    const chosen: Entry[] = [];
     for (const key of keys) {
       if (chosen.length >= MAX_PINNED) break;
-      if (key.kind === "ec") chosen.push(this.importKey(key));
+      const entry = this.#entryOf(key);
+      if (entry !== undefined) chosen.push(entry);
     }
     for (const key of chosen) key.pins++;
     for (const key of this.#pinned.get(owner) ?? []) key.pins--;
     if (chosen.length === 0) this.#pinned.delete(owner);
     else this.#pinned.set(owner, chosen);
-    if (this.#engine !== undefined) for (const key of chosen) this.#tables.want(key);
+    for (const key of chosen) this.#tables?.want(key);
   }
 
   /** Resolves when every key that waits has its table. */
   ready(): Promise<void> {
-    return this.#tables.ready();
+    return this.#tables?.ready() ?? Promise.resolve();
   }
 
   /** Drops the module and its memory; nothing verifies afterwards. Idempotent. */
   dispose(): void {
     this.#engine = undefined;
-    this.#tables.clear();
+    this.#tables?.clear();
+    this.#tables = undefined;
+    for (const { handle } of this.#keys.values()) this.#entries.delete(handle);
     this.#keys.clear();
     this.#pinned.clear();
   }
 
   [Symbol.dispose](): void {
     this.dispose();
+  }
+
+  /** What is known of an elliptic-curve key; nothing of other kinds and after disposal. */
+  #entryOf(key: PublicKey): Entry | undefined {
+    const numbers = numbersOf(key);
+    if (numbers.kind !== "ec" || this.#engine === undefined) return undefined;
+    const name = nameOfKey(key);
+    let known = this.#keys.get(name);
+    // the newest stand last, so that the first are those to forget
+    if (known !== undefined) this.#keys.delete(name);
+    else {
+      const { curve, x, y } = numbers;
+      const handle: WasmKey = Object.freeze({ key });
+      known = { handle, curve, point: joined(x, y), place: undefined, pins: 0, lastUse: 0, uses: 0 };
+      this.#entries.set(handle, known);
+      if (this.#keys.size >= MAX_KEYS && !this.#forget()) return known;
+    }
+    this.#keys.set(name, known);
+    return known;
   }
 
   /** Makes room for a key: the one used longest ago that has neither a pin nor a table. */
@@ -153,9 +189,7 @@ export class WasmVerifier implements SyncSignatureVerifier<WasmKey> {
   }
 }
 
-function pointOf({ numbers }: PublicKey): Uint8Array {
-  if (numbers.kind !== "ec") return new Uint8Array(0);
-  const { x, y } = numbers;
+function joined(x: Uint8Array, y: Uint8Array): Uint8Array {
   const point = new Uint8Array(x.length + y.length);
   point.set(x);
   point.set(y, x.length);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { chooseSyncVerifier, type SignatureVerifier, type SyncSignatureVerifier } from "../../crypto/index.ts";
+import { Certificate } from "../certificate.ts";
 import { type Issued, issueCa, issueLeaf, NOW } from "../issue.testing.ts";
 import { clockAt, sourceOf, summary } from "../judge.testing.ts";
 import type { X509BundleSource } from "../source.ts";
@@ -118,7 +119,12 @@ describe("the memo of issuers", () => {
     assert.equal(issuerMemoOf(other as SignatureVerifier).has(key, leaf.certificate), false);
     const memo = new IssuerMemo();
     memo.add(key, leaf.certificate);
-    const numbered = (index: number) => ({ der: Uint8Array.of(index >> 8, index & 255) }) as Issued["certificate"];
+    const numbered = (index: number) => {
+      const der = Uint8Array.from(leaf.der);
+      // the last octets of its signature
+      der.set([index >> 8, index & 255], der.length - 2);
+      return Certificate.parse(der);
+    };
     for (let i = 0; i < 255; i++) memo.add(key, numbered(i));
     assert.equal(memo.has(key, leaf.certificate), true);
     for (let i = 255; i < 1_000; i++) memo.add(key, numbered(i));

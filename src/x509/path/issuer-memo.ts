@@ -1,8 +1,7 @@
 /** Which certificates of authorities are known to be signed by which key (S-14). */
-import { binaryString } from "../../crypto/octets.ts";
-import type { PublicKey } from "../../crypto/public-key.ts";
+import { nameOfKey, type PublicKey } from "../../crypto/public-key.ts";
 import type { SignatureVerifier } from "../../crypto/verifier.ts";
-import type { Certificate } from "../certificate.ts";
+import { type Certificate, nameOfCertificate } from "../certificate.ts";
 
 const MAX_ENTRIES = 256;
 
@@ -10,7 +9,8 @@ const MAX_ENTRIES = 256;
  * Remembers that this exact certificate's signature verifies under this exact key, and nothing else: dates, constraints,
  * anchors and trust domains are judged on every use. Failures are not remembered.
  *
- * The name of an entry is the octets themselves, key and certificate, so nothing can collide.
+ * The name of an entry is the octets themselves, key and certificate, so nothing can collide; they are the octets that were
+ * decoded, which nobody else holds.
  */
 export class IssuerMemo {
   readonly #valid = new Set<string>();
@@ -35,7 +35,7 @@ export class IssuerMemo {
 
 /** Both are DER, which says its own length: no other pair gives the same text. */
 function nameOf(key: PublicKey, certificate: Certificate): string {
-  return binaryString(key.spki) + binaryString(certificate.der);
+  return nameOfKey(key) + nameOfCertificate(certificate);
 }
 
 const memos = new WeakMap<SignatureVerifier, IssuerMemo>();

@@ -6,7 +6,7 @@ import { accept, LIMITS, type Refusal, refuse, type Verdict } from "../../base/i
 import { equalOctets } from "../../crypto/octets.ts";
 import type { PublicKey } from "../../crypto/public-key.ts";
 import type { Checks } from "../../crypto/verifier.ts";
-import type { Certificate } from "../certificate.ts";
+import { type Certificate, fieldsOf } from "../certificate.ts";
 import type { NameConstraints } from "../extensions.ts";
 import type { DistinguishedName } from "../name.ts";
 import { checkAnchor, checkPresented } from "./certificate-rules.ts";
@@ -144,6 +144,7 @@ class Search {
     let valid = known.get(certificate);
     if (valid !== undefined) return valid;
     const alg = certificate.signatureAlgorithm;
+    const { signature, tbs: data } = fieldsOf(certificate);
     const key = issuer.safePublicKey();
     if (alg === undefined || !key.ok || !key.value.fits(alg)) {
       valid = false;
@@ -154,7 +155,7 @@ class Search {
       return false;
     } else {
       // the issuer is an authority, or its own signature has been found valid on the way down
-      valid = yield { alg, key: key.value, signature: certificate.signature, data: certificate.tbs, trusted: true };
+      valid = yield { alg, key: key.value, signature, data, trusted: true };
       if (valid && !final) this.#memo?.add(key.value, certificate);
     }
     known.set(certificate, valid);
@@ -188,13 +189,14 @@ const PATH_LENGTH = refuse("x509.path-length", "Expected fewer authorities below
 const SIGNATURE = refuse("x509.signature", "Expected a signature by the issuer's key");
 
 function constraintsOf(certificate: Certificate): readonly NameConstraints[] {
-  const { nameConstraints } = certificate.extensions;
+  const { nameConstraints } = fieldsOf(certificate).extensions;
   return nameConstraints === undefined ? [] : [nameConstraints];
 }
 
 /** Whether a path has this certificate, or another one for the same subject and key, which would be a loop. */
 function isIn(path: readonly Certificate[], certificate: Certificate): boolean {
-  return path.some((other) => other.subject.equals(certificate.subject) && equalOctets(other.spki, certificate.spki));
+  const { subject, spki } = fieldsOf(certificate);
+  return path.some((other) => other.subject.equals(subject) && equalOctets(fieldsOf(other).spki, spki));
 }
 
 /** The leaf and the presented certificates that may stand above it by their names, without duplicates. */
@@ -213,7 +215,8 @@ function connectedTo(presented: readonly Certificate[]): Candidate[] {
 
 /** What the key identifiers say about an issuer: only a hint, for order and wording (RFC 5280 §4.2.1.1). */
 function keyHint(issuer: Certificate, certificate: Certificate): "same" | "other" | "none" {
-  const [held, wanted] = [issuer.extensions.subjectKeyId, certificate.extensions.authorityKeyId];
+  const held = fieldsOf(issuer).extensions.subjectKeyId;
+  const wanted = fieldsOf(certificate).extensions.authorityKeyId;
   if (held === undefined || wanted === undefined) return "none";
   return equalOctets(held, wanted) ? "same" : "other";
 }
