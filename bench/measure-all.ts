@@ -10,10 +10,13 @@ import { goPeers } from "./lib/go-peers.ts";
 import { type Result, type Row, type Runtime, rowOf, type Subject, type Verdicts } from "./lib/rows.ts";
 import type { Environment } from "./lib/target.ts";
 import type { Job } from "./run.ts";
+import { measureWorkerd } from "./workerd.ts";
 
 export interface BenchOptions {
   subjects: Subject[];
   runtimes: Runtime[];
+  /** Whether signatures are measured in workerd too. */
+  workerd: boolean;
   quick: boolean;
 }
 
@@ -75,7 +78,8 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
     const computing = options.subjects.filter((subject) => ["id", "x509", "jwt", "crypto", "memory"].includes(subject));
     const fixtures = join(folder, "fixtures.json");
     const inputs = computing.length > 0 ? sizes.inputs : 1;
-    writeFileSync(fixtures, JSON.stringify(await makeFixtures(inputs, Math.floor(Date.now() / 1000))));
+    const prepared = await makeFixtures(inputs, Math.floor(Date.now() / 1000));
+    writeFileSync(fixtures, JSON.stringify(prepared));
     if (options.subjects.includes("workload") || options.subjects.includes("gateway")) {
       api = await startWorkloadApi();
       outcome.environment = api.kind;
@@ -101,6 +105,10 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
         const samples = await coldSamples(runtime, "bench/cold-verify.ts", sizes.coldStarts);
         outcome.rows.push(rowOf({ subject: "crypto", name: "cold ES256", stack: "spiffe-edge", runtime }, samples));
       }
+    }
+    if (options.workerd && options.subjects.includes("crypto")) {
+      say("measuring crypto on workerd");
+      take(await measureWorkerd(prepared, options.quick ? 2 : 7));
     }
     if ("path" in peers) {
       if (computing.length > 0) {

@@ -13,7 +13,7 @@ export interface Row {
   subject: Subject;
   name: string;
   stack: Stack;
-  runtime: Runtime | "go";
+  runtime: Runtime | "workerd" | "go";
   unit: "us" | "bytes";
   n: number;
   min: number;

@@ -1,6 +1,8 @@
 /** Signatures and what is built on them, with the tables that a source's bundles get; every token and leaf different. */
 import { Buffer } from "node:buffer";
 import { createPublicKey, type KeyObject, verify, type webcrypto } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
 import { fromBER } from "asn1js";
 import { createLocalJWKSet, type JSONWebKeySet, jwtVerify } from "jose";
 import * as pkijs from "pkijs";
@@ -17,6 +19,7 @@ import { TrustDomain } from "../../src/id/index.ts";
 import { JwtBundle, safeValidateJwtSvidSync } from "../../src/jwt/index.ts";
 import { safeVerifyX509SvidSync, X509Bundle } from "../../src/x509/index.ts";
 import type { Fixtures } from "../lib/fixtures.ts";
+import { rowOf } from "../lib/rows.ts";
 import type { Bench, Measure } from "./measure.ts";
 
 /** A token taken apart, as the signature check gets it. */
@@ -40,8 +43,19 @@ export const measureCrypto: Measure = async (bench) => {
     await measureSignatures(bench, set);
   }
   for (const [index, set] of bench.fixtures.x509.entries()) await measureChains(bench, set, roots[index]!);
+  keepSizes(bench);
   preloadAuthorities(bench, []);
 };
+
+/** Octets of the module as it is delivered, of its memory, and of the tables that these bundles and issuers have. */
+function keepSizes(bench: Bench): void {
+  const { bytes, tableBytes } = wasmVerifier()!.memory;
+  const module = readFileSync(new URL("../../src/crypto/wasm/ecdsa.wasm", import.meta.url));
+  const sizes = { "module in gzip": gzipSync(module, { level: 9 }).length, "memory of the module": bytes };
+  for (const [name, size] of Object.entries({ ...sizes, "memory of tables": tableBytes })) {
+    bench.keep(rowOf({ subject: "crypto", name, stack: "spiffe-edge", runtime: bench.runtime }, [size], "bytes"));
+  }
+}
 
 function at<T>(list: readonly T[], i: number): T {
   return list[Math.abs(i) % list.length]!;

@@ -81,8 +81,7 @@ export function octetsOf(value: unknown): Uint8Array<ArrayBuffer> | undefined {
   const buffer = bufferOf.call(value) as ArrayBuffer;
   try {
     if (isFixed(buffer)) return new Uint8Array(buffer, offsetOf.call(value) as number, lengthOf.call(value) as number);
-    // throws for a view that lies outside of its buffer by now, which else would count as empty
-    Uint8Array.prototype.indexOf.call(value as Uint8Array, 0);
+    // throws for a view that lies outside of its buffer by now, whose length is told as 0
     return new Uint8Array(value as Uint8Array);
   } catch {
     return undefined;

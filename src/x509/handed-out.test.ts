@@ -86,19 +86,22 @@ describe("what a certificate hands out", () => {
       ];
       const expected = ["accepted", "x509.signature 1", "x509.signature 0", "x509.signature 1"];
       assert.deepEqual(await verdicts(), expected);
-      for (const [target, source] of [
+      for (const [target, other] of [
         [anchor!, fake.certificate],
         [issuer!, evilBetween.certificate],
         [end!, evilLeaf.certificate],
       ] as const) {
-        const theirs = octetsOf(source);
+        const theirs = octetsOf(other);
         octetsOf(target).forEach((octets, index) => {
-          const other = theirs[index];
-          if (other?.length === octets.length) octets.set(other);
-          else octets.fill(0x61);
+          if (theirs[index]?.length === octets.length) octets.set(theirs[index]);
         });
       }
-      assert.deepEqual(await verdicts(), expected, `${backend}`);
+      assert.deepEqual(await verdicts(), expected, `${backend}: the octets of another chain`);
+      for (const target of [anchor!, issuer!, end!]) for (const octets of octetsOf(target)) octets.fill(0x61);
+      assert.deepEqual(await verdicts(), expected, `${backend}: no octets of a certificate`);
+      for (const name of [anchor!.subject, issuer!.issuer]) {
+        assert.ok(name.equals(ca.certificate.subject) && name.toString() === "CN=authority");
+      }
       assert.ok(bundle.has(ca.certificate) && !bundle.has(fake.certificate));
       assert.ok(anchor!.equals(ca.certificate) && !anchor!.equals(fake.certificate));
       assert.equal(Certificate.parse(bundle.toDer()).equals(ca.certificate), true);
@@ -116,18 +119,20 @@ describe("what a certificate hands out", () => {
 
     const plain = await issueCa({ issuer: ca, subject: "plain", keyUsage: ["cRLSign"] });
     const below = await issueLeaf(plain);
-    const usages = plain.certificate.keyUsage as Set<string>;
-    usages.add("keyCertSign");
-    (plain.certificate.extensions.keyUsage as Set<string>).add("keyCertSign");
-    assert.equal(await judge([below.der, plain.certificate], source), "x509.key-usage 1");
-    (between.certificate.extensions.keyUsage as Set<string>).clear();
-    assert.equal(await judge([leaf.der, between.certificate], source), "accepted");
+    const [weak, strong] = [Certificate.parse(plain.der), Certificate.parse(between.der)];
+    (weak.keyUsage as Set<string>).add("keyCertSign");
+    (weak.extensions.keyUsage as Set<string>).add("keyCertSign");
+    assert.equal(await judge([below.der, weak], source), "x509.key-usage 1");
+    (strong.keyUsage as Set<string>).clear();
+    (strong.extensions.keyUsage as Set<string>).clear();
+    assert.equal(await judge([leaf.der, strong], source), "accepted");
 
     const narrow = await issueCa({ issuer: ca, subject: "narrow", permitted: [{ uri: "elsewhere.org" }] });
     const outside = await issueLeaf(narrow);
-    const { nameConstraints } = narrow.certificate.extensions;
-    (nameConstraints!.permitted as GeneralName[]).length = 0;
-    assert.equal(await judge([outside.der, narrow.certificate], source), "x509.name-constraints 0");
+    const issuer = Certificate.parse(narrow.der);
+    (issuer.extensions.nameConstraints!.permitted as GeneralName[]).length = 0;
+    Object.assign(issuer.extensions, { nameConstraints: undefined });
+    assert.equal(await judge([outside.der, issuer], source), "x509.name-constraints 0");
   });
 
   it("can not be replaced: certificates, names, keys and lists are frozen", async () => {

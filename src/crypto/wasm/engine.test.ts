@@ -131,9 +131,12 @@ describe("an engine", () => {
       assert.equal(verdict("P-256", "SHA-256", other), false);
       assert.equal(verdict("P-256", "SHA-256", signature, data, other), false);
     }
-    const short = [signature.subarray(1), point.subarray(1)];
-    assert.equal(verdict("P-256", "SHA-256", short[0]), false);
-    assert.equal(verdict("P-256", "SHA-256", signature, data, short[1]), false);
+    for (const other of [signature.subarray(1), signature.subarray(0, -1), Uint8Array.of(...signature, 0)]) {
+      assert.equal(verdict("P-256", "SHA-256", other), false, `${other.length} octets`);
+    }
+    for (const other of [point.subarray(1), point.subarray(0, -1), Uint8Array.of(...point, 0)]) {
+      assert.equal(verdict("P-256", "SHA-256", signature, data, other), false, `${other.length} octets`);
+    }
     const long = await signTest(key, algorithmOf("SHA-256"), new Uint8Array(20_000));
     const liar = Object.defineProperty(new Uint8Array(20_000), "length", { value: 0 });
     assert.equal(verdict("P-256", "SHA-256", nothing, liar), false);
