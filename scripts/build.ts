@@ -12,7 +12,9 @@ try {
   const tsc = await run(bin("node"), [bin("tsc"), "-p", "tsconfig.build.json", "--outDir", fresh]);
   if (tsc.code !== 0) throw new Error(`The types do not check:\n${tsc.output}`);
   await cp(`${root}/src/gen`, `${fresh}/src/gen`, { recursive: true });
-  await cp(`${root}/src/crypto/wasm/ecdsa.wasm`, `${fresh}/src/crypto/wasm/ecdsa.wasm`);
+  for (const name of ["ecdsa.wasm", "package.json"]) {
+    await cp(`${root}/src/crypto/wasm/${name}`, `${fresh}/src/crypto/wasm/${name}`);
+  }
 
   const { bin: commands } = JSON.parse(await readFile(`${root}/package.json`, "utf8")) as {
     bin: Record<string, string>;

@@ -1,5 +1,8 @@
 /** The synchronous backend of the WebAssembly module: ECDSA on the three curves, with tables for keys that stay. */
+import { SpiffeError } from "../../base/index.ts";
 import type { SignatureAlgorithm } from "../algorithms.ts";
+import { CURVES, mod } from "../curves.ts";
+import { fromBigInt, toBigInt } from "../octets.ts";
 import { nameOfKey, numbersOf, type PublicKey } from "../public-key.ts";
 import { readInput } from "../signature.ts";
 import type { SyncSignatureVerifier } from "../verifier.ts";
@@ -73,8 +76,12 @@ export class WasmVerifier implements SyncSignatureVerifier<WasmKey> {
 
   /** @throws SpiffeError `ERR_SPIFFE_BACKEND` where WebAssembly is missing or not allowed to compile, and for another module */
   constructor(options: WasmVerifierOptions = {}) {
-    this.#engine = new Engine(options.module);
-    this.#tables = new Tables(this.#engine, options.schedule);
+    const engine = new Engine(options.module);
+    if (options.module !== undefined && !answersRight(engine)) {
+      throw new SpiffeError("ERR_SPIFFE_BACKEND", "Expected a module that checks signatures, got one that does not");
+    }
+    this.#engine = engine;
+    this.#tables = new Tables(engine, options.schedule);
   }
 
   get memory(): WasmMemory {
@@ -187,6 +194,18 @@ export class WasmVerifier implements SyncSignatureVerifier<WasmKey> {
     }
     return false;
   }
+}
+
+/** Whether a module that was given takes a signature that it must, and refuses one that it must not. */
+function answersRight(engine: Engine): boolean {
+  const { gx, gy, n, size } = CURVES["P-256"];
+  const two = (a: bigint, b: bigint) => joined(fromBigInt(a, size), fromBigInt(b, size));
+  const digest = new Uint8Array(size).fill(1);
+  const hash = toBigInt(digest);
+  // private key and nonce are 1, so r is x of the generator and s is hash + r
+  const signed = (e: bigint) => two(mod(gx, n), mod(e + gx, n));
+  const verdict = (made: Uint8Array) => engine.verifyDigest("P-256", digest, two(gx, gy), undefined, made);
+  return verdict(signed(hash)) && !verdict(signed(hash + 1n));
 }
 
 function joined(x: Uint8Array, y: Uint8Array): Uint8Array {
