@@ -130,14 +130,20 @@ interface PairKey {
  */
 function pairOf(wasm: WasmVerifier, other: SignatureVerifier, rows: readonly BackendRow[]): SignatureVerifier<object> {
   const keys = new WeakMap<object, PairKey>();
+  // one handle per elliptic-curve key, whatever object it came in
+  const handles = new WeakMap<WasmKey, object>();
   return {
     name: `wasm+${other.name}`,
     sync: other.sync,
     importKey(key) {
       const own = wasm.importKey(key);
-      const firstUse = rows.find(({ curve }) => curve === key.curve)?.firstUse ?? "native";
-      const handle = Object.freeze({});
-      keys.set(handle, { key, wasm: own, firstUse, other: undefined });
+      let handle = handles.get(own);
+      if (handle === undefined) {
+        const firstUse = rows.find(({ curve }) => curve === key.curve)?.firstUse ?? "native";
+        handle = Object.freeze({});
+        keys.set(handle, { key, wasm: own, firstUse, other: undefined });
+        handles.set(own, handle);
+      }
       return handle;
     },
     noteTrusted(handle) {

@@ -50,6 +50,22 @@ const KEY_ALGORITHMS: ReadonlyMap<string, KeyAlgorithm> = new Map<string, KeyAlg
   ),
 ]);
 
+const CURVE_NAMES = Object.keys(EC_KEY_IDENTIFIERS) as Curve[];
+
+/** An EC key's SubjectPublicKeyInfo has one encoding, in which only the point at its end is free. */
+const EC_SPKI = Object.fromEntries(
+  CURVE_NAMES.map((curve) => {
+    const point = 1 + 2 * CURVES[curve].size;
+    const spki = encodeSpki(EC_KEY_IDENTIFIERS[curve], new Uint8Array(point));
+    return [curve, { length: spki.length, head: spki.subarray(0, -point) }];
+  }),
+) as Readonly<Record<Curve, { readonly length: number; readonly head: Uint8Array }>>;
+
+function startsWith(octets: Uint8Array, head: Uint8Array): boolean {
+  for (let i = 0; i < head.length; i++) if (octets[i] !== head[i]) return false;
+  return true;
+}
+
 /** What a DER AlgorithmIdentifier of a key says, or `undefined` when such keys are not taken. */
 export function keyAlgorithm(identifier: Uint8Array): KeyAlgorithm | undefined {
   return KEY_ALGORITHMS.get(binaryString(identifier));
@@ -120,6 +136,10 @@ export class PublicKey {
     if (given.length > MAX_SPKI) return refuse("key.unsupported", `Expected a key of at most ${MAX_SPKI} bytes`);
     // before the first look: a backend gets the bytes that were judged
     const spki = new Uint8Array(given);
+    const curve = CURVE_NAMES.find(
+      (name) => spki.length === EC_SPKI[name].length && startsWith(spki, EC_SPKI[name].head),
+    );
+    if (curve !== undefined) return ecKey(curve, spki.subarray(EC_SPKI[curve].head.length), spki);
     const parts = decodeDer(
       spki,
       (reader) => {

@@ -37,8 +37,8 @@ export let isCertificate: (value: unknown) => value is Certificate;
 export let nameOfCertificate: (certificate: Certificate) => string;
 
 /**
- * A parsed certificate. Parsing checks the shape; it says nothing about trust. It never changes: what it gives of its bytes
- * is of a copy of its own, which nothing is verified by.
+ * A parsed certificate. Parsing checks the shape; it says nothing about trust. It never changes: the bytes and lists that it
+ * gives are copies, new ones each time.
  *
  * @example
  * ```ts
@@ -49,7 +49,6 @@ export let nameOfCertificate: (certificate: Certificate) => string;
  */
 export class Certificate {
   readonly #fields: Fields;
-  #shown: Fields | undefined;
   #publicKey: Verdict<PublicKey> | undefined;
   #serialNumber: string | undefined;
   #name: string | undefined;
@@ -101,12 +100,7 @@ export class Certificate {
 
   /** The whole certificate in DER. */
   get der(): Uint8Array {
-    return this.#copy.der;
-  }
-
-  /** What callers see of the bytes: decoded from a copy, so that writing into it changes no verdict. */
-  get #copy(): Fields {
-    return (this.#shown ??= unwrap(decode(new Uint8Array(this.#fields.der)), "ERR_SPIFFE_INTERNAL"));
+    return new Uint8Array(this.#fields.der);
   }
 
   /** The version: 3 for every certificate with extensions. */
@@ -160,17 +154,17 @@ export class Certificate {
 
   /** The SubjectPublicKeyInfo in DER. */
   get spki(): Uint8Array {
-    return this.#copy.spki;
+    return new Uint8Array(this.#fields.spki);
   }
 
   /** The signed part in DER. */
   get tbs(): Uint8Array {
-    return this.#copy.tbs;
+    return new Uint8Array(this.#fields.tbs);
   }
 
   /** The signature's octets. */
   get signature(): Uint8Array {
-    return this.#copy.signature;
+    return new Uint8Array(this.#fields.signature);
   }
 
   /** How it is signed; `undefined` when the algorithm or its parameters are not on the list of S-15. */
@@ -178,14 +172,14 @@ export class Certificate {
     return x509SignatureAlgorithm(this.#fields.outerAlgorithm);
   }
 
-  /** The extensions that decisions depend on. */
+  /** The extensions that decisions depend on, decoded anew. */
   get extensions(): Readonly<Extensions> {
-    return this.#copy.extensions;
+    return unwrap(decode(this.der), "ERR_SPIFFE_INTERNAL").extensions;
   }
 
   /** Subject alternative names of all kinds. */
   get names(): readonly GeneralName[] {
-    return this.#copy.extensions.names ?? [];
+    return this.extensions.names ?? [];
   }
 
   /** URI names, as they stand in the certificate. */
@@ -210,7 +204,8 @@ export class Certificate {
 
   /** What the key may be used for; `undefined` without the extension. */
   get keyUsage(): ReadonlySet<KeyUsage> | undefined {
-    return this.#copy.extensions.keyUsage;
+    const { keyUsage } = this.#fields.extensions;
+    return keyUsage && new Set(keyUsage);
   }
 
   /** Whether subject and issuer are the same name (RFC 5280 §6.1). */

@@ -135,6 +135,20 @@ describe("what a certificate hands out", () => {
     assert.equal(await judge([outside.der, issuer], source), "x509.name-constraints 0");
   });
 
+  it("is not what the next reader gets", () => {
+    const certificate = Certificate.parse(between.der);
+    const before = JSON.stringify(certificate.extensions, (_, value) => (value instanceof Set ? [...value] : value));
+    for (const octets of octetsOf(certificate)) octets.fill(0);
+    (certificate.keyUsage as Set<string>).clear();
+    (certificate.extensions.keyUsage as Set<string>).clear();
+    for (const [mine, theirs] of octetsOf(certificate).map((octets, i) => [octets, octetsOf(between.certificate)[i]])) {
+      assert.deepEqual(mine, theirs);
+    }
+    const after = JSON.stringify(certificate.extensions, (_, value) => (value instanceof Set ? [...value] : value));
+    assert.equal(after, before);
+    assert.deepEqual(certificate.keyUsage, between.certificate.keyUsage);
+  });
+
   it("can not be replaced: certificates, names, keys and lists are frozen", async () => {
     const certificate = Certificate.parse(leaf.der);
     const verdict = certificate.safePublicKey();

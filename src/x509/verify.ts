@@ -52,7 +52,7 @@ function* verification(
   options: X509VerifyOptions,
   memo: IssuerMemo,
 ): Checks<Verdict<VerifiedX509Svid>> {
-  const parsed = parseChain(chain);
+  const parsed = parseChain(chain, memo);
   if (!parsed.ok) return parsed;
   const presented = parsed.value;
   const id = checkLeaf(presented[0]!, options);

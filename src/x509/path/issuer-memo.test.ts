@@ -110,6 +110,29 @@ describe("the memo of issuers", () => {
     assert.equal(judge([leaf, between], sourceOf([ca]), verifier), "accepted");
   });
 
+  it("[S-14] takes no certificate for another one, however alike, and none for the one it decoded", async () => {
+    const verifier = counting();
+    assert.equal(judge([leaf, between], sourceOf([ca]), verifier), "accepted");
+    const memo = issuerMemoOf(verifier as SignatureVerifier);
+    const known = memo.decoded(between.der);
+    assert.ok(known?.equals(between.certificate));
+    assert.ok(memo.has(ca.certificate.publicKey, between.certificate));
+    for (let at = 0; at < between.der.length; at += 3) {
+      const other = Uint8Array.from(between.der);
+      other[at]! ^= 1;
+      assert.equal(memo.decoded(other), undefined, `octet ${at}`);
+      const parsed = Certificate.safeParse(other);
+      if (parsed.ok) assert.equal(memo.has(ca.certificate.publicKey, parsed.value), false, `octet ${at}`);
+      assert.notEqual(judge([leaf, { ...between, der: other }], sourceOf([ca]), verifier), "accepted", `octet ${at}`);
+    }
+    for (const other of [between.der.subarray(1), between.der.subarray(0, -1), [...between.der], null, ""]) {
+      assert.equal(memo.decoded(other), undefined);
+    }
+    assert.equal(memo.has(leaf.certificate.publicKey, between.certificate), false, "another key");
+    assert.equal(memo.decoded(leaf.der), undefined, "a leaf is never in it");
+    assert.equal(judge([leaf, between], sourceOf([ca]), verifier), "accepted");
+  });
+
   it("[S-14] belongs to one backend and forgets the oldest", () => {
     const [one, other] = [counting(), counting()];
     const key = between.certificate.publicKey;
