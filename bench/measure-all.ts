@@ -8,13 +8,16 @@ import { builtCommand, coldStarts } from "./lib/cold-start.ts";
 import { type BenchWorkloadApi, startWorkloadApi } from "./lib/environment.ts";
 import { makeFixtures } from "./lib/fixtures.ts";
 import { goPeers } from "./lib/go-peers.ts";
-import type { Result, Row, Runtime, Subject, Verdicts } from "./lib/rows.ts";
+import { type Result, type Row, type Runtime, rowOf, type Subject, type Verdicts } from "./lib/rows.ts";
 import type { Environment } from "./lib/target.ts";
 import type { Job } from "./run.ts";
+import { measureWorkerd } from "./workerd.ts";
 
 export interface BenchOptions {
   subjects: Subject[];
   runtimes: Runtime[];
+  /** Whether signatures are measured in workerd too. */
+  workerd: boolean;
   quick: boolean;
 }
 
@@ -73,10 +76,11 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
   const outcome: BenchOutcome = { rows: [], verdictFaults: [], environment: "none", notes: [] };
   let api: BenchWorkloadApi | undefined;
   try {
-    const computing = options.subjects.filter((subject) => ["id", "x509", "jwt", "memory"].includes(subject));
+    const computing = options.subjects.filter((subject) => ["id", "x509", "jwt", "crypto", "memory"].includes(subject));
     const fixtures = join(folder, "fixtures.json");
     const inputs = computing.length > 0 ? sizes.inputs : 1;
-    writeFileSync(fixtures, JSON.stringify(await makeFixtures(inputs, Math.floor(Date.now() / 1000))));
+    const prepared = await makeFixtures(inputs, Math.floor(Date.now() / 1000));
+    writeFileSync(fixtures, JSON.stringify(prepared));
     if (options.subjects.includes("workload") || options.subjects.includes("gateway")) {
       api = await startWorkloadApi();
       outcome.environment = api.kind;
@@ -94,10 +98,19 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
       if (inProcess.length === 0) continue;
       say(`measuring ${inProcess.join(", ")} on ${runtime}`);
       take(await measureInProcess(runtime, inProcess, sizes, fixtures, folder, api?.endpoint));
-      if (!inProcess.includes("workload")) continue;
-      const command = { bun: [], deno: ["run", "-A", "--no-check"], node: [] }[runtime];
-      const args = [...command, await builtCommand(), "fetch", "x509"];
-      outcome.rows.push(await coldStarts([bin(runtime), args], sizes.coldStarts, api!.endpoint, { runtime }));
+      if (inProcess.includes("workload")) {
+        const flags = { bun: [], deno: ["run", "-A", "--no-check"], node: [] }[runtime];
+        const args = [...flags, await builtCommand(), "fetch", "x509"];
+        outcome.rows.push(await coldStarts([bin(runtime), args], sizes.coldStarts, api!.endpoint, { runtime }));
+      }
+      if (inProcess.includes("crypto")) {
+        const samples = await coldSamples(runtime, "bench/cold-verify.ts", sizes.coldStarts);
+        outcome.rows.push(rowOf({ subject: "crypto", name: "cold ES256", stack: "spiffe-edge", runtime }, samples));
+      }
+    }
+    if (options.workerd && options.subjects.includes("crypto")) {
+      say("measuring crypto on workerd");
+      take(await measureWorkerd(prepared, options.quick ? 2 : 7));
     }
     if ("path" in peers) {
       if (computing.length > 0) {
@@ -149,6 +162,18 @@ async function measureInProcess(
   const ended = await run(command, args, { env: { SPIFFE_ENDPOINT_SOCKET: endpoint }, timeoutMs: 600_000 });
   if (ended.code !== 0) throw new Error(`bench/run.ts on ${runtime} ended with ${ended.code}:\n${ended.output}`);
   return JSON.parse(readFileSync(out, "utf8")) as Result;
+}
+
+/** What a program that measures itself prints, from fresh processes. */
+async function coldSamples(runtime: Runtime, file: string, count: number): Promise<number[]> {
+  const samples: number[] = [];
+  for (let i = 0; i < count; i++) {
+    const [command, args] = commandOf(runtime, file, []);
+    const ended = await run(command, args, { timeoutMs: 60_000 });
+    if (ended.code !== 0) throw new Error(`${file} on ${runtime} ended with ${ended.code}:\n${ended.output}`);
+    samples.push(Number(ended.stdout));
+  }
+  return samples;
 }
 
 function measureGo(program: string, subjects: Subject[], sizes: Sizes, fixtures: string): Promise<Result> {

@@ -7,6 +7,7 @@ import process from "node:process";
 import { runtime } from "../src/runtime/detect.ts";
 import type { Fixtures } from "./lib/fixtures.ts";
 import type { Result, Runtime, Subject } from "./lib/rows.ts";
+import { measureCrypto } from "./subjects/crypto.ts";
 import { measureHostile } from "./subjects/hostile.ts";
 import { measureId } from "./subjects/id.ts";
 import { measureJwt } from "./subjects/jwt.ts";
@@ -35,6 +36,7 @@ const MEASURES: Partial<Record<Subject, Measure>> = {
     await measureHostile(bench);
   },
   jwt: measureJwt,
+  crypto: measureCrypto,
   workload: measureWorkload,
   memory: measureMemory,
 };

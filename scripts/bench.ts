@@ -1,5 +1,5 @@
 /**
- * Measures the product and its peers: `npm run bench -- [SUBJECT…] [--quick] [--runtime bun|deno|node|all] [--json FILE]`.
+ * Measures the product and its peers: `npm run bench -- [SUBJECT…] [--quick] [--runtime bun|deno|node|workerd|all] [--json FILE]`.
  *
  * Each runtime measures in a process of its own, one after the other. Workload API and gateway run against a real SPIRE
  * when its programs are there, else against the embedded authority. Ends with 1 when the target is missed: p99 of
@@ -19,7 +19,13 @@ function usage(problem: string): never {
   process.exit(2);
 }
 
-function readArguments(): { subjects: Subject[]; runtimes: Runtime[]; quick: boolean; json?: string } {
+function readArguments(): {
+  subjects: Subject[];
+  runtimes: Runtime[];
+  workerd: boolean;
+  quick: boolean;
+  json?: string;
+} {
   let parsed: ReturnType<typeof parse>;
   try {
     parsed = parse();
@@ -30,12 +36,12 @@ function readArguments(): { subjects: Subject[]; runtimes: Runtime[]; quick: boo
   const wrong = positionals.find((name) => !(SUBJECTS as readonly string[]).includes(name));
   if (wrong !== undefined) usage(`expected a subject, got "${wrong}"`);
   const runtime = values.runtime ?? "bun";
-  if (runtime !== "all" && !(RUNTIMES as readonly string[]).includes(runtime)) {
-    usage(`expected --runtime ${RUNTIMES.join("|")}|all, got "${runtime}"`);
-  }
+  const places = [...RUNTIMES, "workerd", "all"];
+  if (!places.includes(runtime)) usage(`expected --runtime ${places.join("|")}, got "${runtime}"`);
   return {
     subjects: SUBJECTS.filter((subject) => positionals.length === 0 || positionals.includes(subject)),
-    runtimes: runtime === "all" ? [...RUNTIMES] : [runtime as Runtime],
+    runtimes: RUNTIMES.filter((name) => runtime === "all" || runtime === name),
+    workerd: runtime === "all" || runtime === "workerd",
     quick: values.quick === true,
     ...(values.json !== undefined && { json: values.json }),
   };

@@ -1,4 +1,4 @@
-/** Builds `dist/`: JavaScript and declarations of the package, generated code copied, the command made executable. */
+/** Builds `dist/`: JavaScript and declarations of the package, generated code and the WebAssembly module copied, the command made executable. */
 import { chmod, cp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { bin, root, run } from "./lib/run.ts";
 
@@ -12,6 +12,9 @@ try {
   const tsc = await run(bin("node"), [bin("tsc"), "-p", "tsconfig.build.json", "--outDir", fresh]);
   if (tsc.code !== 0) throw new Error(`The types do not check:\n${tsc.output}`);
   await cp(`${root}/src/gen`, `${fresh}/src/gen`, { recursive: true });
+  for (const name of ["ecdsa.wasm", "package.json"]) {
+    await cp(`${root}/src/crypto/wasm/${name}`, `${fresh}/src/crypto/wasm/${name}`);
+  }
 
   const { bin: commands } = JSON.parse(await readFile(`${root}/package.json`, "utf8")) as {
     bin: Record<string, string>;

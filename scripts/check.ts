@@ -36,6 +36,18 @@ const PROGRAMS: readonly Program[] = [
     command: bin("node"),
     args: ["scripts/generate.ts", "--check"],
   },
+  {
+    name: "wasm",
+    about: "the WebAssembly module is what wasm/ gives, without imports",
+    command: bin("node"),
+    args: ["scripts/wasm-build.ts", "--check"],
+  },
+  {
+    name: "bounds",
+    about: "no limb of the WebAssembly module leaves its 64 bits, whatever the input",
+    command: bin("node"),
+    args: ["scripts/wasm-bounds.ts"],
+  },
 ];
 
 /** Biome's machine form `::error title=…,file=…,line=…::text` as a plain line. */

@@ -40,7 +40,7 @@ async function onRuntime(runtime: RuntimeName): Promise<NamedResult[]> {
 }
 
 async function inWorkerd(): Promise<NamedResult[]> {
-  const workerd = await Workerd.start(DATES["node:crypto"]);
+  const workerd = await Workerd.start(DATES["node:crypto"], { worker: "vectors-worker.ts", wasm: true });
   try {
     const results: NamedResult[] = [];
     for (const set of SETS.filter((one) => missing(one) === undefined)) {

@@ -88,6 +88,30 @@ describe("bench: goals", () => {
     assert.match(judgeGoals(id(0.31))[0] ?? "", /^MISSED /);
     assert.deepEqual(judgeGoals([{ ...id(9)[0]!, stack: "go-spiffe" }]), []);
   });
+
+  it("compares with a peer's row of the same runtime, with that in Go wherever it ran, and only where a goal holds", () => {
+    const crypto = (name: string, us: number, stack: Row["stack"], runtime: Row["runtime"]) =>
+      rowOf({ subject: "crypto", name, stack, runtime }, [us]);
+    const verify = (us: number, runtime: Row["runtime"]) => [
+      crypto("verify ES256", us, "spiffe-edge", runtime),
+      crypto("verify ES256", 100, "native", runtime),
+      crypto("verify ES256", 1, "native", runtime === "bun" ? "node" : "bun"),
+    ];
+    const told = (rows: Row[]) => judgeGoals(rows).filter((line) => / native verify ES256, /.test(line));
+    assert.match(told(verify(83, "bun"))[0] ?? "", /^met .* on bun: 0\.830 × native verify ES256, goal 0\.833$/);
+    assert.match(told(verify(84, "node"))[0] ?? "", /^MISSED /);
+    assert.match(told(verify(21, "deno"))[0] ?? "", /^MISSED .* goal 0\.2$/);
+    assert.match(told(verify(20, "deno"))[0] ?? "", /^met /);
+    assert.match(told(verify(86, "workerd"))[0] ?? "", /^met .* goal 0\.87$/);
+    assert.equal(told(verify(83, "bun")).length, 1);
+    const chain = (us: number) => [
+      crypto("chain P-256", us, "spiffe-edge", "node"),
+      crypto("chain P-256", 100, "go-spiffe", "go"),
+    ];
+    const beside = (rows: Row[]) => judgeGoals(rows).filter((line) => /go-spiffe/.test(line));
+    assert.match(beside(chain(75))[0] ?? "", /^met .* on node: 0\.750 × go-spiffe chain P-256, goal 0\.75$/);
+    assert.match(beside(chain(76))[0] ?? "", /^MISSED /);
+  });
 });
 
 describe("npm run bench", () => {
@@ -112,6 +136,12 @@ describe("npm run bench", () => {
       "x509 chain P-384",
       "jwt jwt-svid ES256",
       "jwt jwt-svid ES384",
+      "crypto verify ES256",
+      "crypto verify ES256 first use",
+      "crypto memoised P-256",
+      "crypto cold ES256",
+      "crypto module in gzip",
+      "crypto memory of tables",
       "workload x509 fetch",
       "workload jwt issue",
       "workload jwt cached",
@@ -129,7 +159,7 @@ describe("npm run bench", () => {
   });
 
   it("ends with 2 for a subject or a runtime that does not exist", async () => {
-    for (const args of [["sport"], ["--runtime", "workerd"], ["--slow"]]) {
+    for (const args of [["sport"], ["--runtime", "browser"], ["--slow"]]) {
       const ended = await launchBench(args);
       assert.equal(ended.code, 2, ended.stdout);
       assert.match(ended.stderr, /^bench: [^\n]*Usage: [^\n]*\n$/);

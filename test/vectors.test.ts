@@ -28,10 +28,10 @@ describe("public test vectors", () => {
     it(`${folder}: no file is left out`, present, () => assert.deepEqual(unread(folder), []));
   }
 
-  it("are judged by node:crypto and by WebCrypto", () => {
+  it("are judged by node:crypto, by WebCrypto, by WebAssembly and by the pair that is chosen unasked", () => {
     assert.deepEqual(
       backends().map(({ name }) => name),
-      ["node:crypto", "webcrypto"],
+      ["node:crypto", "webcrypto", "wasm+node:crypto", "wasm+node:crypto"],
     );
   });
 

@@ -36,8 +36,17 @@ export async function makeFixtures(count: number, now: number): Promise<Fixtures
         ? `spiffe://${TRUST_DOMAIN}/ns//sa/worker-${i}`
         : `spiffe://${TRUST_DOMAIN}/ns/team-${i % 7}/sa/worker-${i}`,
     ),
-    x509: [await chains("P-256", "ec-p256", count), await chains("P-384", "ec-p384", count)],
-    jwt: [tokens("ES256", "P-256", "sha256", count, now), tokens("ES384", "P-384", "sha384", count, now)],
+    x509: [
+      await chains("chain P-256", "ec-p256", count, "new certificates"),
+      await chains("chain P-256 new keys", "ec-p256", count, "new keys"),
+      await chains("memoised P-256", "ec-p256", count, "shared"),
+      await chains("chain P-384", "ec-p384", count, "new certificates"),
+    ],
+    jwt: [
+      tokens("ES256", "P-256", "sha256", count, now),
+      tokens("ES384", "P-384", "sha384", count, now),
+      tokens("ES512", "P-521", "sha512", count, now),
+    ],
     bundles: [
       { name: "bundle of 1000 keys", document: JSON.stringify({ keys: jwtKeys(1_000) }) },
       { name: "bundle of 1 MiB", document: JSON.stringify({ keys: [...jwtKeys(500), ...(await x509Keys(500))] }) },
@@ -70,12 +79,29 @@ async function x509Keys(count: number): Promise<object[]> {
   return entries;
 }
 
-/** Leaf and intermediate per chain; each chain has an intermediate of its own, so no remembered signature helps. */
-async function chains(label: string, keyType: "ec-p256" | "ec-p384", count: number): Promise<Fixtures["x509"][number]> {
+/** How the intermediates of a set differ: all of a new key, new certificates of a few keys, or one for all chains. */
+type Intermediates = "new keys" | "new certificates" | "shared";
+
+/** Keys that renewed intermediates go by. */
+const FEW_KEYS = 8;
+
+/** Leaf and intermediate per chain. Only where all share one does a remembered signature help. */
+async function chains(
+  name: string,
+  keyType: "ec-p256" | "ec-p384",
+  count: number,
+  intermediates: Intermediates,
+): Promise<Fixtures["x509"][number]> {
   const root = await TestCa.create({ trustDomain: TRUST_DOMAIN, keyType });
   const out: string[][] = [];
+  let intermediate = root;
+  const keys: TestCa["keys"][] = [];
   for (let i = 0; i < count; i++) {
-    const intermediate = await root.intermediate({ keyType });
+    if (intermediates !== "shared" || i === 0) {
+      const known = intermediates === "new certificates" ? keys[i % FEW_KEYS] : undefined;
+      intermediate = await root.intermediate({ keyType, ...(known !== undefined && { keys: known }) });
+      keys.push(intermediate.keys);
+    }
     const issued = await intermediate.issue({
       id: `spiffe://${TRUST_DOMAIN}/ns/team-${i % 7}/sa/worker-${i}`,
       keyType,
@@ -84,7 +110,7 @@ async function chains(label: string, keyType: "ec-p256" | "ec-p384", count: numb
     if (isBad(i)) leaf![leaf!.length - 1]! ^= 1;
     out.push([leaf!, ...rest].map((der) => Buffer.from(der).toString("base64")));
   }
-  return { name: `chain ${label}`, bundle: Buffer.from(root.certificateDer).toString("base64"), chains: out };
+  return { name, bundle: Buffer.from(root.certificateDer).toString("base64"), chains: out };
 }
 
 function tokens(alg: string, curve: string, hash: string, count: number, now: number): Fixtures["jwt"][number] {

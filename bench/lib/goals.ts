@@ -14,6 +14,41 @@ export interface Goal {
   readonly timesOf?: { readonly name?: string; readonly stack?: Stack; readonly factor: number };
 }
 
+const timesOf = (stack: Stack, name: string, factor: number): NonNullable<Goal["timesOf"]> => ({ stack, name, factor });
+
+/** What the verifier is worth beside the native backends of each runtime, and beside the peers. */
+function cryptoGoals(): Goal[] {
+  const crypto = (name: string, goal: Omit<Goal, "subject" | "name">): Goal => ({ subject: "crypto", name, ...goal });
+  const native = (name: string, faster: number, runtimes: Goal["runtimes"] = undefined): Goal =>
+    crypto(name, { timesOf: timesOf("native", name, 1 / faster), ...(runtimes !== undefined && { runtimes }) });
+  const large = ["ES384", "ES512"];
+  return [
+    native("verify ES256", 1.2, ["bun", "node"]),
+    native("verify ES256", 1.15, ["workerd"]),
+    native("verify ES256", 5, ["deno"]),
+    ...large.map((alg) => native(`verify ${alg}`, 3)),
+    crypto("verify ES256", {
+      timesOf: timesOf("native", "verify ES256 awaited", 1 / 1.8),
+      runtimes: ["bun", "node", "deno"],
+    }),
+    crypto("verify ES256 first use", { timesOf: timesOf("native", "verify ES256", 2.5) }),
+    ...large.map((alg) => crypto(`verify ${alg} first use`, { timesOf: timesOf("native", `verify ${alg}`, 1) })),
+    crypto("jwt-svid ES256", { timesOf: timesOf("go-spiffe", "jwt-svid ES256", 0.7), runtimes: ["bun", "node"] }),
+    ...large.map((alg) => crypto(`jwt-svid ${alg}`, { timesOf: timesOf("go-spiffe", `jwt-svid ${alg}`, 0.35) })),
+    crypto("chain P-256", { timesOf: timesOf("go-spiffe", "chain P-256", 0.75) }),
+    crypto("memoised P-256", { timesOf: timesOf("go-spiffe", "memoised P-256", 0.45) }),
+    ...["ES256", ...large].map((alg) =>
+      crypto(`jwt-svid ${alg}`, { timesOf: timesOf("jose", `jwt-svid ${alg}`, 1 / 2) }),
+    ),
+    ...["chain P-256", "memoised P-256", "chain P-384"].map((name) =>
+      crypto(name, { timesOf: timesOf("pkijs", name, 1 / 30) }),
+    ),
+    crypto("cold ES256", { atMost: 8_000 }),
+    crypto("module in gzip", { atMost: 40_000 }),
+    crypto("memory of the module", { atMost: 16 * 1_048_576 }),
+  ];
+}
+
 export const GOALS: readonly Goal[] = [
   { subject: "id", name: "parse", atMost: 0.3 },
   { subject: "memory", name: "id parse", atMost: 250 },
@@ -44,6 +79,7 @@ export const GOALS: readonly Goal[] = [
   { subject: "workload", name: "source read", atMost: 0.1 },
   { subject: "workload", name: "jwt from source", atMost: 1 },
   { subject: "workload", name: "cold start", of: "p50", runtimes: ["bun"], atMost: 150_000 },
+  ...cryptoGoals(),
 ];
 
 /** A line for each goal and runtime that the rows speak of. */
@@ -72,9 +108,9 @@ function judge({ of = "min", atMost, timesOf }: Goal, row: Row, rows: readonly R
         (one.runtime === runtime || one.runtime === "go"),
     );
     [value, bound] = [row[of] / (base?.[of] ?? Number.NaN), factor];
-    unit = `× ${timesOf.name ?? stack}`;
+    unit = `× ${[...(stack === "spiffe-edge" ? [] : [stack]), ...(other === name ? [] : [other])].join(" ")}`;
   }
   const verdict = value <= bound ? "met   " : "MISSED";
   const what = of === "min" ? name : `${name} ${of}`;
-  return `${verdict} ${subject} ${what} on ${runtime}: ${figure(value)} ${unit}, goal ${bound}`;
+  return `${verdict} ${subject} ${what} on ${runtime}: ${figure(value)} ${unit}, goal ${Number(bound.toFixed(3))}`;
 }

@@ -31,6 +31,77 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/x509/verify.test.ts"],
   },
   {
+    name: "x509-memo-key",
+    patches: [
+      {
+        file: "src/x509/path/issuer-memo.ts",
+        find: "?.signers.has(nameOfKey(key)) === true",
+        replace: " !== undefined",
+      },
+    ],
+    tests: ["src/x509/path/issuer-memo.test.ts"],
+  },
+  {
+    name: "x509-memo-octets",
+    patches: [
+      {
+        file: "src/x509/path/issuer-memo.ts",
+        find: " || !equalOctets(known.octets, octets)",
+        replace: "",
+      },
+    ],
+    tests: ["src/x509/path/issuer-memo.test.ts"],
+  },
+  {
+    name: "x509-private-octets",
+    patches: [
+      {
+        file: "src/x509/certificate.ts",
+        find: "return new Uint8Array(this.#fields.der);",
+        replace: "return this.#fields.der;",
+      },
+      {
+        file: "src/x509/certificate.ts",
+        find: "return new Uint8Array(this.#fields.tbs);",
+        replace: "return this.#fields.tbs;",
+      },
+    ],
+    tests: ["src/x509/handed-out.test.ts"],
+  },
+  {
+    name: "crypto-hash-name",
+    patches: [
+      {
+        file: "src/crypto/signature.ts",
+        find: "if (!isHash(hash)) return undefined;",
+        replace: "if (hash === undefined) return undefined;",
+      },
+    ],
+    tests: ["src/crypto/hostile-input.test.ts"],
+  },
+  {
+    name: "crypto-octets",
+    patches: [
+      {
+        file: "src/crypto/octets.ts",
+        find: 'if (typeOf.call(value) !== "Uint8Array") return undefined;',
+        replace: "if (false) return undefined;",
+      },
+    ],
+    tests: ["src/crypto/hostile-input.test.ts"],
+  },
+  {
+    name: "crypto-table-owner",
+    patches: [
+      {
+        file: "src/crypto/wasm/engine.ts",
+        find: " || !equalOctets(slot.point, octets)",
+        replace: "",
+      },
+    ],
+    tests: ["src/crypto/wasm/engine.test.ts"],
+  },
+  {
     name: "x509-bundle-choice",
     patches: [
       {
@@ -112,8 +183,9 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/jwt/signer.ts",
-        find: "if (yield { alg: algorithm.algorithm, key: candidate.key, signature, data }) return",
-        replace: "if ((yield { alg: algorithm.algorithm, key: candidate.key, signature, data }) || true) return",
+        find: "if (yield { alg: algorithm.algorithm, key: candidate.key, signature, data, trusted: true })",
+        replace:
+          "if ((yield { alg: algorithm.algorithm, key: candidate.key, signature, data, trusted: true }) || true)",
       },
     ],
     tests: ["src/jwt/validate.test.ts"],

@@ -203,7 +203,8 @@ function* clocks({ product }: Sources): Generator<string> {
 }
 
 function* subPaths({ byPath }: Sources): Generator<string> {
-  type Target = string | { "spiffe-edge-source": string; types: string; default: string };
+  type Conditions = { "spiffe-edge-source": string; types: string; default: string };
+  type Target = string | (Conditions & { workerd?: Conditions });
   const npm = JSON.parse(readFileSync(`${root}/package.json`, "utf8")) as {
     version: string;
     exports: Record<string, Target>;
@@ -222,12 +223,15 @@ function* subPaths({ byPath }: Sources): Generator<string> {
     const source = target["spiffe-edge-source"];
     if (jsr.exports[path] !== source)
       yield `${path}: package.json says ${source}, deno.json says ${jsr.exports[path] ?? "nothing"}`;
-    if (!byPath.has(source.slice(2))) yield `${path}: ${source} does not exist`;
-    const built = `./dist/${source.slice(2, -3)}`;
-    if (target.default !== `${built}.js`) yield `${path}: "default" must be ${built}.js`;
-    if (target.types !== `${built}.d.ts`) yield `${path}: "types" must be ${built}.d.ts`;
-    if (Object.keys(target).join() !== "spiffe-edge-source,types,default")
-      yield `${path}: conditions must be spiffe-edge-source, types, default`;
+    for (const conditions of target.workerd === undefined ? [target] : [target.workerd, target]) {
+      const built = `./dist/${conditions["spiffe-edge-source"].slice(2, -3)}`;
+      if (!byPath.has(conditions["spiffe-edge-source"].slice(2))) yield `${path}: a source does not exist`;
+      if (conditions.default !== `${built}.js`) yield `${path}: "default" must be ${built}.js`;
+      if (conditions.types !== `${built}.d.ts`) yield `${path}: "types" must be ${built}.d.ts`;
+      // conditions are tried in the order in which they stand
+      if (!/^(?:workerd,)?spiffe-edge-source,types,default$/.test(Object.keys(conditions).join()))
+        yield `${path}: conditions must be (workerd,) spiffe-edge-source, types, default`;
+    }
   }
   for (const path of Object.keys(jsr.exports)) {
     if (npm.exports[path] === undefined) yield `${path} is in deno.json only`;

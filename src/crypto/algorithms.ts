@@ -21,9 +21,18 @@ export type SignatureAlgorithm =
   | { readonly family: "ed25519" };
 
 /** Octets of each hash value, which is also the salt length of RSA-PSS. */
-export const HASH_LENGTH: Readonly<Record<Hash, number>> = { "SHA-256": 32, "SHA-384": 48, "SHA-512": 64 };
+export const HASH_LENGTH: Readonly<Record<Hash, number>> = Object.freeze({
+  "SHA-256": 32,
+  "SHA-384": 48,
+  "SHA-512": 64,
+});
 
 const HASHES: readonly Hash[] = ["SHA-256", "SHA-384", "SHA-512"];
+
+/** Whether a value names a hash; a name that only an object's prototype has is none. */
+export function isHash(value: unknown): value is Hash {
+  return typeof value === "string" && Object.hasOwn(HASH_LENGTH, value);
+}
 
 /** What a JWS `alg` value means: the signature and the one kind of key (and curve) that may make it. */
 export interface JwsAlgorithm {
@@ -48,11 +57,11 @@ export const JWS_ALGORITHMS: ReadonlyMap<string, JwsAlgorithm> = new Map(
     const bits = hash.slice(4);
     const curve = (["P-256", "P-384", "P-521"] as const)[index]!;
     return [
-      { name: `RS${bits}`, algorithm: { family: "rsa-pkcs1", hash }, kind: "rsa" },
-      { name: `ES${bits}`, algorithm: { family: "ecdsa", hash, encoding: "p1363" }, kind: "ec", curve },
-      { name: `PS${bits}`, algorithm: { family: "rsa-pss", hash }, kind: "rsa" },
+      { name: `RS${bits}`, algorithm: Object.freeze({ family: "rsa-pkcs1", hash }), kind: "rsa" },
+      { name: `ES${bits}`, algorithm: Object.freeze({ family: "ecdsa", hash, encoding: "p1363" }), kind: "ec", curve },
+      { name: `PS${bits}`, algorithm: Object.freeze({ family: "rsa-pss", hash }), kind: "rsa" },
     ];
-  }).map((entry) => [entry.name, entry] as const),
+  }).map((entry) => [entry.name, Object.freeze(entry)] as const),
 );
 
 /** The AlgorithmIdentifier of each named curve's key (RFC 5480 §2.1.1). */

@@ -1,10 +1,10 @@
 /** ECDSA verification (FIPS 186-5 §6.4.2) by BigInt, for the one case that a runtime's own crypto lacks. */
 import { CURVES, type CurveParameters, mod, modInverse } from "./curves.ts";
 import { toBigInt } from "./octets.ts";
-import type { PublicKey } from "./public-key.ts";
+import { numbersOf, type PublicKey } from "./public-key.ts";
 
 /** A point (X/Z², Y/Z³); Z = 0 is the point at infinity. */
-type Point = readonly [x: bigint, y: bigint, z: bigint];
+export type Point = readonly [x: bigint, y: bigint, z: bigint];
 
 const INFINITY: Point = [1n, 1n, 0n];
 
@@ -39,7 +39,7 @@ function add(a: Point, b: Point, p: bigint): Point {
 }
 
 /** u·G + v·Q with one pass over the bits of both. */
-function twoMultiples(curve: CurveParameters, u: bigint, v: bigint, q: Point): Point {
+export function twoMultiples(curve: CurveParameters, u: bigint, v: bigint, q: Point): Point {
   const { p } = curve;
   const g: Point = [curve.gx, curve.gy, 1n];
   const both = add(g, q, p);
@@ -60,7 +60,7 @@ function twoMultiples(curve: CurveParameters, u: bigint, v: bigint, q: Point): P
  * @param p1363 r and s, each of a coordinate's length
  */
 export function verifyEcdsa(key: PublicKey, digest: Uint8Array, p1363: Uint8Array): boolean {
-  const { numbers } = key;
+  const numbers = numbersOf(key);
   if (numbers.kind !== "ec") return false;
   const curve = CURVES[numbers.curve];
   const { n, p, size } = curve;

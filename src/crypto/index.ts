@@ -8,13 +8,20 @@ export {
   type SignatureAlgorithm,
   x509SignatureAlgorithm,
 } from "./algorithms.ts";
+export {
+  BACKEND_TABLES,
+  type Backend,
+  type BackendRow,
+  type BackendTable,
+  chooseSyncVerifier,
+  chooseVerifier,
+  preloadAuthorities,
+} from "./choose-backend.ts";
 export { webcryptoVerifier } from "./native/webcrypto.ts";
 export { privateKeyMatches, privateKeyMatchesSync } from "./private-key.ts";
 export { type KeyNumbers, type PublicJwk, PublicKey } from "./public-key.ts";
 export {
   type Checks,
-  chooseSyncVerifier,
-  chooseVerifier,
   nativeVerifier,
   runChecks,
   runChecksSync,

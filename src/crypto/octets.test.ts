@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { binaryString, compareOctets, equalOctets, fromBigInt, fromHex, toBigInt, toHex } from "./octets.ts";
+import { binaryString, compareOctets, equalOctets, fromBigInt, fromHex, octetsOf, toBigInt, toHex } from "./octets.ts";
 
 describe("octets", () => {
   it("become integers of any length and back, from the middle of a buffer too", () => {
@@ -28,5 +28,45 @@ describe("octets", () => {
     const text = binaryString(octets);
     assert.equal(text.length, octets.length);
     assert.ok(octets.every((octet, index) => text.charCodeAt(index) === octet));
+  });
+
+  it("are those of a Uint8Array, whatever it says of itself; of anything else there are none", () => {
+    const view = Uint8Array.of(9, 1, 2, 3, 9).subarray(1, 4);
+    assert.deepEqual([...octetsOf(view)!], [1, 2, 3]);
+    assert.equal(octetsOf(view)!.buffer, view.buffer, "read in place");
+    const liar = Object.defineProperties(Uint8Array.from(view), {
+      length: { value: 0 },
+      byteLength: { value: 0 },
+      buffer: { value: new ArrayBuffer(0) },
+    });
+    assert.deepEqual([...octetsOf(liar)!], [1, 2, 3]);
+    const shared = new Uint8Array(new SharedArrayBuffer(3));
+    shared.set(view);
+    const copy = octetsOf(shared)!;
+    shared.fill(0);
+    assert.deepEqual([...copy], [1, 2, 3], "copied");
+    const away = Uint8Array.from(view);
+    structuredClone(away, { transfer: [away.buffer] });
+    const others = [
+      away,
+      new ArrayBuffer(3),
+      new DataView(new ArrayBuffer(3)),
+      Uint16Array.of(1),
+      new Uint8ClampedArray(1),
+    ];
+    for (const other of [
+      ...others,
+      [],
+      [1],
+      "abc",
+      {},
+      { length: 1 },
+      new Proxy(view, {}),
+      Object.create(view),
+      null,
+    ]) {
+      assert.equal(octetsOf(other), undefined);
+    }
+    assert.equal(octetsOf(new Uint8Array(0))?.length, 0);
   });
 });

@@ -55,3 +55,46 @@ export function toBigInt(octets: Uint8Array): bigint {
 export function fromBigInt(value: bigint, length: number): Uint8Array<ArrayBuffer> {
   return fromHex(value.toString(16).padStart(2 * length, "0"));
 }
+
+const TYPED_ARRAY = Object.getPrototypeOf(Uint8Array.prototype) as object;
+
+/** A getter of the language itself: what an object says about its own length is not asked. */
+function getterOf(prototype: object, name: string | symbol): (this: unknown) => unknown {
+  return Object.getOwnPropertyDescriptor(prototype, name)?.get ?? (() => undefined);
+}
+
+const typeOf = getterOf(TYPED_ARRAY, Symbol.toStringTag);
+const bufferOf = getterOf(TYPED_ARRAY, "buffer");
+const offsetOf = getterOf(TYPED_ARRAY, "byteOffset");
+const lengthOf = getterOf(TYPED_ARRAY, "byteLength");
+const bufferLengthOf = getterOf(ArrayBuffer.prototype, "byteLength");
+const isResizable = getterOf(ArrayBuffer.prototype, "resizable");
+
+/**
+ * The octets of a `Uint8Array` as a view that says the truth about its length, or `undefined` for everything else.
+ *
+ * Only memory that nobody else can change or shrink in between is read in place; other memory (shared, resizable) is copied
+ * once. A view whose buffer was given away is nothing, not an empty string of octets.
+ */
+export function octetsOf(value: unknown): Uint8Array<ArrayBuffer> | undefined {
+  if (typeOf.call(value) !== "Uint8Array") return undefined;
+  const buffer = bufferOf.call(value) as ArrayBuffer;
+  try {
+    if (isFixed(buffer)) return new Uint8Array(buffer, offsetOf.call(value) as number, lengthOf.call(value) as number);
+    // throws for a view that lies outside of its buffer by now, whose length is told as 0
+    return new Uint8Array(value as Uint8Array);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a buffer is of one thread and of one size. */
+function isFixed(buffer: ArrayBuffer): boolean {
+  try {
+    // throws for a SharedArrayBuffer
+    bufferLengthOf.call(buffer);
+    return isResizable.call(buffer) !== true;
+  } catch {
+    return false;
+  }
+}

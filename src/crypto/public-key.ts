@@ -1,5 +1,5 @@
 /** Public keys, taken from SubjectPublicKeyInfo (RFC 5280 §4.1.2.7) or JWK (RFC 7517), with the checks of S-15. */
-import { accept, refuse, type Verdict } from "../base/index.ts";
+import { accept, refuse, SpiffeError, type Verdict } from "../base/index.ts";
 import { decodeBase64Url, encodeBase64Url } from "../encoding/base64.ts";
 import { decodeDer, encodeDer, encodeDerUnsigned, TAG } from "../encoding/der.ts";
 import {
@@ -14,7 +14,7 @@ import {
 } from "./algorithms.ts";
 import { CURVES, isOnCurve } from "./curves.ts";
 import { ed25519KeyFault } from "./edwards.ts";
-import { binaryString, equalOctets, toBigInt } from "./octets.ts";
+import { binaryString, octetsOf, toBigInt } from "./octets.ts";
 
 /** The numbers of a key as big-endian octets: coordinates of full length, modulus and exponent without leading zeros. */
 export type KeyNumbers =
@@ -50,6 +50,22 @@ const KEY_ALGORITHMS: ReadonlyMap<string, KeyAlgorithm> = new Map<string, KeyAlg
   ),
 ]);
 
+const CURVE_NAMES = Object.keys(EC_KEY_IDENTIFIERS) as Curve[];
+
+/** An EC key's SubjectPublicKeyInfo has one encoding, in which only the point at its end is free. */
+const EC_SPKI = Object.fromEntries(
+  CURVE_NAMES.map((curve) => {
+    const point = 1 + 2 * CURVES[curve].size;
+    const spki = encodeSpki(EC_KEY_IDENTIFIERS[curve], new Uint8Array(point));
+    return [curve, { length: spki.length, head: spki.subarray(0, -point) }];
+  }),
+) as Readonly<Record<Curve, { readonly length: number; readonly head: Uint8Array }>>;
+
+function startsWith(octets: Uint8Array, head: Uint8Array): boolean {
+  for (let i = 0; i < head.length; i++) if (octets[i] !== head[i]) return false;
+  return true;
+}
+
 /** What a DER AlgorithmIdentifier of a key says, or `undefined` when such keys are not taken. */
 export function keyAlgorithm(identifier: Uint8Array): KeyAlgorithm | undefined {
   return KEY_ALGORITHMS.get(binaryString(identifier));
@@ -58,9 +74,16 @@ export function keyAlgorithm(identifier: Uint8Array): KeyAlgorithm | undefined {
 /** The constructor, for this module alone: a key exists only after its checks. */
 let makeKey: (numbers: KeyNumbers, spki: Uint8Array, pss?: Hash | "any") => PublicKey;
 
+/** Throws `ERR_SPIFFE_USAGE` for what only looks like a key. */
+export let requireKey: (key: PublicKey) => void;
+/** The key's own numbers, for the backends: nobody else holds these octets. */
+export let numbersOf: (key: PublicKey) => KeyNumbers;
+/** A text that two keys share exactly when they are the same key with the same restrictions: their own octets. */
+export let nameOfKey: (key: PublicKey) => string;
+
 /**
  * A public key that passed the checks of S-15: RSA of 2,048 to 8,192 bits with an odd exponent above 3, a point on one
- * of the three named curves, or an Ed25519 point of large order.
+ * of the three named curves, or an Ed25519 point of large order. It never changes: octets that it gives are copies.
  *
  * @example
  * ```ts
@@ -76,19 +99,29 @@ export class PublicKey {
   readonly curve: Curve | undefined;
   /** Bits of the modulus of an `rsa` key. */
   readonly bits: number | undefined;
-  /** The SubjectPublicKeyInfo in DER. */
-  readonly spki: Uint8Array;
-  readonly numbers: KeyNumbers;
   /** Set for an id-RSASSA-PSS key, which makes PSS signatures only: with this hash, or with any. */
   readonly pss: Hash | "any" | undefined;
+  readonly #numbers: KeyNumbers;
+  readonly #spki: Uint8Array;
+  #name: string | undefined;
 
   private constructor(numbers: KeyNumbers, spki: Uint8Array, pss?: Hash | "any") {
     this.kind = numbers.kind;
     this.curve = numbers.kind === "ec" ? numbers.curve : undefined;
     this.bits = numbers.kind === "rsa" ? numbers.bits : undefined;
-    this.spki = spki;
-    this.numbers = numbers;
     this.pss = pss;
+    this.#numbers = numbers;
+    this.#spki = spki;
+    Object.freeze(this);
+  }
+
+  /** The SubjectPublicKeyInfo in DER. */
+  get spki(): Uint8Array {
+    return new Uint8Array(this.#spki);
+  }
+
+  get numbers(): KeyNumbers {
+    return copyOf(this.#numbers);
   }
 
   /**
@@ -98,13 +131,15 @@ export class PublicKey {
    * @returns the key, or a refusal: `key.invalid`, `key.unsupported`, `key.weak`, `key.not-on-curve`
    */
   static fromSpki(der: Uint8Array): Verdict<PublicKey> {
-    // a view whose buffer was given away has no bytes left, and can not be copied
-    if (!(der instanceof Uint8Array) || der.length === 0) {
-      return refuse("key.invalid", "Expected a key in a Uint8Array");
-    }
-    if (der.length > MAX_SPKI) return refuse("key.unsupported", `Expected a key of at most ${MAX_SPKI} bytes`);
-    // before the first look: a backend gets the bytes that were judged; slice() of a Buffer is no copy
-    const spki = new Uint8Array(der);
+    const given = octetsOf(der);
+    if (given === undefined || given.length === 0) return refuse("key.invalid", "Expected a key in a Uint8Array");
+    if (given.length > MAX_SPKI) return refuse("key.unsupported", `Expected a key of at most ${MAX_SPKI} bytes`);
+    // before the first look: a backend gets the bytes that were judged
+    const spki = new Uint8Array(given);
+    const curve = CURVE_NAMES.find(
+      (name) => spki.length === EC_SPKI[name].length && startsWith(spki, EC_SPKI[name].head),
+    );
+    if (curve !== undefined) return ecKey(curve, spki.subarray(EC_SPKI[curve].head.length), spki);
     const parts = decodeDer(
       spki,
       (reader) => {
@@ -184,9 +219,8 @@ export class PublicKey {
 
   /** The SubjectPublicKeyInfo that every backend takes: as {@link spki}, but rsaEncryption in place of id-RSASSA-PSS. */
   get importSpki(): Uint8Array {
-    return this.numbers.kind === "rsa" && this.pss !== undefined
-      ? rsaSpki(this.numbers.modulus, this.numbers.exponent)
-      : this.spki;
+    const numbers = this.#numbers;
+    return numbers.kind === "rsa" && this.pss !== undefined ? rsaSpki(numbers.modulus, numbers.exponent) : this.spki;
   }
 
   /** Whether a signature of this algorithm can be this key's: kind, and for id-RSASSA-PSS keys scheme and hash. */
@@ -205,7 +239,7 @@ export class PublicKey {
 
   /** The key's parameters as a JWK. */
   toJwk(): PublicJwk {
-    const { numbers } = this;
+    const numbers = this.#numbers;
     switch (numbers.kind) {
       case "ec":
         return { kty: "EC", crv: numbers.curve, x: encodeBase64Url(numbers.x), y: encodeBase64Url(numbers.y) };
@@ -218,15 +252,38 @@ export class PublicKey {
 
   /** Whether both are the same key with the same restrictions. */
   equals(other: PublicKey): boolean {
-    return equalOctets(this.spki, other.spki);
+    return nameOfKey(this) === nameOfKey(other);
   }
 
   static {
     makeKey = (numbers, spki, pss) => new PublicKey(numbers, spki, pss);
+    requireKey = (key) => {
+      if (typeof key === "object" && key !== null && #numbers in key) return;
+      throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected a PublicKey, got something else");
+    };
+    numbersOf = (key) => {
+      requireKey(key);
+      return key.#numbers;
+    };
+    nameOfKey = (key) => {
+      requireKey(key);
+      return (key.#name ??= binaryString(key.#spki));
+    };
   }
 }
 
 const NONE = new Uint8Array(0);
+
+function copyOf(numbers: KeyNumbers): KeyNumbers {
+  switch (numbers.kind) {
+    case "ec":
+      return { ...numbers, x: new Uint8Array(numbers.x), y: new Uint8Array(numbers.y) };
+    case "rsa":
+      return { ...numbers, modulus: new Uint8Array(numbers.modulus), exponent: new Uint8Array(numbers.exponent) };
+    case "ed25519":
+      return { ...numbers, point: new Uint8Array(numbers.point) };
+  }
+}
 
 function ecKey(name: Curve, encoded: Uint8Array, spki?: Uint8Array): Verdict<PublicKey> {
   const curve = CURVES[name];

@@ -6,13 +6,51 @@
  * 64 octets with S below the group order.
  */
 import { decodeDer, encodeDer, encodeDerUnsigned, TAG } from "../encoding/der.ts";
-import type { SignatureAlgorithm } from "./algorithms.ts";
+import { type Hash, isHash, type SignatureAlgorithm } from "./algorithms.ts";
 import { CURVES, type CurveParameters } from "./curves.ts";
 import { ED25519_ORDER, isSmallOrder } from "./edwards.ts";
-import { compareOctets, fromBigInt } from "./octets.ts";
-import type { PublicKey } from "./public-key.ts";
+import { compareOctets, fromBigInt, octetsOf } from "./octets.ts";
+import { numbersOf, type PublicKey } from "./public-key.ts";
 
 const ED25519_ORDER_OCTETS = fromBigInt(ED25519_ORDER, 32);
+
+/** What a check works on: octets that stand still, and an algorithm that was read once. */
+export interface SignatureInput {
+  readonly alg: SignatureAlgorithm;
+  /** As {@link normalSignature} gives it. */
+  readonly signature: Uint8Array<ArrayBuffer>;
+  /** The signature as it came. */
+  readonly given: Uint8Array<ArrayBuffer>;
+  readonly data: Uint8Array<ArrayBuffer>;
+}
+
+/**
+ * Reads what a backend was given, or `undefined` when no signature can verify: a hash that is none of the three, octets
+ * that are no `Uint8Array`, a signature whose encoding breaks a rule. Every backend begins with it.
+ */
+export function readInput(
+  alg: SignatureAlgorithm,
+  key: PublicKey,
+  signature: Uint8Array,
+  data: Uint8Array,
+): SignatureInput | undefined {
+  const known = knownAlgorithm(alg);
+  const [given, signed] = [octetsOf(signature), octetsOf(data)];
+  if (known === undefined || given === undefined || signed === undefined) return undefined;
+  const normal = normalSignature(known, key, given);
+  return normal && { alg: known, signature: normal as Uint8Array<ArrayBuffer>, given, data: signed };
+}
+
+/** The algorithm with each member read once, or `undefined` for one that does not exist. */
+function knownAlgorithm(alg: SignatureAlgorithm): SignatureAlgorithm | undefined {
+  if (typeof alg !== "object" || alg === null) return undefined;
+  const { family, hash, encoding } = alg as { family: string; hash?: Hash; encoding?: string };
+  if (family === "ed25519") return { family };
+  if (!isHash(hash)) return undefined;
+  if (family === "rsa-pkcs1" || family === "rsa-pss") return { family, hash };
+  if (family !== "ecdsa" || (encoding !== "der" && encoding !== "p1363")) return undefined;
+  return { family, hash, encoding };
+}
 
 /**
  * The signature in the form that backends take, or `undefined` when its encoding breaks a rule or the key does not fit.
@@ -25,7 +63,7 @@ export function normalSignature(
   signature: Uint8Array,
 ): Uint8Array | undefined {
   if (!key.fits(alg)) return undefined;
-  const { numbers } = key;
+  const numbers = numbersOf(key);
   switch (numbers.kind) {
     case "ec": {
       const curve = CURVES[numbers.curve];

@@ -325,8 +325,8 @@ describe("drivers", () => {
       (error) => isSpiffeError(error, "ERR_SPIFFE_BACKEND"),
     );
     assert.equal(chooseSyncVerifier().sync, true);
-    assert.equal(chooseSyncVerifier(), nativeVerifier());
-    assert.equal(chooseVerifier(), nativeVerifier());
+    assert.equal(chooseSyncVerifier("native"), nativeVerifier());
+    assert.equal(chooseVerifier("native"), nativeVerifier());
   });
 });
 

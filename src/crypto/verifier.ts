@@ -1,9 +1,11 @@
 /** What checks signatures, and how a verification asks for it. */
 import { SpiffeError } from "../base/index.ts";
 import type { SignatureAlgorithm } from "./algorithms.ts";
+import { chooseSyncVerifier, chooseVerifier } from "./choose-backend.ts";
 import { nodeVerifier } from "./native/node.ts";
-import { webcryptoVerifier } from "./native/webcrypto.ts";
 import type { PublicKey } from "./public-key.ts";
+
+export { chooseSyncVerifier, chooseVerifier };
 
 /** A backend that checks signatures; `verify` answers `false`, and never throws, for whatever it can not check. */
 export interface SignatureVerifier<K = unknown> {
@@ -13,6 +15,8 @@ export interface SignatureVerifier<K = unknown> {
   /** Prepares a key; drivers do it once per key object. */
   importKey(key: PublicKey): K | Promise<K>;
   verify(alg: SignatureAlgorithm, key: K, signature: Uint8Array, data: Uint8Array): boolean | Promise<boolean>;
+  /** Told before a check whose key is a bundle's or a verified issuer's, for backends that prepare such keys (S-13). */
+  noteTrusted?(key: K): void;
 }
 
 /** A backend that answers at once, as a TLS listener needs it (S-8). */
@@ -28,6 +32,8 @@ export interface SignatureCheck {
   readonly key: PublicKey;
   readonly signature: Uint8Array;
   readonly data: Uint8Array;
+  /** Set when the key is a bundle's authority or that of an issuer whose own signature verified. */
+  readonly trusted?: true;
 }
 
 /** A verification written once for all backends: it yields checks, is told their results, and returns its verdict. */
@@ -46,33 +52,15 @@ export function nativeVerifier(): SyncSignatureVerifier | undefined {
   return nodeVerifier();
 }
 
-/**
- * The backend that verifications use unless told otherwise: `node:crypto` where it is, else WebCrypto.
- *
- * @example
- * ```ts
- * import { chooseVerifier } from "spiffe-edge/crypto";
- * console.assert(["node:crypto", "webcrypto"].includes(chooseVerifier().name));
- * ```
- */
-export function chooseVerifier(): SignatureVerifier {
-  return nodeVerifier() ?? webcryptoVerifier;
-}
+const importedKeys = new WeakMap<SignatureVerifier, WeakMap<PublicKey, unknown>>();
 
-/**
- * The backend of synchronous verifications.
- *
- * @throws SpiffeError `ERR_SPIFFE_BACKEND` where the runtime has no `node:crypto`
- */
-export function chooseSyncVerifier(): SyncSignatureVerifier {
-  const verifier = nodeVerifier();
-  if (verifier !== undefined) return verifier;
-  throw new SpiffeError("ERR_SPIFFE_BACKEND", "Expected a runtime with node:crypto, which synchronous checks need", {
-    hint: "Use the asynchronous form, which works with WebCrypto.",
+/** Refuses what lacks a method, which else would look like a signature that does not verify. */
+function requireMethods(verifier: SignatureVerifier): void {
+  if (typeof verifier?.importKey === "function" && typeof verifier.verify === "function") return;
+  throw new SpiffeError("ERR_SPIFFE_BACKEND", "Expected a verifier with the methods importKey and verify", {
+    hint: "An object spread out of a class instance has none of its methods.",
   });
 }
-
-const importedKeys = new WeakMap<SignatureVerifier, WeakMap<PublicKey, unknown>>();
 
 /** The prepared key, from the table of keys that this backend has prepared before. */
 function imported<K>(verifier: SignatureVerifier<K>, key: PublicKey): K | Promise<K> {
@@ -106,14 +94,17 @@ function imported<K>(verifier: SignatureVerifier<K>, key: PublicKey): K | Promis
  * ```
  */
 export async function runChecks<T>(checks: Checks<T>, verifier: SignatureVerifier = chooseVerifier()): Promise<T> {
+  requireMethods(verifier);
   let step = checks.next();
   while (!step.done) {
-    const { alg, key, signature, data } = step.value;
+    const { alg, key, signature, data, trusted } = step.value;
     let valid = false;
     try {
-      const prepared = imported(verifier, key);
-      valid =
-        (await verifier.verify(alg, prepared instanceof Promise ? await prepared : prepared, signature, data)) === true;
+      const pending = imported(verifier, key);
+      const prepared = pending instanceof Promise ? await pending : pending;
+      if (trusted === true) verifier.noteTrusted?.(prepared);
+      const answer = verifier.verify(alg, prepared, signature, data);
+      valid = (typeof answer === "boolean" ? answer : await answer) === true;
     } catch {
       valid = false;
     }
@@ -130,6 +121,7 @@ export async function runChecks<T>(checks: Checks<T>, verifier: SignatureVerifie
  * @throws SpiffeError `ERR_SPIFFE_BACKEND` for a backend that is not synchronous
  */
 export function runChecksSync<T>(checks: Checks<T>, verifier: SyncSignatureVerifier = chooseSyncVerifier()): T {
+  requireMethods(verifier);
   if (verifier.sync !== true) {
     throw new SpiffeError(
       "ERR_SPIFFE_BACKEND",
@@ -138,10 +130,12 @@ export function runChecksSync<T>(checks: Checks<T>, verifier: SyncSignatureVerif
   }
   let step = checks.next();
   while (!step.done) {
-    const { alg, key, signature, data } = step.value;
+    const { alg, key, signature, data, trusted } = step.value;
     let valid = false;
     try {
-      valid = verifier.verify(alg, imported(verifier, key) as never, signature, data) === true;
+      const prepared = imported(verifier, key) as never;
+      if (trusted === true) verifier.noteTrusted?.(prepared);
+      valid = verifier.verify(alg, prepared, signature, data) === true;
     } catch {
       valid = false;
     }

@@ -52,10 +52,11 @@ function decode(text: string, length: number, values: Uint8Array, name: string):
   const rest = length % 4;
   if (rest === 1) return refuse("encoding.base64", `Expected ${name} of a whole number of octets`);
   const bytes = new Uint8Array((length >>> 2) * 3 + (rest === 0 ? 0 : rest - 1));
+  const start = decodeGroups(text, length, values, bytes);
   let bits = 0;
   let buffer = 0;
-  let at = 0;
-  for (let i = 0; i < length; i++) {
+  let at = (start >>> 2) * 3;
+  for (let i = start; i < length; i++) {
     const c = text.charCodeAt(i);
     const value = values[c & 0xff]!;
     if (value === INVALID || c > 0xff)
@@ -70,6 +71,30 @@ function decode(text: string, length: number, values: Uint8Array, name: string):
   if ((buffer & ((1 << bits) - 1)) !== 0)
     return refuse("encoding.base64", `Expected the unused bits at the end of ${name} to be zero`);
   return accept(bytes);
+}
+
+/** Decodes whole groups of four characters; 0, to look for the wrong one from the start, when there is one in them. */
+function decodeGroups(text: string, length: number, values: Uint8Array, bytes: Uint8Array): number {
+  let wrong = 0;
+  let at = 0;
+  let i = 0;
+  for (; i + 4 <= length; i += 4) {
+    const a = text.charCodeAt(i);
+    const b = text.charCodeAt(i + 1);
+    const c = text.charCodeAt(i + 2);
+    const d = text.charCodeAt(i + 3);
+    const p = values[a & 0xff]!;
+    const q = values[b & 0xff]!;
+    const r = values[c & 0xff]!;
+    const s = values[d & 0xff]!;
+    // a value has six bits, INVALID all eight
+    wrong |= ((a | b | c | d) >>> 8) | ((p | q | r | s) >>> 6);
+    bytes[at] = (p << 2) | (q >>> 4);
+    bytes[at + 1] = (q << 4) | (r >>> 2);
+    bytes[at + 2] = (r << 6) | s;
+    at += 3;
+  }
+  return wrong === 0 ? i : 0;
 }
 
 function encode(bytes: Uint8Array, digits: string): string {

@@ -113,6 +113,25 @@ describe("the JWS of a JWT-SVID", () => {
     }
   });
 
+  it("[JWT-02] [JWT-04] a header that came before is judged like one that is new, in whatever order", async () => {
+    const accepted = await raw(HEADER);
+    const lenient = await raw('{"alg":"ES256","kid":"es256","x":1}');
+    // more headers than are kept, with the same beginning
+    const many = await Promise.all(Array.from({ length: 40 }, (_, i) => raw(`{"alg":"ES256","kid":"es256-${i}"}`)));
+    for (let turn = 0; turn < 3; turn++) {
+      assert.equal(await world.verdict(lenient, { lenientHeader: true }), "accept");
+      assert.equal(await world.verdict(lenient), "jwt.header");
+      assert.equal(await world.verdict(accepted), "accept");
+      assert.equal(await world.verdict(accepted, { lenientHeader: true }), "accept");
+      for (const token of turn === 1 ? many : []) assert.equal(await world.verdict(token), "jwt.key-not-found");
+      const [, body, signature] = accepted.split(".");
+      const elsewhere = base64url('{"alg":"ES384","kid":"es256"}');
+      assert.equal(await world.verdict(`${elsewhere}.${body}.${signature}`), "jwt.key-type");
+      const spoilt = `${accepted.slice(0, 1)}${accepted[1] === "A" ? "B" : "A"}${accepted.slice(2)}`;
+      assert.notEqual(await world.verdict(spoilt), "accept");
+    }
+  });
+
   it("[JWT-02] a header that brings keys is refused even by the lenient option, and its key never used", async () => {
     const jwk = world.keys.es256.publicJwk;
     for (const extra of [

@@ -1,6 +1,7 @@
 /** The one form of JWS a JWT-SVID may have: compact, nine algorithms, three header parameters (JWT-SVID §2, RFC 7515). */
 import { accept, LIMITS, refuse, type Verdict } from "../base/index.ts";
 import { JWS_ALGORITHMS, type JwsAlgorithm } from "../crypto/index.ts";
+import { binaryString } from "../crypto/octets.ts";
 import { decodeBase64Url } from "../encoding/base64.ts";
 import { isJsonObject, type JsonObject, parseJson } from "../encoding/strict-json.ts";
 
@@ -32,26 +33,48 @@ export function parseJws(token: string, lenientHeader = false): Verdict<Jws> {
   if (first < 0 || second < 0 || token.indexOf(".", second + 1) >= 0) {
     return refuse("jwt.malformed", "Expected a compact JWS of three parts");
   }
-  const header = parseObject(decodeBase64Url(token.slice(0, first)), LIMITS.joseHeader, "header");
+  const header = headerOf(token.slice(0, first), lenientHeader);
   if (!header.ok) return header;
-  const algorithm = JWS_ALGORITHMS.get(header.value.alg as string);
-  if (algorithm === undefined) {
-    return refuse("jwt.algorithm", `Expected "alg" to be one of ${[...JWS_ALGORITHMS.keys()].join(", ")}`);
-  }
-  const keyId = readHeader(header.value, lenientHeader);
-  if (!keyId.ok) return keyId;
   const payload = decodeBase64Url(token.slice(first + 1, second));
   if (!payload.ok) return refuse("jwt.malformed", `${payload.message}, in the payload`);
   const signature = decodeBase64Url(token.slice(second + 1));
   if (!signature.ok) return refuse("jwt.malformed", `${signature.message}, in the signature`);
   if (signature.value.length === 0) return refuse("jwt.signature", "Expected a signature, got none");
   return accept({
-    algorithm,
-    keyId: keyId.value,
+    ...header.value,
     payload: payload.value,
     signature: signature.value,
     signingInput: asciiBytes(token, second),
   });
+}
+
+/** What of a header counts. */
+type Header = Pick<Jws, "algorithm" | "keyId">;
+
+/** Headers by their text, as all tokens of one key have the same: what they say depends on the text alone. */
+const HEADERS = new Map<string, Header>();
+const MAX_HEADERS = 32;
+/** Characters of the longest header that is kept. */
+const MAX_KEPT = 256;
+
+function headerOf(text: string, lenient: boolean): Verdict<Header> {
+  const known = lenient ? undefined : HEADERS.get(text);
+  if (known !== undefined) return accept(known);
+  const header = parseObject(decodeBase64Url(text), LIMITS.joseHeader, "header");
+  if (!header.ok) return header;
+  const algorithm = JWS_ALGORITHMS.get(header.value.alg as string);
+  if (algorithm === undefined) {
+    return refuse("jwt.algorithm", `Expected "alg" to be one of ${[...JWS_ALGORITHMS.keys()].join(", ")}`);
+  }
+  const keyId = readHeader(header.value, lenient);
+  if (!keyId.ok) return keyId;
+  const read = Object.freeze({ algorithm, keyId: keyId.value });
+  if (!lenient && text.length <= MAX_KEPT) {
+    if (HEADERS.size >= MAX_HEADERS) HEADERS.delete(HEADERS.keys().next().value!);
+    // a text of its own: a part of a string keeps the whole of it, here a token, in memory
+    HEADERS.set(binaryString(asciiBytes(text, text.length)), read);
+  }
+  return accept(read);
 }
 
 /** Reads a JSON object out of bytes, with every fault as `jwt.malformed` or `jwt.too-large`. */

@@ -25,7 +25,8 @@ export function* findSigner(jws: Jws, bundle: JwtBundle): Checks<Verdict<JwtKey>
   if (!keys.ok) return keys;
   const { algorithm, signature, signingInput: data } = jws;
   for (const candidate of keys.value) {
-    if (yield { alg: algorithm.algorithm, key: candidate.key, signature, data }) return accept(candidate);
+    if (yield { alg: algorithm.algorithm, key: candidate.key, signature, data, trusted: true })
+      return accept(candidate);
   }
   const message = `Expected a signature by a key of ${bundle.trustDomain}, got one that does not verify`;
   return refuse("jwt.signature", message);

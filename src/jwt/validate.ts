@@ -10,7 +10,10 @@ import {
   type Verdict,
 } from "../base/index.ts";
 import {
+  type Backend,
   type Checks,
+  chooseSyncVerifier,
+  chooseVerifier,
   runChecks,
   runChecksSync,
   type SignatureVerifier,
@@ -34,8 +37,10 @@ export interface JwtValidateOptions {
   readonly requireKeyId?: true;
   /** Lets unknown header parameters pass; those that bring keys or are critical stay refused. */
   readonly lenientHeader?: true;
-  /** The backend; the runtime's own unless given. */
+  /** The backend; the fastest one of this runtime unless given. */
   readonly verifier?: SignatureVerifier;
+  /** Names a backend instead: WebAssembly, `node:crypto` or WebCrypto. */
+  readonly backend?: Backend;
 }
 
 /** How a token is judged at once, by a synchronous backend. */
@@ -85,7 +90,8 @@ export async function safeValidateJwtSvid(
   bundles: JwtBundleSource,
   options: JwtValidateOptions,
 ): Promise<Verdict<JwtSvid>> {
-  return await runChecks(validation(token, bundles, settingsOf(options)), options.verifier);
+  const verifier = options.verifier ?? chooseVerifier(options.backend);
+  return await runChecks(validation(token, bundles, settingsOf(options)), verifier);
 }
 
 /**
@@ -107,7 +113,8 @@ export function safeValidateJwtSvidSync(
   bundles: JwtBundleSource,
   options: JwtValidateSyncOptions,
 ): Verdict<JwtSvid> {
-  return runChecksSync(validation(token, bundles, settingsOf(options)), options.verifier);
+  const verifier = options.verifier ?? chooseSyncVerifier(options.backend);
+  return runChecksSync(validation(token, bundles, settingsOf(options)), verifier);
 }
 
 interface Settings {

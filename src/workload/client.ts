@@ -11,7 +11,7 @@ import { endpointFromEnvironment, parseEndpoint } from "./endpoint.ts";
 import { decodeJwtSvids, decodeValidation, type ValidatedJwtSvid } from "./jwt-messages.ts";
 import { JWT_BUNDLES, X509_BUNDLES, X509_CONTEXT } from "./profiles.ts";
 import { checkGrace, checkTimeout } from "./signals.ts";
-import { type JwtBundles, type Snapshot, snapshot, type X509Bundles, type X509Context } from "./snapshot.ts";
+import { type Held, type JwtBundles, snapshot, type X509Bundles, type X509Context } from "./snapshot.ts";
 import { Source } from "./source.ts";
 
 /** How to reach a Workload API. */
@@ -180,13 +180,13 @@ export class WorkloadApiClient {
     await this.close();
   }
 
-  async #fetch<M, T extends Snapshot>(profile: Profile<M, T>, options: CallOptions): Promise<T> {
+  async #fetch<M, T extends Held>(profile: Profile<M, T>, options: CallOptions): Promise<T> {
     const verdict = await this.#connection.first(profile, options);
     const content = this.#accept(`fetch-${profile.name}`, verdict);
     return snapshot<T>(content, this.#connection.clock.now(), 1);
   }
 
-  async *#watch<M, T extends Snapshot>(profile: Profile<M, T>, signal: AbortSignal | undefined): AsyncGenerator<T> {
+  async *#watch<M, T extends Held>(profile: Profile<M, T>, signal: AbortSignal | undefined): AsyncGenerator<T> {
     const source = new Source<T>(this.#connection, profile);
     try {
       yield* source.updates(signal);

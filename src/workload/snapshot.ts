@@ -10,6 +10,11 @@ export interface Snapshot {
   readonly sequence: number;
 }
 
+/** What every source holds: bundles by trust domain name. */
+export interface Held extends Snapshot {
+  readonly bundles: ReadonlyMap<string, X509Bundle | JwtBundle>;
+}
+
 /** All X.509 identities of the caller with every bundle it may trust. Empty in both after a redaction. */
 export interface X509Context extends Snapshot {
   /** In the agent's order: the first is the default identity (WL-13). */

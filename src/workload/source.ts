@@ -1,10 +1,12 @@
 /** What every source is: one stream held open, one frozen snapshot, one set of names to look at it. */
 import { SpiffeError } from "../base/errors.ts";
+import { preloadAuthorities } from "../crypto/index.ts";
+import { authorityKeys } from "./authorities.ts";
 import type { Connection, Profile } from "./connection.ts";
 import { Latest } from "./latest.ts";
 import type { Opening } from "./open.ts";
 import { linkSignals } from "./signals.ts";
-import { type Content, type Snapshot, snapshot } from "./snapshot.ts";
+import { type Content, type Held, snapshot } from "./snapshot.ts";
 import { Watch } from "./watch.ts";
 
 /**
@@ -37,7 +39,7 @@ export interface SourceCounters {
 }
 
 /** Base of the sources: watches one stream of the Workload API until it is closed. */
-export class Source<T extends Snapshot> {
+export class Source<T extends Held> {
   readonly #connection: Connection;
   readonly #profile: Profile<unknown, T>;
   readonly #latest = new Latest<T>();
@@ -293,6 +295,7 @@ export class Source<T extends Snapshot> {
 
   #publish(content: Content<T>): T {
     const state = snapshot<T>(content, this.#connection.clock.now(), ++this.#sequence);
+    preloadAuthorities(this, authorityKeys(state.bundles));
     this.#latest.set(state);
     return state;
   }
@@ -300,6 +303,7 @@ export class Source<T extends Snapshot> {
   #end(): void {
     this.#closing.abort();
     this.#grace?.abort();
+    preloadAuthorities(this, []);
     this.#current = undefined;
     this.#latest.end();
   }

@@ -1,11 +1,10 @@
 /** The X.509 authorities of one trust domain. */
 import { accept, LIMITS, refuse, unwrap, type Verdict } from "../base/index.ts";
-import { binaryString } from "../crypto/octets.ts";
 import { joinDer, splitDer } from "../encoding/der.ts";
-import { decodePem, encodePem } from "../encoding/pem.ts";
+import { decodePem } from "../encoding/pem.ts";
 import { readTextFile, writeTextFiles } from "../encoding/text-files.ts";
 import { TrustDomain } from "../id/index.ts";
-import { Certificate } from "./certificate.ts";
+import { Certificate, fieldsOf, nameOfCertificate } from "./certificate.ts";
 import type { DistinguishedName } from "./name.ts";
 
 /**
@@ -35,7 +34,7 @@ export class X509Bundle {
     this.trustDomain = trustDomain;
     const distinct = new Map<string, Certificate>();
     for (const authority of authorities) {
-      const key = binaryString(authority.der);
+      const key = nameOfCertificate(authority);
       if (!distinct.has(key)) distinct.set(key, authority);
     }
     this.#byDer = distinct;
@@ -115,7 +114,7 @@ export class X509Bundle {
 
   /** Whether this very certificate is in the bundle. */
   has(certificate: Certificate): boolean {
-    return this.#byDer.has(binaryString(certificate.der));
+    return this.#byDer.has(nameOfCertificate(certificate));
   }
 
   /** The authorities with a subject, byte for byte. */
@@ -127,6 +126,8 @@ export class X509Bundle {
         if (named === undefined) this.#bySubject.set(authority.subject.key, [authority]);
         else named.push(authority);
       }
+      // they are handed out
+      for (const named of this.#bySubject.values()) Object.freeze(named);
     }
     return this.#bySubject.get(subject.key) ?? [];
   }
@@ -140,12 +141,12 @@ export class X509Bundle {
 
   /** The certificates in concatenated DER, as {@link fromDer} takes them. */
   toDer(): Uint8Array {
-    return joinDer(this.authorities.map((authority) => authority.der));
+    return joinDer(this.authorities.map((authority) => fieldsOf(authority).der));
   }
 
   /** The certificates in PEM, one block after the other. */
   toPem(): string {
-    return this.authorities.map((authority) => encodePem("CERTIFICATE", authority.der)).join("");
+    return this.authorities.map((authority) => authority.toPem()).join("");
   }
 
   /**

@@ -1,7 +1,7 @@
 /** A certificate (RFC 5280 §4.1) as an immutable view over its DER. */
-import { accept, LIMITS, refuse, unwrap, type Verdict } from "../base/index.ts";
+import { accept, LIMITS, refuse, SpiffeError, unwrap, type Verdict } from "../base/index.ts";
 import { type SignatureAlgorithm, x509SignatureAlgorithm } from "../crypto/algorithms.ts";
-import { binaryString, equalOctets, toHex } from "../crypto/octets.ts";
+import { binaryString, equalOctets, octetsOf, toHex } from "../crypto/octets.ts";
 import { PublicKey } from "../crypto/public-key.ts";
 import { contextTag, type DerReader, decodeDer, derFault, TAG } from "../encoding/der.ts";
 import { encodePem } from "../encoding/pem.ts";
@@ -10,8 +10,9 @@ import { type Extensions, type KeyUsage, noExtensions, readExtensions } from "./
 import type { GeneralName } from "./general-name.ts";
 import { type DistinguishedName, readName } from "./name.ts";
 
-/** What decoding finds; everything points into the certificate's bytes. */
-interface Fields {
+/** What decoding finds; everything points into the bytes that were decoded. */
+export interface Fields {
+  readonly der: Uint8Array;
   readonly tbs: Uint8Array;
   readonly outerAlgorithm: Uint8Array;
   readonly innerAlgorithm: Uint8Array;
@@ -28,8 +29,16 @@ interface Fields {
 
 const MAX_SERIAL_OCTETS = 20;
 
+/** What a certificate was decoded to, for verification: nobody else holds these bytes. */
+export let fieldsOf: (certificate: Certificate) => Fields;
+/** Whether a value is a certificate that was parsed, and not only looks like one. */
+export let isCertificate: (value: unknown) => value is Certificate;
+/** A text that two certificates share exactly when their bytes are the same. */
+export let nameOfCertificate: (certificate: Certificate) => string;
+
 /**
- * A parsed certificate. Parsing checks the shape; it says nothing about trust.
+ * A parsed certificate. Parsing checks the shape; it says nothing about trust. It never changes: the bytes and lists that it
+ * gives are copies, new ones each time.
  *
  * @example
  * ```ts
@@ -39,18 +48,24 @@ const MAX_SERIAL_OCTETS = 20;
  * ```
  */
 export class Certificate {
-  /** The whole certificate in DER. */
-  readonly der: Uint8Array;
   readonly #fields: Fields;
   #publicKey: Verdict<PublicKey> | undefined;
   #serialNumber: string | undefined;
+  #name: string | undefined;
 
-  private constructor(der: Uint8Array, fields: Fields) {
-    this.der = der;
+  private constructor(fields: Fields) {
     this.#fields = fields;
+    Object.freeze(this);
   }
 
   static {
+    isCertificate = (value): value is Certificate => typeof value === "object" && value !== null && #fields in value;
+    const checked = (certificate: Certificate): Certificate => {
+      if (isCertificate(certificate)) return certificate;
+      throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected a Certificate, got something else");
+    };
+    fieldsOf = (certificate) => checked(certificate).#fields;
+    nameOfCertificate = (certificate) => (checked(certificate).#name ??= binaryString(certificate.#fields.der));
     inspectAs(Certificate.prototype, (self) => `Certificate(${JSON.stringify(self)})`);
   }
 
@@ -66,24 +81,26 @@ export class Certificate {
 
   /** {@link parse} as a verdict. */
   static safeParse(der: Uint8Array): Verdict<Certificate> {
-    // a view whose buffer was given away has no bytes left, and can not be copied
-    if (!(der instanceof Uint8Array) || der.length === 0) {
-      return refuse("x509.malformed", "Expected a certificate's bytes");
-    }
-    if (der.length > LIMITS.certificate) {
+    const given = octetsOf(der);
+    if (given === undefined || given.length === 0) return refuse("x509.malformed", "Expected a certificate's bytes");
+    if (given.length > LIMITS.certificate) {
       return refuse(
         "x509.too-large",
-        `Expected a certificate of at most ${LIMITS.certificate} bytes, got ${der.length}`,
+        `Expected a certificate of at most ${LIMITS.certificate} bytes, got ${given.length}`,
       );
     }
-    const copy = new Uint8Array(der); // slice() of a Buffer would be no copy
-    const fields = decodeDer(copy, readCertificate, "x509.malformed");
+    const fields = decode(new Uint8Array(given));
     if (!fields.ok) return fields;
     if (!equalOctets(fields.value.outerAlgorithm, fields.value.innerAlgorithm)) {
       const message = "Expected one signature algorithm, but the signed part names another than the certificate (S-15)";
       return refuse("x509.algorithm-mismatch", message);
     }
-    return accept(new Certificate(copy, fields.value));
+    return accept(new Certificate(fields.value));
+  }
+
+  /** The whole certificate in DER. */
+  get der(): Uint8Array {
+    return new Uint8Array(this.#fields.der);
   }
 
   /** The version: 3 for every certificate with extensions. */
@@ -132,22 +149,22 @@ export class Certificate {
 
   /** The public key as a verdict; a key of an unknown kind does not make the certificate malformed. */
   safePublicKey(): Verdict<PublicKey> {
-    return (this.#publicKey ??= PublicKey.fromSpki(this.#fields.spki));
+    return (this.#publicKey ??= Object.freeze(PublicKey.fromSpki(this.#fields.spki)));
   }
 
   /** The SubjectPublicKeyInfo in DER. */
   get spki(): Uint8Array {
-    return this.#fields.spki;
+    return new Uint8Array(this.#fields.spki);
   }
 
   /** The signed part in DER. */
   get tbs(): Uint8Array {
-    return this.#fields.tbs;
+    return new Uint8Array(this.#fields.tbs);
   }
 
   /** The signature's octets. */
   get signature(): Uint8Array {
-    return this.#fields.signature;
+    return new Uint8Array(this.#fields.signature);
   }
 
   /** How it is signed; `undefined` when the algorithm or its parameters are not on the list of S-15. */
@@ -155,24 +172,24 @@ export class Certificate {
     return x509SignatureAlgorithm(this.#fields.outerAlgorithm);
   }
 
-  /** The extensions that decisions depend on. */
+  /** The extensions that decisions depend on, decoded anew. */
   get extensions(): Readonly<Extensions> {
-    return this.#fields.extensions;
+    return unwrap(decode(this.der), "ERR_SPIFFE_INTERNAL").extensions;
   }
 
   /** Subject alternative names of all kinds. */
   get names(): readonly GeneralName[] {
-    return this.#fields.extensions.names ?? [];
+    return this.extensions.names ?? [];
   }
 
   /** URI names, as they stand in the certificate. */
   get uriSans(): readonly string[] {
-    return this.names.filter((name) => name.kind === "uri").map((name) => binaryString(name.value));
+    return textsOf(this.#fields, "uri");
   }
 
   /** DNS names, as they stand in the certificate. */
   get dnsSans(): readonly string[] {
-    return this.names.filter((name) => name.kind === "dns").map((name) => binaryString(name.value));
+    return textsOf(this.#fields, "dns");
   }
 
   /** Whether basic constraints say `cA`. */
@@ -187,7 +204,8 @@ export class Certificate {
 
   /** What the key may be used for; `undefined` without the extension. */
   get keyUsage(): ReadonlySet<KeyUsage> | undefined {
-    return this.#fields.extensions.keyUsage;
+    const { keyUsage } = this.#fields.extensions;
+    return keyUsage && new Set(keyUsage);
   }
 
   /** Whether subject and issuer are the same name (RFC 5280 §6.1). */
@@ -197,12 +215,12 @@ export class Certificate {
 
   /** Whether both are the same certificate, byte for byte. */
   equals(other: Certificate): boolean {
-    return this === other || equalOctets(this.der, other.der);
+    return this === other || equalOctets(this.#fields.der, fieldsOf(other).der);
   }
 
   /** The certificate in PEM. */
   toPem(): string {
-    return encodePem("CERTIFICATE", this.der);
+    return encodePem("CERTIFICATE", this.#fields.der);
   }
 
   /** What identifies the certificate for people; no bytes. */
@@ -212,7 +230,15 @@ export class Certificate {
   }
 }
 
-function readCertificate(reader: DerReader): Fields {
+function textsOf({ extensions }: Fields, kind: GeneralName["kind"]): string[] {
+  return (extensions.names ?? []).filter((name) => name.kind === kind).map((name) => binaryString(name.value));
+}
+
+function decode(der: Uint8Array): Verdict<Fields> {
+  return decodeDer(der, (reader) => readCertificate(reader, der), "x509.malformed");
+}
+
+function readCertificate(reader: DerReader, der: Uint8Array): Fields {
   const certificate = reader.sequence();
   const tbs = certificate.sequence();
   const tbsDer = certificate.last;
@@ -243,6 +269,7 @@ function readCertificate(reader: DerReader): Fields {
   }
   tbs.end();
   return {
+    der,
     tbs: tbsDer,
     outerAlgorithm,
     innerAlgorithm,

@@ -1,4 +1,4 @@
-/** Judges chains for the tests of this folder: by both drivers and both backends, which must agree. */
+/** Judges chains for the tests of this folder: by both drivers and all backends, which must agree. */
 import assert from "node:assert/strict";
 import type { Clock, Verdict } from "../base/index.ts";
 import { webcryptoVerifier } from "../crypto/index.ts";
@@ -42,6 +42,10 @@ export async function judge(
   const sync = safeVerifyX509SvidSync(presented, bundles, common);
   const web = await safeVerifyX509Svid(presented, bundles, { ...common, verifier: webcryptoVerifier });
   assert.deepEqual(summary(web), summary(sync), "the backends differ");
+  for (const backend of ["wasm", "native"] as const) {
+    const other = safeVerifyX509SvidSync(presented, bundles, { ...common, backend });
+    assert.deepEqual(summary(other), summary(sync), `${backend} differs`);
+  }
   return sync;
 }
 

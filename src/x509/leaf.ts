@@ -1,7 +1,7 @@
 /** What a leaf certificate must be to name a workload (X509-SVID §2 to §5, S-12). */
 import { type Refusal, refuse, type Verdict } from "../base/index.ts";
 import { SpiffeId } from "../id/index.ts";
-import type { Certificate } from "./certificate.ts";
+import { type Certificate, fieldsOf } from "./certificate.ts";
 
 /** What of a peer's leaf may be missing; each relaxes one of the strict defaults of S-12. */
 export interface LeafLeniency {
@@ -32,7 +32,7 @@ const CLIENT_AUTH = "1.3.6.1.5.5.7.3.2";
  */
 export function spiffeIdOf(certificate: Certificate): Verdict<SpiffeId> {
   let uri: Uint8Array | undefined;
-  for (const name of certificate.names) {
+  for (const name of fieldsOf(certificate).extensions.names ?? []) {
     if (name.kind !== "uri") continue;
     if (uri !== undefined)
       return refuse("x509.several-uri-sans", "Expected one URI name, but there are several (X509-02)");
@@ -64,7 +64,7 @@ export function checkLeaf(leaf: Certificate, leniency: LeafLeniency = {}): Verdi
 
 /** The rules for leaves that are not about the ID; a refusal, or `undefined`. */
 export function checkEndEntity(leaf: Certificate, leniency: LeafLeniency): Refusal | undefined {
-  const { extensions } = leaf;
+  const { extensions } = fieldsOf(leaf);
   if (extensions.ca) return refuse("x509.leaf-is-ca", "Expected a leaf, but the certificate is a CA's (X509-13)");
   if (extensions.nameConstraints !== undefined) {
     return refuse("x509.leaf-is-ca", "Expected a leaf, but the certificate has name constraints as only a CA's may");

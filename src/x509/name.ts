@@ -27,24 +27,29 @@ const SHORT: Readonly<Record<string, string>> = {
 
 /** A certificate's subject or issuer. Two names are the same exactly when their bytes are. */
 export class DistinguishedName {
-  /** The Name in DER. */
-  readonly der: Uint8Array;
+  readonly #der: Uint8Array;
   #key: string | undefined;
   #comparable: readonly (string | undefined)[] | undefined;
 
-  /** Takes bytes that {@link readName} has checked. */
+  /** Takes bytes that {@link readName} has checked, and that nobody else holds. */
   constructor(der: Uint8Array) {
-    this.der = der;
+    this.#der = der;
+    Object.freeze(this);
+  }
+
+  /** The Name in DER: a copy, as the name itself never changes. */
+  get der(): Uint8Array {
+    return new Uint8Array(this.#der);
   }
 
   /** Whether the name has no attribute at all. */
   get isEmpty(): boolean {
-    return this.der.length === 2;
+    return this.#der.length === 2;
   }
 
   /** A map key: the bytes, one character each. */
   get key(): string {
-    return (this.#key ??= binaryString(this.der));
+    return (this.#key ??= binaryString(this.#der));
   }
 
   /** The relative distinguished names, each a set of attributes, in the order of the encoding. */
@@ -63,19 +68,21 @@ export class DistinguishedName {
    * and runs of space folded. `undefined` for one with a value that can not be read, or is above 256 characters.
    */
   get comparable(): readonly (string | undefined)[] {
-    return (this.#comparable ??= this.relativeNames.map((attributes) => {
-      const texts = attributes.map(({ text }) => text);
-      if (!texts.every(isComparable)) return undefined;
-      // no comparable text has a line feed
-      return attributes
-        .map(({ type }, i) => `${type}=${foldText(texts[i]!)}`)
-        .sort()
-        .join("\n");
-    }));
+    return (this.#comparable ??= Object.freeze(
+      this.relativeNames.map((attributes) => {
+        const texts = attributes.map(({ text }) => text);
+        if (!texts.every(isComparable)) return undefined;
+        // no comparable text has a line feed
+        return attributes
+          .map(({ type }, i) => `${type}=${foldText(texts[i]!)}`)
+          .sort()
+          .join("\n");
+      }),
+    ));
   }
 
   equals(other: DistinguishedName): boolean {
-    return equalOctets(this.der, other.der);
+    return this === other || equalOctets(this.#der, other.#der);
   }
 
   /** The name for people, in the order of RFC 4514: `CN=web,O=Example,C=DE`. */

@@ -6,8 +6,9 @@ import { decodePem, encodePem } from "../encoding/pem.ts";
 import { readTextFile, writeTextFiles } from "../encoding/text-files.ts";
 import type { SpiffeId } from "../id/index.ts";
 import { inspectAs } from "../id/inspect.ts";
-import { Certificate } from "./certificate.ts";
+import { Certificate, fieldsOf, isCertificate } from "./certificate.ts";
 import { checkLeaf } from "./leaf.ts";
+import type { IssuerMemo } from "./path/issuer-memo.ts";
 
 /** What an SVID carries beside certificates and key. */
 export interface X509SvidOptions {
@@ -218,8 +219,15 @@ export class X509Svid {
   }
 }
 
-/** Parses a chain within its bounds; a refusal names the certificate. */
-export function parseChain(chain: readonly (Certificate | Uint8Array)[]): Verdict<readonly Certificate[]> {
+/**
+ * Parses a chain within its bounds; a refusal names the certificate.
+ *
+ * @param memo spares the decoding of issuers that are in it
+ */
+export function parseChain(
+  chain: readonly (Certificate | Uint8Array)[],
+  memo?: IssuerMemo,
+): Verdict<readonly Certificate[]> {
   if (!Array.isArray(chain) || chain.length === 0)
     return refuse("x509.chain-empty", "Expected a certificate, got none");
   if (chain.length > LIMITS.chainLength) {
@@ -228,11 +236,13 @@ export function parseChain(chain: readonly (Certificate | Uint8Array)[]): Verdic
   const certificates: Certificate[] = [];
   let bytes = 0;
   for (const [index, element] of chain.entries()) {
-    bytes += element instanceof Certificate ? element.der.length : (element?.length ?? 0);
+    const parsed = isCertificate(element);
+    bytes += parsed ? fieldsOf(element).der.length : (element?.length ?? 0);
     if (bytes > LIMITS.chainBytes) {
       return refuse("x509.chain-too-large", `Expected a chain of at most ${LIMITS.chainBytes} bytes`);
     }
-    const certificate = element instanceof Certificate ? accept(element) : Certificate.safeParse(element);
+    const known = parsed ? element : index > 0 ? memo?.decoded(element) : undefined;
+    const certificate = known === undefined ? Certificate.safeParse(element as Uint8Array) : accept(known);
     if (!certificate.ok) return { ...certificate, index };
     certificates.push(certificate.value);
   }

@@ -1,15 +1,19 @@
 /** Verification of a peer's X.509-SVID (X509-SVID §5). */
 import { accept, type Clock, refuse, SpiffeError, systemClock, timeOf, type Verdict } from "../base/index.ts";
 import {
+  type Backend,
   type Checks,
+  chooseSyncVerifier,
+  chooseVerifier,
   runChecks,
   runChecksSync,
   type SignatureVerifier,
   type SyncSignatureVerifier,
-} from "../crypto/verifier.ts";
+} from "../crypto/index.ts";
 import type { SpiffeId } from "../id/index.ts";
 import type { Certificate } from "./certificate.ts";
 import { checkLeaf, type LeafLeniency } from "./leaf.ts";
+import { type IssuerMemo, issuerMemoOf } from "./path/issuer-memo.ts";
 import { findPath } from "./path/search.ts";
 import type { X509BundleSource } from "./source.ts";
 import { parseChain } from "./svid.ts";
@@ -27,8 +31,10 @@ export interface VerifiedX509Svid {
 export interface X509VerifyOptions extends LeafLeniency {
   /** Decides validity by `now()`; the machine's clock unless given. One that throws or gives no number refuses everything. */
   readonly clock?: Clock | undefined;
-  /** The backend for signatures; `node:crypto` where it is, else WebCrypto. */
+  /** The backend for signatures; the fastest one of this runtime unless given. */
   readonly verifier?: SignatureVerifier | undefined;
+  /** Names a backend instead: WebAssembly, `node:crypto` or WebCrypto. */
+  readonly backend?: Backend | undefined;
 }
 
 /** Options of {@link verifyX509SvidSync}. */
@@ -44,8 +50,9 @@ function* verification(
   chain: PresentedChain,
   bundles: X509BundleSource,
   options: X509VerifyOptions,
+  memo: IssuerMemo,
 ): Checks<Verdict<VerifiedX509Svid>> {
-  const parsed = parseChain(chain);
+  const parsed = parseChain(chain, memo);
   if (!parsed.ok) return parsed;
   const presented = parsed.value;
   const id = checkLeaf(presented[0]!, options);
@@ -61,7 +68,7 @@ function* verification(
     return refuse("x509.expired", "Expected a clock that tells the time; without it nothing counts as valid", 0);
   }
   const anchorsNamed = bundle.authoritiesNamed.bind(bundle);
-  const path = yield* findPath({ presented, anchorsNamed, now });
+  const path = yield* findPath({ presented, anchorsNamed, now, memo });
   if (!path.ok) return path;
   const expiresAt = new Date(Math.min(...path.value.map((certificate) => certificate.notAfter.getTime())));
   return accept(Object.freeze({ id: id.value, chain: Object.freeze(path.value), expiresAt }));
@@ -111,7 +118,8 @@ export async function safeVerifyX509Svid(
   bundles: X509BundleSource,
   options: X509VerifyOptions = {},
 ): Promise<Verdict<VerifiedX509Svid>> {
-  return runChecks(verification(chain, bundles, options), options.verifier);
+  const verifier = options.verifier ?? chooseVerifier(options.backend);
+  return runChecks(verification(chain, bundles, options, issuerMemoOf(verifier)), verifier);
 }
 
 /**
@@ -142,7 +150,8 @@ export function safeVerifyX509SvidSync(
   bundles: X509BundleSource,
   options: X509SyncVerifyOptions = {},
 ): Verdict<VerifiedX509Svid> {
-  return runChecksSync(verification(chain, bundles, options), options.verifier);
+  const verifier = options.verifier ?? chooseSyncVerifier(options.backend);
+  return runChecksSync(verification(chain, bundles, options, issuerMemoOf(verifier)), verifier);
 }
 
 function verified(verdict: Verdict<VerifiedX509Svid>): VerifiedX509Svid {

@@ -76,7 +76,7 @@ describe("what a validator remembers", () => {
     assert.deepEqual(Certificate.parse(twin.rootDer).subject.der, Certificate.parse(ca.rootDer).subject.der);
     let bundle: X509Bundle | undefined = ca.x509Bundle();
     const source = { x509BundleFor: () => bundle };
-    const native = chooseSyncVerifier();
+    const native = chooseSyncVerifier("native");
     let checked = 0;
     const verifier: SyncSignatureVerifier = {
       ...native,

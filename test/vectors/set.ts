@@ -1,6 +1,8 @@
 /** Judges a set of test vectors and compares each verdict with the file's. Runs on every runtime, in workerd too. */
+import { wasmVerifier } from "../../src/crypto/choose-backend.ts";
 import {
   type Checks,
+  chooseVerifier,
   nativeVerifier,
   runChecks,
   runChecksSync,
@@ -53,10 +55,11 @@ export interface SetResult {
 
 export const NO_NOTES: SetNotes = { ceiling: 0, exceptions: [], choices: {} };
 
-/** Every backend that this runtime has. */
+/** Every backend that this runtime has: native ones, WebAssembly for all it can do, and the pair that is chosen unasked. */
 export function backends(): readonly SignatureVerifier[] {
   const native = nativeVerifier();
-  return native === undefined ? [webcryptoVerifier] : [native, webcryptoVerifier];
+  const wasm = wasmVerifier() === undefined ? [] : [chooseVerifier("wasm"), chooseVerifier()];
+  return [...(native === undefined ? [] : [native]), webcryptoVerifier, ...wasm];
 }
 
 /** Runs a verification by the driver that goes with the backend. */

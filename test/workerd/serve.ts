@@ -1,6 +1,6 @@
 /** Starts the worker of this folder in workerd, built from source. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
@@ -13,11 +13,19 @@ const exec = promisify(execFile);
 /** An early date gives a worker no part of Node.js; a late one gives it node:crypto. */
 export const DATES = { webcrypto: "2024-01-01", "node:crypto": "2026-10-01" } as const;
 
-function config(date: string): string {
+/** What runs in workerd. */
+export interface WorkerOptions {
+  /** Its file in this folder. */
+  readonly worker?: string;
+  /** Whether the WebAssembly module comes compiled, by a static import. */
+  readonly wasm?: boolean;
+}
+
+function config(date: string, wasm: boolean): string {
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [(name = "main", worker = (
-    modules = [(name = "worker", esModule = embed "worker.js")],
+    modules = [(name = "worker", esModule = embed "worker.js")${wasm ? ', (name = "ecdsa.wasm", wasm = embed "ecdsa.wasm")' : ""}],
     compatibilityDate = "${date}",
   ))],
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
@@ -54,16 +62,17 @@ export class Workerd {
   }
 
   /** @param date the compatibility date */
-  static async start(date: string): Promise<Workerd> {
+  static async start(date: string, { worker = "worker.ts", wasm = false }: WorkerOptions = {}): Promise<Workerd> {
     const directory = await mkdtemp(`${tmpdir()}/spiffe-edge-workerd-`);
     let child: ChildProcess | undefined;
     try {
-      const bundle = ["build", "test/workerd/worker.ts", "--target=browser", "--format=esm"];
+      const bundle = ["build", `test/workerd/${worker}`, "--target=browser", "--format=esm"];
+      const conditions = ["--conditions=spiffe-edge-source"];
+      if (wasm) conditions.push("--conditions=workerd", "--external=*.wasm");
       const bun = `${root}node_modules/.bin/bun`;
-      await exec(bun, [...bundle, "--conditions=spiffe-edge-source", `--outfile=${directory}/worker.js`], {
-        cwd: root,
-      });
-      await writeFile(`${directory}/config.capnp`, config(date));
+      await exec(bun, [...bundle, ...conditions, `--outfile=${directory}/worker.js`], { cwd: root });
+      if (wasm) await cp(`${root}src/crypto/wasm/ecdsa.wasm`, `${directory}/ecdsa.wasm`);
+      await writeFile(`${directory}/config.capnp`, config(date, wasm));
       child = spawn(`${root}node_modules/.bin/workerd`, ["serve", "--control-fd=3", `${directory}/config.capnp`], {
         stdio: ["ignore", "ignore", "pipe", "pipe"],
       });

@@ -1,6 +1,6 @@
 // Command peers does in Go, with go-spiffe, the work that the benches of this project measure in TypeScript.
 //
-//	peers measure -fixtures FILE -subjects id,x509,jwt -samples N   verification of prepared inputs
+//	peers measure -fixtures FILE -subjects id,x509,jwt,crypto -samples N   verification of prepared inputs
 //	peers workload -samples N                                       Workload API calls (SPIFFE_ENDPOINT_SOCKET)
 //	peers cold                                                      fetches and prints an ID
 //	peers proxy -upstream URL                                       an mTLS reverse proxy; prints its port

@@ -69,7 +69,41 @@ func measure(args []string) error {
 		times := sample(*samples, batch, func(i int) { _ = check(i % inputs) })
 		result.Rows = append(result.Rows, row(subject, name, times))
 	}
+	chains := func(subject string) error {
+		for _, set := range prepared.X509 {
+			roots, err := x509.ParseCertificates(set.Bundle)
+			if err != nil {
+				return err
+			}
+			bundle := x509bundle.FromX509Authorities(td, roots)
+			add(subject, set.Name, len(set.Chains), 1, func(i int) error {
+				_, _, err := x509svid.ParseAndVerify(set.Chains[i], bundle)
+				return err
+			})
+			if subject == "x509" && set.Name == "chain P-256" {
+				// Parsing judges no signature, so there are no verdicts to compare.
+				times := sample(*samples, 10, func(i int) { _, _ = x509.ParseCertificate(set.Chains[i%len(set.Chains)][0]) })
+				result.Rows = append(result.Rows, row("x509", "parse", times))
+			}
+		}
+		return nil
+	}
+	tokens := func(subject string) error {
+		for _, set := range prepared.JWT {
+			bundle, err := jwtbundle.Parse(td, set.JWKS)
+			if err != nil {
+				return err
+			}
+			audience := []string{prepared.Audience}
+			add(subject, set.Name, len(set.Tokens), 1, func(i int) error {
+				_, err := jwtsvid.ParseAndValidate(set.Tokens[i], bundle, audience)
+				return err
+			})
+		}
+		return nil
+	}
 	for _, subject := range strings.Split(*subjects, ",") {
+		var err error
 		switch subject {
 		case "id":
 			add("id", "parse", len(prepared.IDs), 100, func(i int) error {
@@ -77,36 +111,18 @@ func measure(args []string) error {
 				return err
 			})
 		case "x509":
-			for _, set := range prepared.X509 {
-				roots, err := x509.ParseCertificates(set.Bundle)
-				if err != nil {
-					return err
-				}
-				bundle := x509bundle.FromX509Authorities(td, roots)
-				add("x509", set.Name, len(set.Chains), 1, func(i int) error {
-					_, _, err := x509svid.ParseAndVerify(set.Chains[i], bundle)
-					return err
-				})
-				if set.Name == "chain P-256" {
-					// Parsing judges no signature, so there are no verdicts to compare.
-					times := sample(*samples, 10, func(i int) { _, _ = x509.ParseCertificate(set.Chains[i%len(set.Chains)][0]) })
-					result.Rows = append(result.Rows, row("x509", "parse", times))
-				}
-			}
+			err = chains(subject)
 		case "jwt":
-			for _, set := range prepared.JWT {
-				bundle, err := jwtbundle.Parse(td, set.JWKS)
-				if err != nil {
-					return err
-				}
-				audience := []string{prepared.Audience}
-				add("jwt", set.Name, len(set.Tokens), 1, func(i int) error {
-					_, err := jwtsvid.ParseAndValidate(set.Tokens[i], bundle, audience)
-					return err
-				})
+			err = tokens(subject)
+		case "crypto":
+			if err = tokens(subject); err == nil {
+				err = chains(subject)
 			}
 		default:
-			return fmt.Errorf("expected a subject of id, x509, jwt; got %q", subject)
+			err = fmt.Errorf("expected a subject of id, x509, jwt, crypto; got %q", subject)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return print(result)

@@ -1,8 +1,8 @@
 /** The synchronous backend of `node:crypto`, taken from the runtime without an import. */
 import { HASH_LENGTH, type Hash, type SignatureAlgorithm } from "../algorithms.ts";
 import { verifyEcdsa } from "../ecdsa.ts";
-import type { PublicKey } from "../public-key.ts";
-import { ecdsaP1363ToDer, normalSignature } from "../signature.ts";
+import { type PublicKey, requireKey } from "../public-key.ts";
+import { ecdsaP1363ToDer, readInput } from "../signature.ts";
 import type { SyncSignatureVerifier } from "../verifier.ts";
 
 type NodeCrypto = ReturnType<typeof globalThis.process.getBuiltinModule<"node:crypto">>;
@@ -20,44 +20,52 @@ interface NativeKey {
   readonly object: KeyObject;
 }
 
-function verifierOf(crypto: NodeCrypto): SyncSignatureVerifier<NativeKey> {
+function verifierOf(crypto: NodeCrypto): SyncSignatureVerifier<object> {
   // Deno refuses hashes shorter than half the field, so P-521 with SHA-256 never verifies there
   const shortHashMissing = globalThis.process?.versions?.deno !== undefined;
   // workerd takes a key beside options as bytes alone, and by createVerify alone
   const optionsTakeNoKeyObject = globalThis.navigator?.userAgent === "Cloudflare-Workers";
+  // a handle is an empty object: one of another backend, or one made by hand, names no key here
+  const keys = new WeakMap<object, NativeKey>();
   return {
     name: "node:crypto",
     sync: true,
     importKey(key) {
+      requireKey(key);
       const object = crypto.createPublicKey({ key: key.importSpki as never, format: "der", type: "spki" });
-      return { key, object };
+      const handle = Object.freeze({});
+      keys.set(handle, { key, object });
+      return handle;
     },
-    verify(alg: SignatureAlgorithm, { key, object }, signature, data) {
-      const normal = normalSignature(alg, key, signature);
-      if (normal === undefined) return false;
+    verify(wanted: SignatureAlgorithm, handle, made, signed) {
+      const prepared = keys.get(handle);
+      const input = prepared && readInput(wanted, prepared.key, made, signed);
+      if (input === undefined) return false;
+      const { key, object } = prepared!;
+      const { alg, signature, given, data } = input;
       switch (alg.family) {
         case "ecdsa": {
           if (shortHashMissing && key.curve === "P-521" && alg.hash === "SHA-256") {
-            return verifyEcdsa(key, crypto.createHash("sha256").update(data).digest(), normal);
+            return verifyEcdsa(key, crypto.createHash("sha256").update(data).digest(), signature);
           }
-          const der = alg.encoding === "der" ? signature : ecdsaP1363ToDer(normal);
+          const der = alg.encoding === "der" ? given : ecdsaP1363ToDer(signature);
           return crypto.verify(NODE_HASH[alg.hash], data, object, der);
         }
         case "rsa-pkcs1":
-          return crypto.verify(NODE_HASH[alg.hash], data, object, normal);
+          return crypto.verify(NODE_HASH[alg.hash], data, object, signature);
         case "rsa-pss": {
           const options = { padding: crypto.constants.RSA_PKCS1_PSS_PADDING, saltLength: HASH_LENGTH[alg.hash] };
           if (!optionsTakeNoKeyObject) {
-            return crypto.verify(NODE_HASH[alg.hash], data, { key: object, ...options }, normal);
+            return crypto.verify(NODE_HASH[alg.hash], data, { key: object, ...options }, signature);
           }
           const spki = { key: key.importSpki as never, format: "der", type: "spki" } as const;
           return crypto
             .createVerify(NODE_HASH[alg.hash])
             .update(data)
-            .verify({ ...spki, ...options }, normal);
+            .verify({ ...spki, ...options }, signature);
         }
         case "ed25519":
-          return crypto.verify(null, data, object, normal);
+          return crypto.verify(null, data, object, signature);
       }
     },
   };

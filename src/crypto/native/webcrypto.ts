@@ -1,7 +1,7 @@
 /** The backend of WebCrypto, which every runtime has. */
 import { HASH_LENGTH, type SignatureAlgorithm } from "../algorithms.ts";
-import type { PublicKey } from "../public-key.ts";
-import { normalSignature } from "../signature.ts";
+import { type PublicKey, requireKey } from "../public-key.ts";
+import { readInput } from "../signature.ts";
 import type { SignatureVerifier } from "../verifier.ts";
 
 type CryptoKey = Awaited<ReturnType<typeof crypto.subtle.importKey>>;
@@ -49,6 +49,9 @@ function cryptoKey(web: WebKey, alg: SignatureAlgorithm): Promise<CryptoKey> {
   return key;
 }
 
+/** A handle is an empty object: one of another backend, or one made by hand, names no key here. */
+const keys = new WeakMap<object, WebKey>();
+
 /**
  * Checks signatures by WebCrypto, asynchronously.
  *
@@ -57,19 +60,19 @@ function cryptoKey(web: WebKey, alg: SignatureAlgorithm): Promise<CryptoKey> {
 export const webcryptoVerifier: SignatureVerifier<unknown> = {
   name: "webcrypto",
   sync: false,
-  importKey(key: PublicKey): WebKey {
-    return { key, imports: new Map() };
+  importKey(key: PublicKey): object {
+    requireKey(key);
+    const handle = Object.freeze({});
+    keys.set(handle, { key, imports: new Map() });
+    return handle;
   },
-  async verify(alg, key, signature, data) {
-    const web = key as WebKey;
-    const normal = normalSignature(alg, web.key, signature);
-    if (normal === undefined) return false;
-    const object = await cryptoKey(web, alg);
-    return crypto.subtle.verify(
-      verifyParameters(alg),
-      object,
-      normal as Uint8Array<ArrayBuffer>,
-      data as Uint8Array<ArrayBuffer>,
-    );
+  async verify(wanted, handle, made, signed) {
+    const web = keys.get(handle as object);
+    const input = web && readInput(wanted, web.key, made, signed);
+    if (input === undefined) return false;
+    const { alg } = input;
+    // while the key is prepared, the caller may write into its memory
+    const [signature, data] = [new Uint8Array(input.signature), new Uint8Array(input.data)];
+    return crypto.subtle.verify(verifyParameters(alg), await cryptoKey(web!, alg), signature, data);
   },
 };

@@ -1,10 +1,10 @@
 /** What every certificate of a path must be on its own, whatever stands above it (RFC 5280 §6.1.3, §6.1.4). */
 import { type Refusal, refuse } from "../../base/index.ts";
-import type { Certificate } from "../certificate.ts";
+import { type Certificate, fieldsOf } from "../certificate.ts";
 
 /** Checks a trust anchor; its own signature says nothing and is not looked at (X509-38, S-15). */
 export function checkAnchor(anchor: Certificate, now: number): Refusal | undefined {
-  const usage = anchor.keyUsage;
+  const usage = fieldsOf(anchor).extensions.keyUsage;
   if (!anchor.isCa) return refuse("x509.not-ca", "Expected the trusted authority to be a CA certificate (X509-08)");
   if (usage !== undefined && !usage.has("keyCertSign")) {
     return refuse("x509.key-usage", "Expected keyCertSign in the trusted authority's key usage (X509-08)");
@@ -48,7 +48,7 @@ function checkTime(certificate: Certificate, now: number): Refusal | undefined {
 }
 
 function checkCritical(certificate: Certificate): Refusal | undefined {
-  const { unknownCritical } = certificate.extensions;
+  const { unknownCritical } = fieldsOf(certificate).extensions;
   if (unknownCritical === undefined) return undefined;
   return refuse(
     "x509.critical-extension",
@@ -58,7 +58,7 @@ function checkCritical(certificate: Certificate): Refusal | undefined {
 
 function checkAuthority(certificate: Certificate): Refusal | undefined {
   if (!certificate.isCa) return refuse("x509.not-ca", "Expected an intermediate to be a CA certificate (X509-08)");
-  if (!certificate.keyUsage?.has("keyCertSign")) {
+  if (!fieldsOf(certificate).extensions.keyUsage?.has("keyCertSign")) {
     return refuse("x509.key-usage", "Expected keyCertSign in an intermediate's key usage (X509-08)");
   }
   return undefined;

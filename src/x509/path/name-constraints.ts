@@ -4,7 +4,7 @@
  */
 import { type Refusal, refuse } from "../../base/index.ts";
 import { binaryString } from "../../crypto/octets.ts";
-import type { Certificate } from "../certificate.ts";
+import { type Certificate, fieldsOf } from "../certificate.ts";
 import type { NameConstraints } from "../extensions.ts";
 import type { GeneralName, GeneralNameKind } from "../general-name.ts";
 import type { DistinguishedName } from "../name.ts";
@@ -52,11 +52,12 @@ export function checkNameConstraints(
   if (constraints.length === 0) return undefined;
   let bases = 0;
   for (const { permitted, excluded } of constraints) bases += permitted.length + excluded.length;
-  budget.left -= (certificate.names.length + 1) * bases;
+  const names = fieldsOf(certificate).extensions.names ?? [];
+  budget.left -= (names.length + 1) * bases;
   if (budget.left < 0) return WORK;
-  const subjects = subjectsOf(certificate);
+  const subjects = subjectsOf(certificate, names);
   // e-mail addresses of the subject are known only now
-  budget.left -= Math.max(0, subjects.length - certificate.names.length - 1) * bases;
+  budget.left -= Math.max(0, subjects.length - names.length - 1) * bases;
   if (budget.left < 0) return WORK;
   for (const { permitted, excluded } of constraints) {
     const refusal = checkSubtrees(subjects, permitted, "permitted") ?? checkSubtrees(subjects, excluded, "excluded");
@@ -86,8 +87,8 @@ function checkSubtrees(
 }
 
 /** Every name that constraints apply to. */
-function subjectsOf(certificate: Certificate): Subject[] {
-  const subjects = certificate.names.map((name): Subject => ({ kind: name.kind, form: nameForm(name) }));
+function subjectsOf(certificate: Certificate, names: readonly GeneralName[]): Subject[] {
+  const subjects = names.map((name): Subject => ({ kind: name.kind, form: nameForm(name) }));
   const { subject } = certificate;
   if (subject.isEmpty) return subjects;
   subjects.push({ kind: "directory", form: { kind: "directory", name: subject } });

@@ -6,10 +6,11 @@ import { accept, LIMITS, type Refusal, refuse, type Verdict } from "../../base/i
 import { equalOctets } from "../../crypto/octets.ts";
 import type { PublicKey } from "../../crypto/public-key.ts";
 import type { Checks } from "../../crypto/verifier.ts";
-import type { Certificate } from "../certificate.ts";
+import { type Certificate, fieldsOf } from "../certificate.ts";
 import type { NameConstraints } from "../extensions.ts";
 import type { DistinguishedName } from "../name.ts";
 import { checkAnchor, checkPresented } from "./certificate-rules.ts";
+import type { IssuerMemo } from "./issuer-memo.ts";
 import { type ConstraintBudget, checkNameConstraints } from "./name-constraints.ts";
 
 /** What a path is searched for and in. */
@@ -20,6 +21,8 @@ export interface PathRequest {
   readonly anchorsNamed: (subject: DistinguishedName) => readonly Certificate[];
   /** Wall time in ms since the epoch. */
   readonly now: number;
+  /** Signatures of authorities that need no second check; without it all are checked. */
+  readonly memo?: IssuerMemo;
 }
 
 /** A presented certificate that may stand in a path, with its place in the chain. */
@@ -52,6 +55,7 @@ export function* findPath(request: PathRequest): Checks<Verdict<readonly Certifi
 
 class Search {
   readonly #now: number;
+  readonly #memo: IssuerMemo | undefined;
   readonly #candidates: readonly Candidate[];
   readonly #anchors: ReadonlySet<Certificate>;
   readonly #signatures = new Map<Certificate, Map<Certificate, boolean>>();
@@ -62,8 +66,9 @@ class Search {
   #closeness = 0;
   #exhausted: Refusal | undefined;
 
-  constructor({ presented, anchorsNamed, now }: PathRequest) {
+  constructor({ presented, anchorsNamed, now, memo }: PathRequest) {
     this.#now = now;
+    this.#memo = memo;
     this.#candidates = connectedTo(presented);
     this.#anchors = new Set(
       this.#candidates.flatMap(({ certificate }) => likelyFirst(anchorsNamed(certificate.issuer), certificate)),
@@ -100,7 +105,7 @@ class Search {
         this.#note({ ...fault, index }, 2 * above.path.length + 1);
         continue;
       }
-      const valid = yield* this.#signatureValid(issuer, certificate);
+      const valid = yield* this.#signatureValid(issuer, certificate, final);
       if (this.#exhausted !== undefined) return undefined;
       if (!valid) {
         // one that names another key was never this issuer's: that is no path, not a spoilt signature
@@ -133,20 +138,25 @@ class Search {
   }
 
   /** Whether the issuer's key made the certificate's signature; asked once per pair. */
-  *#signatureValid(issuer: Certificate, certificate: Certificate): Checks<boolean> {
+  *#signatureValid(issuer: Certificate, certificate: Certificate, final: boolean): Checks<boolean> {
     let known = this.#signatures.get(issuer);
     if (known === undefined) this.#signatures.set(issuer, (known = new Map()));
     let valid = known.get(certificate);
     if (valid !== undefined) return valid;
     const alg = certificate.signatureAlgorithm;
+    const { signature, tbs: data } = fieldsOf(certificate);
     const key = issuer.safePublicKey();
     if (alg === undefined || !key.ok || !key.value.fits(alg)) {
       valid = false;
+    } else if (!final && this.#memo?.has(key.value, certificate)) {
+      valid = true;
     } else if ((this.#signaturesLeft -= costOf(key.value)) < 0) {
       this.#exhaust(SIGNATURES);
       return false;
     } else {
-      valid = yield { alg, key: key.value, signature: certificate.signature, data: certificate.tbs };
+      // the issuer is an authority, or its own signature has been found valid on the way down
+      valid = yield { alg, key: key.value, signature, data, trusted: true };
+      if (valid && !final) this.#memo?.add(key.value, certificate);
     }
     known.set(certificate, valid);
     return valid;
@@ -179,13 +189,14 @@ const PATH_LENGTH = refuse("x509.path-length", "Expected fewer authorities below
 const SIGNATURE = refuse("x509.signature", "Expected a signature by the issuer's key");
 
 function constraintsOf(certificate: Certificate): readonly NameConstraints[] {
-  const { nameConstraints } = certificate.extensions;
+  const { nameConstraints } = fieldsOf(certificate).extensions;
   return nameConstraints === undefined ? [] : [nameConstraints];
 }
 
 /** Whether a path has this certificate, or another one for the same subject and key, which would be a loop. */
 function isIn(path: readonly Certificate[], certificate: Certificate): boolean {
-  return path.some((other) => other.subject.equals(certificate.subject) && equalOctets(other.spki, certificate.spki));
+  const { subject, spki } = fieldsOf(certificate);
+  return path.some((other) => other.subject.equals(subject) && equalOctets(fieldsOf(other).spki, spki));
 }
 
 /** The leaf and the presented certificates that may stand above it by their names, without duplicates. */
@@ -204,7 +215,8 @@ function connectedTo(presented: readonly Certificate[]): Candidate[] {
 
 /** What the key identifiers say about an issuer: only a hint, for order and wording (RFC 5280 §4.2.1.1). */
 function keyHint(issuer: Certificate, certificate: Certificate): "same" | "other" | "none" {
-  const [held, wanted] = [issuer.extensions.subjectKeyId, certificate.extensions.authorityKeyId];
+  const held = fieldsOf(issuer).extensions.subjectKeyId;
+  const wanted = fieldsOf(certificate).extensions.authorityKeyId;
   if (held === undefined || wanted === undefined) return "none";
   return equalOctets(held, wanted) ? "same" : "other";
 }

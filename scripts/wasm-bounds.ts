@@ -1,0 +1,324 @@
+/**
+ * Proves that no limb of the WebAssembly verifier's fields leaves its 64 bits, nor its 32 in a table: runs the compiled
+ * functions of `wasm/` with ranges in place of numbers (lib/wasm-intervals.ts), until no more sums, doublings and rounds
+ * make any range wider. Prints a line per curve. At the end it plants a product of two loose elements, which it has to see.
+ */
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { replaceOnce } from "./lib/controls.ts";
+import { bin, root, run } from "./lib/run.ts";
+import { joined, Machine, type Range, range, type StandIn, sizeOf } from "./lib/wasm-intervals.ts";
+
+interface Field {
+  readonly name: string;
+  /** The type parameter by which the curve is told. */
+  readonly type: string;
+  readonly limbs: number;
+  readonly bits: number;
+  /** Bits of p. */
+  readonly size: number;
+  /** Rounds of affine sums at most: points of both tables, halved while at least 28 are left. */
+  readonly rounds: number;
+}
+
+const FIELDS: readonly Field[] = [
+  { name: "P-256", type: "u8", limbs: 9, bits: 29, size: 256, rounds: 2 },
+  { name: "P-384", type: "u16", limbs: 13, bits: 30, size: 384, rounds: 3 },
+  { name: "P-521", type: "u32", limbs: 18, bits: 29, size: 521, rounds: 3 },
+];
+
+/** Room for elements of the proof, above all that the module has. */
+const SCRATCH = 800_000;
+const TOGETHER = 96;
+
+type Element = readonly Range[];
+type Point = readonly [x: Element, y: Element];
+
+/** A sum without carries where one with carries belongs: no verdict of the corpus shows it. */
+const FAULT = ["point.ts", "combine<C>(A, 1, x, A);", "addLazy<C>(A, x, A);"] as const;
+
+/** The text form of the module, names kept, with a fault if one is planted. */
+async function compiled(fault?: typeof FAULT): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), "spiffe-edge-bounds-"));
+  try {
+    cpSync(join(root, "wasm"), join(folder, "wasm"), { recursive: true });
+    if (fault !== undefined) {
+      const [file, find, replace] = fault;
+      const path = join(folder, "wasm", file);
+      writeFileSync(path, replaceOnce(readFileSync(path, "utf8"), file, find, replace));
+    }
+    const asc = join(root, "node_modules/assemblyscript/bin/asc.js");
+    const flags = ["--runtime", "stub", "-O0", "--noAssert", "--debug", "--use", "abort=", "--use", "CHECK=0"];
+    const args = [asc, "wasm/index.ts", "-o", "out.wasm", "--textFile", "out.wat", ...flags];
+    const built = await run(bin("node"), args, { cwd: folder });
+    if (built.code !== 0) throw new Error(`AssemblyScript refuses the source:\n${built.output}`);
+    return readFileSync(join(folder, "out.wat"), "utf8");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** What is proved of one curve. */
+class Proof {
+  readonly #field: Field;
+  readonly #machine: Machine;
+  readonly #width: number;
+  /** What the next questions whether an element is zero are answered; no otherwise. */
+  #answers: number[] = [];
+  widestTop = 0n;
+  largest = 0n;
+
+  constructor(text: string, field: Field) {
+    this.#field = field;
+    this.#width = 8 * field.limbs;
+    const none: StandIn = () => undefined;
+    this.#machine = new Machine(text, {
+      "wasm/field/isZero": ([at]) => this.#isZero(at as number),
+      "wasm/field/canonical": ([to]) => this.#writePositive(to as number, field.limbs, field.bits),
+      "wasm/words/unpack": ([to, count, bits]) => this.#writePositive(to as number, count as number, bits as number),
+      // octets and words, which have no limbs
+      "wasm/words/pack": none,
+      "wasm/words/reverse": none,
+      "wasm/inverse/invert": none,
+      "wasm/scalar/addWords": none,
+      "wasm/scalar/compare": () => -1,
+    });
+  }
+
+  run(): void {
+    const { rounds } = this.#field;
+    const key = this.#key();
+    const generator = this.#constant("generator", 2);
+    let affine = joinPoints(key, [generator.slice(0, this.#field.limbs), generator.slice(this.#field.limbs)]);
+    let sum: Point & { readonly 2?: Element } = affine;
+    let z: Element = this.#constant("one", 1);
+    for (let turn = 0; ; turn++) {
+      if (turn > 40) throw new Error("the ranges do not come to rest");
+      const before = text([sum, z, affine]);
+      // sums of any points so far, in every case of the addition law
+      const at = this.#machine.global("wasm/point/SUM");
+      for (const answers of [[], [1, 1], "double"] as const) {
+        this.#writePoint(at, sum);
+        this.#write(at + 2 * this.#width, z);
+        this.#machine.setGlobal("wasm/point/sumIsInfinity", 0);
+        this.#writePoint(SCRATCH, affine);
+        if (answers === "double") this.#call("point/doubleSum");
+        else {
+          this.#answers = [...answers];
+          this.#call("point/addToSum", SCRATCH);
+        }
+        sum = joinPoints(sum, this.#readPoint(at));
+        z = join2(z, this.#read(at + 2 * this.#width));
+      }
+      affine = joinPoints(affine, this.#odd(key));
+      // whatever sum, divided by its z, goes into a table, and table entries are summed in rounds
+      affine = joinPoints(affine, this.#affineOf(sum, z));
+      let entry = this.#entryOf(affine);
+      for (let round = 0; round < rounds; round++) {
+        const out = this.#planned(entry, round === 0);
+        affine = joinPoints(affine, out);
+        if (round === 0) entry = joinPoints(entry, this.#entryOf(out));
+        entry = joinPoints(entry, out);
+      }
+      if (text([sum, z, affine]) === before) break;
+    }
+    const at = this.#machine.global("wasm/point/SUM");
+    this.#writePoint(at, sum);
+    this.#write(at + 2 * this.#width, z);
+    this.#machine.setGlobal("wasm/point/sumIsInfinity", 0);
+    this.#call("ecdsa/sumHasX");
+    this.largest = this.#machine.largest;
+    this.#words();
+    for (const element of [...sum, z, ...affine]) {
+      const top = sizeOf(element.at(-1)!);
+      if (top > this.widestTop) this.widestTop = top;
+    }
+  }
+
+  /**
+   * Words of 30 bits modulo the order: a product, and one step of an inverse, whose matrix has entries of at most 2^30 and whose
+   * numbers stay below twice the modulus (Bernstein and Yang, theorem 11.2 and its like for the coefficients).
+   */
+  #words(): void {
+    const machine = this.#machine;
+    const length = this.#field.limbs;
+    const [r, a, b, n] = [SCRATCH, SCRATCH + 1024, SCRATCH + 2048, this.#address("orderWords")];
+    for (const at of [a, b]) this.#writePositive(at, length, 30);
+    const inverse = machine.call(`wasm/curves/orderInverse<${this.#field.type}>`)!;
+    machine.call("wasm/scalar/mulOrder", r, a, b, n, inverse, length);
+    const one = 1n << 30n;
+    for (const name of ["U", "V", "Q", "R"]) machine.setGlobal(`wasm/inverse/matrix${name}`, range(-one, one));
+    for (const name of ["F", "G", "D", "E"]) {
+      const at = machine.global(`wasm/inverse/${name}`);
+      for (let i = 0; i < length; i++)
+        machine.store(at + 8 * i, i < length - 1 ? range(0n, one - 1n) : range(-2n * one, 2n * one));
+    }
+    machine.call("wasm/inverse/apply", length);
+    machine.call("wasm/inverse/applyModulo", n, inverse, length);
+  }
+
+  #address(name: string): number {
+    return this.#machine.call(`wasm/curves/${name}<${this.#field.type}>`) as number;
+  }
+
+  #call(name: string, ...args: number[]): void {
+    this.#machine.call(`wasm/${name}<${this.#field.type}>`, ...args);
+  }
+
+  /** The coordinates of a key, as they are read, and the check of the curve's equation. */
+  #key(): Point {
+    this.#call("ecdsa/readKey", SCRATCH, SCRATCH + 4096);
+    return this.#readPoint(SCRATCH);
+  }
+
+  /** The odd multiples of a key without a table, with both signs. */
+  #odd(key: Point): Point {
+    const [point, to] = [SCRATCH, SCRATCH + 4096];
+    this.#writePoint(point, key);
+    this.#call("ecdsa/oddMultiples", to, point);
+    let all = this.#readPoint(to);
+    for (let i = 1; i < 8; i++) all = joinPoints(all, this.#readPoint(to + 2 * i * this.#width));
+    this.#writePoint(point, all);
+    this.#call("affine/opposite", to, point);
+    return joinPoints(all, this.#readPoint(to));
+  }
+
+  #affineOf(sum: Point, z: Element): Point {
+    const [from, to] = [SCRATCH + 100_000, SCRATCH];
+    for (let i = 0; i < TOGETHER; i++) {
+      this.#writePoint(from + 3 * i * this.#width, sum);
+      this.#write(from + (3 * i + 2) * this.#width, z);
+    }
+    this.#call("affine/toAffine", to, from, TOGETHER);
+    let all = this.#readPoint(to);
+    for (let i = 1; i < TOGETHER; i++) all = joinPoints(all, this.#readPoint(to + 2 * i * this.#width));
+    return all;
+  }
+
+  /** A point as a table gives it back, with both signs. */
+  #entryOf(point: Point): Point {
+    const [entry, to] = [SCRATCH, SCRATCH + 4096];
+    this.#writePoint(to, point);
+    this.#call("table/packPoint", entry, to);
+    const back = [1n, -1n].map((sign) => {
+      this.#machine.call(`wasm/table/unpackPoint<${this.#field.type}>`, to, entry, range(sign, sign));
+      return this.#readPoint(to);
+    });
+    return joinPoints(back[0]!, back[1]!);
+  }
+
+  /** A round of sums of two such points each, the first with doublings among them. */
+  #planned(point: Point, doublings: boolean): Point {
+    const [left, right] = [SCRATCH, SCRATCH + 2 * this.#width];
+    let all: Point | undefined;
+    const at = (i: number) => left + 4 * i * this.#width;
+    for (let i = 0; i < TOGETHER; i++) {
+      this.#writePoint(at(i), point);
+      this.#writePoint(at(i) - left + right, point);
+      const second = doublings && i % 3 === 0 ? at(i) : at(i) - left + right;
+      this.#machine.call("wasm/affine/plan", i, at(i), second, at(i));
+    }
+    this.#call("affine/addPlanned", TOGETHER);
+    for (let i = 0; i < TOGETHER; i++) {
+      const out = this.#readPoint(at(i));
+      all = all === undefined ? out : joinPoints(all, out);
+    }
+    return all!;
+  }
+
+  /** A constant of the curve; it has to be tight. */
+  #constant(name: string, count: number): Element {
+    const at = this.#address(name);
+    return Array.from({ length: count * this.#field.limbs }, (_, i) => this.#machine.load(at + 8 * i));
+  }
+
+  /** An element asked whether it is zero has to be below 64 p, with tight limbs: its lowest limb then tells most. */
+  #isZero(at: number): number {
+    const { bits, limbs, size } = this.#field;
+    const element = this.#read(at);
+    const tight = (1n << BigInt(bits - 1)) + (size === 521 ? 128n : 0n);
+    if (element.slice(0, -1).some((limb) => sizeOf(limb) > tight)) throw new Error("isZero is asked of loose limbs");
+    if (sizeOf(element.at(-1)!) > 1n << BigInt(size - bits * (limbs - 1) + 5))
+      throw new Error("isZero is asked of much");
+    return this.#answers.shift() ?? 0;
+  }
+
+  /** Limbs or words from 0 of a number below p. */
+  #writePositive(to: number, count: number, bits: number): undefined {
+    for (let i = 0; i < count; i++) {
+      const left = BigInt(Math.max(0, Math.min(bits, this.#field.size - bits * i)));
+      this.#machine.store(to + 8 * i, range(0n, (1n << left) - 1n));
+    }
+  }
+
+  #read(at: number): Element {
+    return Array.from({ length: this.#field.limbs }, (_, i) => this.#machine.load(at + 8 * i));
+  }
+
+  #write(at: number, element: Element): void {
+    // a new range each: two elements with the same bounds are not the same number
+    element.forEach(({ lo, hi }, i) => void this.#machine.store(at + 8 * i, range(lo, hi)));
+  }
+
+  #readPoint(at: number): Point {
+    return [this.#read(at), this.#read(at + this.#width)];
+  }
+
+  #writePoint(at: number, [x, y]: Point): void {
+    this.#write(at, x);
+    this.#write(at + this.#width, y);
+  }
+}
+
+function join2(a: Element, b: Element): Element {
+  return a.map((limb, i) => joined(limb, b[i]!));
+}
+
+function joinPoints([x, y]: Point, [otherX, otherY]: Point): Point {
+  return [join2(x, otherX), join2(y, otherY)];
+}
+
+function text(parts: readonly unknown[]): string {
+  return JSON.stringify(parts, (key, value) => {
+    if (typeof value === "bigint") return String(value);
+    return key === "plus" || key === "rounded" || key === "nearest" || key === "moved" ? undefined : value;
+  });
+}
+
+function log2(size: bigint): string {
+  return Math.log2(Number(size)).toFixed(1);
+}
+
+function prove(source: string, field: Field): Proof {
+  const proof = new Proof(source, field);
+  try {
+    proof.run();
+  } catch (fault) {
+    throw new Error(`${field.name}: ${fault instanceof Error ? fault.message : fault}`);
+  }
+  return proof;
+}
+
+async function main(): Promise<void> {
+  const source = await compiled();
+  for (const field of FIELDS) {
+    const { largest, widestTop } = prove(source, field);
+    console.log(`${field.name}: columns of at most 2^${log2(largest)}, top limbs of at most 2^${log2(widestTop)}`);
+  }
+  const spoilt = await compiled(FAULT);
+  let seen = false;
+  try {
+    prove(spoilt, FIELDS[1]!);
+  } catch (fault) {
+    seen = /more than 64 bits/.test(String(fault));
+  }
+  if (!seen) throw new Error("The planted fault, loose limbs by loose ones, is not seen: the proof proves nothing.");
+}
+
+try {
+  await main();
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+}

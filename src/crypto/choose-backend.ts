@@ -1,0 +1,229 @@
+/** Which backend checks a signature: one table with the measured reason of each row. */
+import { SpiffeError } from "../base/index.ts";
+import type { Curve } from "./algorithms.ts";
+import { nodeVerifier } from "./native/node.ts";
+import { webcryptoVerifier } from "./native/webcrypto.ts";
+import type { PublicKey } from "./public-key.ts";
+import type { SignatureVerifier, SyncSignatureVerifier } from "./verifier.ts";
+import { setHostModule } from "./wasm/engine.ts";
+import { type WasmKey, WasmVerifier } from "./wasm/verifier.ts";
+
+/** A backend by name, to override the choice: WebAssembly, `node:crypto`, WebCrypto. */
+export type Backend = "wasm" | "native" | "webcrypto";
+
+/** Who checks ECDSA on a curve: with a table of the key, and before there is one. */
+export interface BackendRow {
+  readonly curve: Curve;
+  readonly withTable: Backend;
+  readonly firstUse: Backend;
+  /** The measurement behind it: µs per signature over 480 bytes, minima on one x86-64 machine. */
+  readonly why: string;
+}
+
+/** The rows of one runtime. RSA and Ed25519 are native everywhere: there is no faster form of them here. */
+export interface BackendTable {
+  readonly runtime: "bun" | "deno" | "node" | "other";
+  /** The versions that were measured; other ones use the same rows. */
+  readonly versions: string;
+  readonly rows: readonly BackendRow[];
+}
+
+function row(curve: Curve, firstUse: Backend, why: string): BackendRow {
+  return { curve, withTable: "wasm", firstUse, why };
+}
+
+export const BACKEND_TABLES: readonly BackendTable[] = [
+  {
+    runtime: "node",
+    versions: "20 to 26",
+    rows: [
+      row("P-256", "native", "32 with a table, 124 without, node:crypto 64"),
+      row("P-384", "wasm", "82 with a table, 300 without, node:crypto 612"),
+      row("P-521", "wasm", "199 with a table, 747 without, node:crypto 1402"),
+    ],
+  },
+  {
+    runtime: "bun",
+    versions: "1.4",
+    rows: [
+      row("P-256", "native", "32 with a table, 125 without, node:crypto 52"),
+      row("P-384", "wasm", "88 with a table, 331 without, node:crypto 501"),
+      row("P-521", "wasm", "203 with a table, 775 without, node:crypto 1170"),
+    ],
+  },
+  {
+    runtime: "deno",
+    versions: "2.9",
+    rows: [
+      row("P-256", "wasm", "35 with a table, 130 without, node:crypto 560"),
+      row("P-384", "wasm", "91 with a table, 334 without, node:crypto 1395"),
+      row("P-521", "wasm", "223 with a table, 852 without, node:crypto 1618"),
+    ],
+  },
+  {
+    runtime: "other",
+    versions: "workerd 1.20261023 and browsers",
+    rows: [
+      row("P-256", "native", "workerd has BoringSSL's P-256, as Bun"),
+      row("P-384", "wasm", "as Node, by the same engine"),
+      row("P-521", "wasm", "as Node, by the same engine"),
+    ],
+  },
+];
+
+function runtimeName(): BackendTable["runtime"] {
+  const versions = globalThis.process?.versions as Readonly<Record<string, string | undefined>> | undefined;
+  if (versions?.bun !== undefined) return "bun";
+  if (versions?.deno !== undefined) return "deno";
+  if (globalThis.navigator?.userAgent === "Cloudflare-Workers" || versions?.node === undefined) return "other";
+  return "node";
+}
+
+let wasm: WasmVerifier | undefined;
+let wasmRefused = false;
+let auto: SignatureVerifier | undefined;
+let always: SignatureVerifier | undefined;
+
+/** The process's own WebAssembly verifier, or `undefined` where the host does not compile WebAssembly. */
+export function wasmVerifier(): WasmVerifier | undefined {
+  if (wasm !== undefined || wasmRefused) return wasm;
+  try {
+    wasm = new WasmVerifier();
+  } catch {
+    wasmRefused = true;
+  }
+  return wasm;
+}
+
+/**
+ * Gives verifications a module that the host compiled, where they may not compile one: in Workers.
+ *
+ * @param module a `WebAssembly.Module` of the package's `ecdsa.wasm`
+ * @throws SpiffeError `ERR_SPIFFE_BACKEND` for anything else
+ */
+export function useWasmModule(module: object): void {
+  if (module === undefined) throw lacking("a compiled WebAssembly.Module of ecdsa.wasm");
+  wasm = new WasmVerifier({ module });
+  setHostModule(module);
+  auto = undefined;
+  always = undefined;
+}
+
+/** Pins the authorities of an owner's bundles, so that their signatures are checked by tables; see S-13. */
+export function preloadAuthorities(owner: object, keys: Iterable<PublicKey>): void {
+  wasmVerifier()?.preload(owner, keys);
+}
+
+/** A key for the chosen pair of backends; the second one's form is made when it is first needed. */
+interface PairKey {
+  readonly key: PublicKey;
+  readonly wasm: WasmKey;
+  readonly firstUse: Backend;
+  other: unknown;
+}
+
+/**
+ * WebAssembly for what the table says, another backend for the rest.
+ *
+ * Its methods are its own and need no `this`, so that a verifier spread out of it works; a handle is an empty object, so
+ * that one of another backend, or one made by hand, names no key here.
+ */
+function pairOf(wasm: WasmVerifier, other: SignatureVerifier, rows: readonly BackendRow[]): SignatureVerifier<object> {
+  const keys = new WeakMap<object, PairKey>();
+  // one handle per elliptic-curve key, whatever object it came in
+  const handles = new WeakMap<WasmKey, object>();
+  return {
+    name: `wasm+${other.name}`,
+    sync: other.sync,
+    importKey(key) {
+      const own = wasm.importKey(key);
+      let handle = handles.get(own);
+      if (handle === undefined) {
+        const firstUse = rows.find(({ curve }) => curve === key.curve)?.firstUse ?? "native";
+        handle = Object.freeze({});
+        keys.set(handle, { key, wasm: own, firstUse, other: undefined });
+        handles.set(own, handle);
+      }
+      return handle;
+    },
+    noteTrusted(handle) {
+      const prepared = keys.get(handle);
+      if (prepared !== undefined) wasm.noteTrusted(prepared.wasm);
+    },
+    verify(alg, handle, signature, data) {
+      const prepared = keys.get(handle);
+      if (prepared === undefined) return false;
+      if (alg?.family === "ecdsa" && (prepared.firstUse === "wasm" || wasm.hasTable(prepared.wasm))) {
+        return wasm.verify(alg, prepared.wasm, signature, data);
+      }
+      prepared.other ??= other.importKey(prepared.key);
+      return other.verify(alg, prepared.other, signature, data);
+    },
+  };
+}
+
+function automatic(): SignatureVerifier {
+  if (auto !== undefined) return auto;
+  const other = nodeVerifier() ?? webcryptoVerifier;
+  const faster = wasmVerifier();
+  const { rows } = BACKEND_TABLES.find(({ runtime }) => runtime === runtimeName())!;
+  auto = faster === undefined ? other : (pairOf(faster, other, rows) as SignatureVerifier);
+  return auto;
+}
+
+/** WebAssembly for all ECDSA, with a table or not; what it does not have is native. */
+function alwaysWasm(): SignatureVerifier {
+  if (always !== undefined) return always;
+  const only = wasmVerifier();
+  if (only === undefined) throw lacking("WebAssembly that may be compiled");
+  const rows = (["P-256", "P-384", "P-521"] as const).map((curve) => row(curve, "wasm", "asked for"));
+  always = pairOf(only, nodeVerifier() ?? webcryptoVerifier, rows) as SignatureVerifier;
+  return always;
+}
+
+function lacking(what: string, hint?: string): SpiffeError {
+  const options = hint === undefined ? {} : { hint };
+  return new SpiffeError("ERR_SPIFFE_BACKEND", `Expected a runtime with ${what}`, options);
+}
+
+/**
+ * The backend that verifications use unless told otherwise: per algorithm the fastest one that this runtime has.
+ *
+ * @param backend overrides the choice
+ * @throws SpiffeError `ERR_SPIFFE_BACKEND` where the runtime lacks the wanted backend
+ * @example
+ * ```ts
+ * import { chooseVerifier } from "spiffe-edge/crypto";
+ * console.assert(chooseVerifier("webcrypto").name === "webcrypto");
+ * console.assert(chooseVerifier().name === "wasm+node:crypto");
+ * ```
+ */
+export function chooseVerifier(backend?: Backend): SignatureVerifier {
+  switch (backend) {
+    case undefined:
+      return automatic();
+    case "wasm":
+      return alwaysWasm();
+    case "webcrypto":
+      return webcryptoVerifier;
+    case "native": {
+      const native = nodeVerifier();
+      if (native === undefined) throw lacking("node:crypto");
+      return native;
+    }
+    default:
+      throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected the backend wasm, native or webcrypto");
+  }
+}
+
+/**
+ * The backend of synchronous verifications.
+ *
+ * @param backend overrides the choice
+ * @throws SpiffeError `ERR_SPIFFE_BACKEND` where the runtime has no `node:crypto`
+ */
+export function chooseSyncVerifier(backend?: Backend): SyncSignatureVerifier {
+  const verifier = chooseVerifier(backend);
+  if (verifier.sync) return verifier as SyncSignatureVerifier;
+  throw lacking("node:crypto, which synchronous checks need", "Use the asynchronous form, which works with WebCrypto.");
+}

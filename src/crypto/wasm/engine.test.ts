@@ -1,0 +1,275 @@
+import assert from "node:assert/strict";
+import { before, describe, it } from "node:test";
+import { isSpiffeError } from "../../base/index.ts";
+import { decodeBase64 } from "../../encoding/base64.ts";
+import type { Curve, Hash, SignatureAlgorithm } from "../algorithms.ts";
+import { chooseSyncVerifier, useWasmModule, wasmVerifier } from "../choose-backend.ts";
+import { signTest, type TestKey, testKey } from "../keys.testing.ts";
+import { Engine } from "./engine.ts";
+import { MODULE_BASE64 } from "./module.ts";
+import { WasmVerifier } from "./verifier.ts";
+
+interface Api {
+  Module: new (octets: Uint8Array) => object;
+  Instance: new (module: object, imports: object) => { exports: unknown };
+}
+type Raw = Record<string, (...numbers: number[]) => number>;
+
+const api = (globalThis as unknown as { WebAssembly: Api }).WebAssembly;
+const data = new TextEncoder().encode("what is signed");
+const HASHES = { "P-256": "SHA-256", "P-384": "SHA-384", "P-521": "SHA-512" } as const;
+const CURVES = Object.keys(HASHES) as Curve[];
+
+function ownModule(): object {
+  const octets = decodeBase64(MODULE_BASE64);
+  assert.ok(octets.ok);
+  return new api.Module(octets.value);
+}
+
+function algorithmOf(hash: Hash): SignatureAlgorithm {
+  return { family: "ecdsa", hash, encoding: "p1363" };
+}
+
+function pointOf({ publicKey: { numbers } }: TestKey): Uint8Array {
+  assert.ok(numbers.kind === "ec");
+  return Uint8Array.of(...numbers.x, ...numbers.y);
+}
+
+async function digestOf(hash: Hash): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest(hash, data));
+}
+
+describe("the module", () => {
+  it("[G-5] traps for a hash, a curve or a length that it does not know, and has no default for them", () => {
+    const raw = new api.Instance(ownModule(), {}).exports as Raw;
+    for (const bits of [0, 1, 160, 224, 255, 257, 512.5e3, -256]) assert.throws(() => raw.hashStart!(bits), `${bits}`);
+    assert.throws(() => raw.hashFinish!(), "no hash has begun");
+    assert.throws(() => raw.hashUpdate!(0), "no hash has begun");
+    for (const bits of [256, 384, 512]) {
+      raw.hashStart!(bits);
+      for (const length of [-1, 4097, 0x7fffffff]) assert.throws(() => raw.hashUpdate!(length), `${length}`);
+      raw.hashUpdate!(4096);
+      assert.equal(raw.hashFinish!(), bits / 8);
+      assert.throws(() => raw.hashFinish!(), "a hash is finished once");
+    }
+    const key = raw.heapBase!();
+    for (const curve of [0, 255, 257, 512, 520, -1]) {
+      for (const name of ["keySize", "keyTableSize", "generatorTableSize", "buildGeneratorTable", "readKeyOf"]) {
+        assert.throws(() => raw[name]!(curve, key), `${name} ${curve}`);
+      }
+      assert.throws(() => raw.buildKeyTable!(curve, key, key));
+      assert.throws(() => raw.verifyDigest!(curve, 32, key, 0, 0));
+    }
+    for (const curve of [256, 384, 521]) {
+      assert.ok(raw.keySize!(curve) > 0 && raw.keyTableSize!(curve) > 0);
+      for (const length of [-1, 0, 1, 20, 31, 65]) {
+        assert.throws(() => raw.verifyDigest!(curve, length, key, 0, 0), `${curve} ${length}`);
+      }
+      for (const length of [32, 48, 64]) assert.equal(raw.verifyDigest!(curve, length, key, 0, 0), 0);
+    }
+  });
+});
+
+describe("an engine", () => {
+  const keys: Partial<Record<Curve, readonly TestKey[]>> = {};
+  before(async () => {
+    for (const curve of CURVES) keys[curve] = [await testKey(curve), await testKey(curve)];
+  });
+
+  it("[G-5] takes hashes of 32 to 64 octets and no others", async () => {
+    const engine = new Engine();
+    for (const curve of CURVES) {
+      const key = keys[curve]![0]!;
+      for (const hash of ["SHA-256", "SHA-384", "SHA-512"] as const) {
+        const signature = await signTest(key, algorithmOf(hash), data);
+        const digest = await digestOf(hash);
+        const verdict = (octets: unknown) =>
+          engine.verifyDigest(curve, octets as Uint8Array, pointOf(key), undefined, signature);
+        assert.equal(verdict(digest), true, `${curve} ${hash}`);
+        for (const length of [0, 1, 20, 31]) assert.equal(verdict(digest.subarray(0, length)), false, `${length}`);
+        for (const wrong of [
+          Uint8Array.of(...digest, ...new Uint8Array(65 - digest.length)),
+          digest.buffer,
+          "",
+          null,
+        ]) {
+          assert.equal(verdict(wrong), false, `${curve} ${hash}`);
+        }
+      }
+    }
+  });
+
+  it("[S-15] [G-5] answers false for a hash or curve that it does not know, and for what is no octets", async () => {
+    const engine = new Engine();
+    const key = keys["P-256"]![0]!;
+    const point = pointOf(key);
+    const signature = await signTest(key, algorithmOf("SHA-256"), data);
+    const nothing = await signTest(key, algorithmOf("SHA-256"), new Uint8Array(0));
+    const verdict = (
+      curve: unknown,
+      hash: unknown,
+      made: unknown = signature,
+      signed: unknown = data,
+      of: unknown = point,
+    ) =>
+      engine.verify(
+        curve as Curve,
+        hash as Hash,
+        of as Uint8Array,
+        undefined,
+        made as Uint8Array,
+        signed as Uint8Array,
+      );
+    for (const hash of ["SHA-1", "SHA-384", "constructor", "__proto__", "", undefined, 256]) {
+      assert.equal(verdict("P-256", hash), false, `${hash}`);
+    }
+    for (const curve of ["P-384", "P-521", "P-192", "constructor", "__proto__", undefined, 256]) {
+      assert.equal(verdict(curve, "SHA-256"), false, `${curve}`);
+    }
+    for (const other of [data.slice().buffer, {}, "", null, 0]) {
+      assert.equal(verdict("P-256", "SHA-256", nothing, other), false);
+      assert.equal(verdict("P-256", "SHA-256", other), false);
+      assert.equal(verdict("P-256", "SHA-256", signature, data, other), false);
+    }
+    for (const other of [signature.subarray(1), signature.subarray(0, -1), Uint8Array.of(...signature, 0)]) {
+      assert.equal(verdict("P-256", "SHA-256", other), false, `${other.length} octets`);
+    }
+    for (const other of [point.subarray(1), point.subarray(0, -1), Uint8Array.of(...point, 0)]) {
+      assert.equal(verdict("P-256", "SHA-256", signature, data, other), false, `${other.length} octets`);
+    }
+    const long = await signTest(key, algorithmOf("SHA-256"), new Uint8Array(20_000));
+    const liar = Object.defineProperty(new Uint8Array(20_000), "length", { value: 0 });
+    assert.equal(verdict("P-256", "SHA-256", nothing, liar), false);
+    assert.equal(verdict("P-256", "SHA-256", long, liar), true);
+    assert.equal(verdict("P-256", "SHA-256", nothing, new Uint8Array(0)), true);
+    assert.equal(verdict("P-256", "SHA-256"), true);
+  });
+
+  it("[S-13] [G-5] uses a table for the one key, curve and engine that it was made for", async () => {
+    const [one, other] = [new Engine(), new Engine()];
+    for (const curve of CURVES) {
+      const [mine, theirs] = keys[curve]!;
+      const alg = algorithmOf(HASHES[curve]);
+      const signatures = [await signTest(mine!, alg, data), await signTest(theirs!, alg, data)];
+      const digest = await digestOf(HASHES[curve]);
+      for (const engine of [one, other]) engine.buildGeneratorTable(curve);
+      // at the same addresses of both memories
+      const [place, elsewhere] = [one.newPlace(curve), other.newPlace(curve)];
+      assert.ok(one.buildTable(curve, pointOf(mine!), place) && other.buildTable(curve, pointOf(theirs!), elsewhere));
+      const verdict = (engine: Engine, key: TestKey, where: typeof place, signature: Uint8Array) =>
+        engine.verifyDigest(curve, digest, pointOf(key), where, signature);
+      assert.equal(verdict(one, mine!, place, signatures[0]!), true);
+      assert.equal(verdict(other, theirs!, elsewhere, signatures[1]!), true);
+      for (const signature of signatures) {
+        assert.equal(verdict(other, mine!, place, signature), false, "another engine's place");
+        assert.equal(verdict(one, theirs!, place, signature), false, "another key's table");
+        assert.equal(verdict(one, mine!, { ...place }, signature), false, "a place made by hand");
+      }
+      // a place whose new table failed has none
+      assert.equal(one.buildTable(curve, new Uint8Array(pointOf(mine!).length), place), false);
+      assert.equal(verdict(one, mine!, place, signatures[0]!), false);
+      assert.ok(one.buildTable(curve, pointOf(theirs!), place));
+      assert.equal(verdict(one, theirs!, place, signatures[1]!), true);
+      assert.equal(verdict(one, mine!, place, signatures[0]!), false, "the key that was there before");
+    }
+  });
+
+  it("takes the package's own module and refuses every other one by name", () => {
+    const refused = (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_BACKEND");
+    // a module without exports, and one with the same names that takes every signature
+    const empty = new api.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0));
+    const before = wasmVerifier();
+    const strange = [null, {}, 5, "ecdsa.wasm", empty, MODULE_BASE64];
+    for (const module of strange) assert.throws(() => new Engine(module as object), refused);
+    for (const module of [...strange, willing()]) {
+      assert.throws(() => new WasmVerifier({ module: module as object }), refused);
+      assert.throws(() => useWasmModule(module as object), refused);
+    }
+    assert.throws(() => useWasmModule(undefined as never), refused, "the own module is not taken in silence");
+    assert.equal(wasmVerifier(), before);
+    assert.ok(new Engine(ownModule()) instanceof Engine);
+  });
+});
+
+describe("a verifier's handles", () => {
+  it("[S-13] [S-15] end with its module: after another one took its place, and after disposal", async () => {
+    const [mine, theirs] = [await testKey("P-384"), await testKey("P-384")];
+    const alg = algorithmOf("SHA-384");
+    const [good, bad] = [await signTest(mine, alg, data), await signTest(theirs, alg, data)];
+    const schedule = (task: () => void) => task();
+    const [one, other] = [new WasmVerifier({ schedule }), new WasmVerifier({ schedule })];
+    one.preload(one, [mine.publicKey]);
+    other.preload(other, [theirs.publicKey]);
+    const handle = one.importKey(mine.publicKey);
+    assert.ok(one.hasTable(handle) && one.verify(alg, handle, good, data));
+    for (const signature of [good, bad]) assert.equal(other.verify(alg, handle, signature, data), false);
+    one.dispose();
+    const later = one.importKey(mine.publicKey);
+    for (let i = 0; i < 20; i++) {
+      one.noteTrusted(handle);
+      one.noteTrusted(later);
+    }
+    one.preload(one, [mine.publicKey]);
+    for (const kept of [handle, later]) {
+      assert.deepEqual([one.hasTable(kept), one.isPinned(kept)], [false, false]);
+      for (const signature of [good, bad]) {
+        assert.equal(one.verify(alg, kept, signature, data), false);
+        assert.equal(other.verify(alg, kept, signature, data), false);
+      }
+    }
+    assert.equal(one.memory.waiting, 0);
+    const own = other.importKey(mine.publicKey);
+    assert.deepEqual(
+      [good, bad].map((signature) => other.verify(alg, own, signature, data)),
+      [true, false],
+    );
+
+    const before = chooseSyncVerifier();
+    const stale = before.importKey(mine.publicKey);
+    useWasmModule(ownModule());
+    const after = chooseSyncVerifier();
+    wasmVerifier()!.preload(after, [theirs.publicKey]);
+    await wasmVerifier()!.ready();
+    assert.notEqual(after, before);
+    for (const signature of [good, bad]) assert.equal(after.verify(alg, stale, signature, data), false);
+    assert.deepEqual(
+      [good, bad].map((signature) => after.verify(alg, after.importKey(mine.publicKey), signature, data)),
+      [true, false],
+    );
+    assert.deepEqual(
+      [good, bad].map((signature) => before.verify(alg, stale, signature, data)),
+      [true, false],
+    );
+    wasmVerifier()!.preload(after, []);
+  });
+});
+
+/** A module with the names of the package's own, all of whose functions say 1: one (import-free) type, body and memory. */
+function willing(): object {
+  const names = [
+    ...["heapBase", "inputArea", "signatureArea", "digestArea", "keySize", "keyTableSize", "generatorTableSize"],
+    ...["buildGeneratorTable", "readKeyOf", "buildKeyTable", "hashStart", "hashUpdate", "hashFinish", "verifyDigest"],
+  ];
+  const text = (name: string) => [name.length, ...new TextEncoder().encode(name)];
+  const sized = (content: readonly number[]) => {
+    const { length } = content;
+    return length < 128 ? [length, ...content] : [(length & 127) | 128, length >> 7, ...content];
+  };
+  const section = (id: number, content: readonly number[]) => [id, ...sized(content)];
+  return new api.Module(
+    Uint8Array.of(
+      ...[0, 97, 115, 109, 1, 0, 0, 0],
+      ...section(1, [1, 0x60, 0, 1, 0x7f]),
+      ...section(3, [1, 0]),
+      ...section(5, [1, 0, 1]),
+      ...section(6, [1, 0x7f, 0, 0x41, 0x80, 0x20, 0x0b]),
+      ...section(7, [
+        names.length + 2,
+        ...names.flatMap((name) => [...text(name), 0, 0]),
+        ...[...text("memory"), 2, 0],
+        ...[...text("inputSize"), 3, 0],
+      ]),
+      ...section(10, [1, 4, 0, 0x41, 1, 0x0b]),
+    ),
+  );
+}

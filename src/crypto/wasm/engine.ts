@@ -1,0 +1,269 @@
+/** The compiled verifier with its memory: numbers and addresses in, answers out. */
+import { SpiffeError } from "../../base/index.ts";
+import { decodeBase64 } from "../../encoding/base64.ts";
+import { type Curve, HASH_LENGTH, type Hash, isHash } from "../algorithms.ts";
+import { CURVES } from "../curves.ts";
+import { equalOctets, octetsOf } from "../octets.ts";
+import { MODULE_BASE64 } from "./module.ts";
+
+/** What `wasm/index.ts` exports; addresses are offsets in its memory. */
+interface Exports {
+  readonly memory: { readonly buffer: ArrayBuffer; grow(pages: number): number };
+  readonly inputSize: { readonly value: number };
+  heapBase(): number;
+  inputArea(): number;
+  signatureArea(): number;
+  digestArea(): number;
+  keySize(curve: number): number;
+  keyTableSize(curve: number): number;
+  generatorTableSize(curve: number): number;
+  buildGeneratorTable(curve: number, table: number): number;
+  readKeyOf(curve: number, key: number): number;
+  buildKeyTable(curve: number, table: number, key: number): number;
+  hashStart(bits: number): void;
+  hashUpdate(length: number): void;
+  hashFinish(): number;
+  verifyDigest(curve: number, length: number, key: number, table: number, generatorTable: number): number;
+}
+
+interface WebAssemblyApi {
+  readonly Module: new (octets: Uint8Array) => object;
+  readonly Instance: new (module: object, imports: object) => { readonly exports: unknown };
+}
+
+const PAGE = 65_536;
+const ALIGNMENT = 64;
+const CURVE_CODE: Readonly<Record<Curve, number>> = { "P-256": 256, "P-384": 384, "P-521": 521 };
+const HASH_CODE: Readonly<Record<Hash, number>> = { "SHA-256": 256, "SHA-384": 384, "SHA-512": 512 };
+
+/** The module where the host compiles modules itself, as Workers do. */
+let hostModule: object | undefined;
+
+/** Sets the module that engines use unless they are given one. */
+export function setHostModule(module: object): void {
+  hostModule = module;
+}
+
+const FUNCTIONS: readonly (keyof Exports)[] = [
+  "heapBase",
+  "inputArea",
+  "signatureArea",
+  "digestArea",
+  "keySize",
+  "keyTableSize",
+  "generatorTableSize",
+  "buildGeneratorTable",
+  "readKeyOf",
+  "buildKeyTable",
+  "hashStart",
+  "hashUpdate",
+  "hashFinish",
+  "verifyDigest",
+];
+
+/** An instance of a module, which has to have what the package's own has. */
+function instantiate(module: object): Exports {
+  const api = (globalThis as unknown as { WebAssembly: WebAssemblyApi }).WebAssembly;
+  const exports = new api.Instance(module, {}).exports as Exports;
+  const foreign = FUNCTIONS.some((name) => typeof exports[name] !== "function");
+  if (foreign || exports.memory === undefined || exports.inputSize === undefined) {
+    throw new Error("the module is not the package's ecdsa.wasm");
+  }
+  return exports;
+}
+
+/** The host's module, or the one that the package brings; throws where the host allows no code generation. */
+function compile(): object {
+  if (hostModule !== undefined) return hostModule;
+  const api = (globalThis as { WebAssembly?: WebAssemblyApi }).WebAssembly;
+  const octets = decodeBase64(MODULE_BASE64);
+  if (api === undefined || !octets.ok) throw new Error("there is no WebAssembly");
+  return new api.Module(octets.value);
+}
+
+/** A place for a key's table: it means something only to the engine that gave it. */
+export type Place = Readonly<Record<never, never>>;
+
+/** What an engine knows of a place. */
+interface Slot {
+  readonly curve: Curve;
+  readonly key: number;
+  readonly table: number;
+  /** The key whose table is there; a table is used for no other. */
+  point: Uint8Array | undefined;
+}
+
+/**
+ * One instance of the module. It is synchronous and has one caller at a time.
+ *
+ * It holds public keys and public tables only, and its time depends on them.
+ */
+export class Engine {
+  readonly #exports: Exports;
+  readonly #input: number;
+  readonly #inputSize: number;
+  readonly #signature: number;
+  readonly #scratch: Readonly<Record<Curve, number>>;
+  readonly #generators = new Map<Curve, number>();
+  readonly #slots = new WeakMap<Place, Slot>();
+  #octets: Uint8Array;
+  #end: number;
+
+  /**
+   * @param module a compiled `WebAssembly.Module` of `ecdsa.wasm`; the package's own, compiled here, unless given
+   * @throws SpiffeError `ERR_SPIFFE_BACKEND` where WebAssembly is missing or not allowed to compile, and for another module
+   */
+  constructor(module?: object) {
+    try {
+      this.#exports = instantiate(module === undefined ? compile() : module);
+    } catch (cause) {
+      const own = module === undefined;
+      const wanted = own ? "a runtime that compiles WebAssembly" : "a compiled WebAssembly.Module of ecdsa.wasm";
+      throw new SpiffeError("ERR_SPIFFE_BACKEND", `Expected ${wanted}`, {
+        cause,
+        hint: own
+          ? "Pass a module that the host compiled, or use another backend."
+          : "Import the file ecdsa.wasm of this very version of the package.",
+      });
+    }
+    this.#octets = new Uint8Array(this.#exports.memory.buffer);
+    this.#end = this.#exports.heapBase();
+    this.#input = this.#exports.inputArea();
+    this.#inputSize = this.#exports.inputSize.value;
+    this.#signature = this.#exports.signatureArea();
+    const scratch = (curve: Curve) => this.#reserve(this.#exports.keySize(CURVE_CODE[curve]));
+    this.#scratch = { "P-256": scratch("P-256"), "P-384": scratch("P-384"), "P-521": scratch("P-521") };
+  }
+
+  /** Octets of the module's memory. */
+  get memoryBytes(): number {
+    return this.#octets.length;
+  }
+
+  /** Octets that a place for a key's table takes. */
+  placeBytes(curve: Curve): number {
+    return aligned(this.#exports.keySize(CURVE_CODE[curve])) + aligned(this.#exports.keyTableSize(CURVE_CODE[curve]));
+  }
+
+  /** A new place; it is never given back, only used again. Throws when the memory has reached its bound. */
+  newPlace(curve: Curve): Place {
+    const key = this.#reserve(this.#exports.keySize(CURVE_CODE[curve]));
+    const table = this.#reserve(this.#exports.keyTableSize(CURVE_CODE[curve]));
+    const place: Place = Object.freeze({});
+    this.#slots.set(place, { curve, key, table, point: undefined });
+    return place;
+  }
+
+  hasGeneratorTable(curve: Curve): boolean {
+    return this.#generators.has(curve);
+  }
+
+  buildGeneratorTable(curve: Curve): void {
+    const table = this.#reserve(this.#exports.generatorTableSize(CURVE_CODE[curve]));
+    if (this.#exports.buildGeneratorTable(CURVE_CODE[curve], table) !== 0) this.#generators.set(curve, table);
+  }
+
+  /** Makes the table of a point; whether it is one of the curve. */
+  buildTable(curve: Curve, point: Uint8Array, place: Place): boolean {
+    const slot = this.#slots.get(place);
+    const octets = octetsOf(point);
+    if (slot === undefined || slot.curve !== curve || octets === undefined) return false;
+    slot.point = undefined;
+    const { key, table } = slot;
+    if (!this.#readKey(curve, octets, key)) return false;
+    if (this.#exports.buildKeyTable(CURVE_CODE[curve], table, key) === 0) return false;
+    slot.point = new Uint8Array(octets);
+    return true;
+  }
+
+  /**
+   * Checks a signature. What is no `Uint8Array` of its right length, and a hash, curve or place that this engine does not
+   * know, make it invalid.
+   *
+   * @param point x and y of the key
+   * @param place where the key has its table, if it has one
+   * @param signature r and s, each of a coordinate's length
+   */
+  verify(
+    curve: Curve,
+    hash: Hash,
+    point: Uint8Array,
+    place: Place | undefined,
+    signature: Uint8Array,
+    data: Uint8Array,
+  ): boolean {
+    const octets = octetsOf(data);
+    if (octets === undefined || !isHash(hash)) return false;
+    return this.#check(curve, this.#digest(hash, octets), point, place, signature);
+  }
+
+  /** {@link verify} for a hash that is at hand: 32 to 64 octets. */
+  verifyDigest(
+    curve: Curve,
+    digest: Uint8Array,
+    point: Uint8Array,
+    place: Place | undefined,
+    signature: Uint8Array,
+  ): boolean {
+    const octets = octetsOf(digest);
+    if (octets === undefined) return false;
+    if (octets.length < HASH_LENGTH["SHA-256"] || octets.length > HASH_LENGTH["SHA-512"]) return false;
+    this.#octets.set(octets, this.#exports.digestArea());
+    return this.#check(curve, octets.length, point, place, signature);
+  }
+
+  #check(curve: Curve, length: number, point: Uint8Array, place: Place | undefined, signature: Uint8Array): boolean {
+    const [made, octets] = [octetsOf(signature), octetsOf(point)];
+    if (made === undefined || octets === undefined || !Object.hasOwn(CURVE_CODE, curve)) return false;
+    if (made.length !== 2 * CURVES[curve].size) return false;
+    let key = this.#scratch[curve];
+    let table = 0;
+    if (place !== undefined) {
+      const slot = this.#slots.get(place);
+      if (slot?.point === undefined || slot.curve !== curve || !equalOctets(slot.point, octets)) return false;
+      ({ key, table } = slot);
+    } else if (!this.#readKey(curve, octets, key)) return false;
+    this.#octets.set(made, this.#signature);
+    const generator = this.#generators.get(curve) ?? 0;
+    return this.#exports.verifyDigest(CURVE_CODE[curve], length, key, table, generator) === 1;
+  }
+
+  #readKey(curve: Curve, point: Uint8Array, to: number): boolean {
+    if (point.length !== 2 * CURVES[curve].size) return false;
+    this.#octets.set(point, this.#signature);
+    return this.#exports.readKeyOf(CURVE_CODE[curve], to) === 1;
+  }
+
+  #digest(hash: Hash, data: Uint8Array): number {
+    this.#exports.hashStart(HASH_CODE[hash]);
+    const size = this.#inputSize;
+    if (data.length <= size) {
+      this.#octets.set(data, this.#input);
+      this.#exports.hashUpdate(data.length);
+    } else {
+      for (let at = 0; at < data.length; at += size) {
+        const piece = data.subarray(at, at + size);
+        this.#octets.set(piece, this.#input);
+        this.#exports.hashUpdate(piece.length);
+      }
+    }
+    return this.#exports.hashFinish();
+  }
+
+  #reserve(size: number): number {
+    const at = this.#end;
+    const end = at + aligned(size);
+    const missing = end - this.#octets.length;
+    if (missing > 0) {
+      this.#exports.memory.grow(Math.ceil(missing / PAGE));
+      // the old buffer is gone once the memory has grown
+      this.#octets = new Uint8Array(this.#exports.memory.buffer);
+    }
+    this.#end = end;
+    return at;
+  }
+}
+
+function aligned(size: number): number {
+  return Math.ceil(size / ALIGNMENT) * ALIGNMENT;
+}

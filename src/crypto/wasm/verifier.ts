@@ -1,0 +1,216 @@
+/** The synchronous backend of the WebAssembly module: ECDSA on the three curves, with tables for keys that stay. */
+import { SpiffeError } from "../../base/index.ts";
+import type { SignatureAlgorithm } from "../algorithms.ts";
+import { CURVES, mod } from "../curves.ts";
+import { fromBigInt, toBigInt } from "../octets.ts";
+import { nameOfKey, numbersOf, type PublicKey } from "../public-key.ts";
+import { readInput } from "../signature.ts";
+import type { SyncSignatureVerifier } from "../verifier.ts";
+import { Engine } from "./engine.ts";
+import { type Schedule, type TableKey, Tables } from "./tables.ts";
+
+/** Uses of a trusted key after which a table pays. */
+const TABLE_AFTER_USES = 8;
+/** Keys that are known by their octets, so that uses add up over connections that each bring the key anew. */
+const MAX_KEYS = 1_024;
+/** Keys that one owner may pin. */
+const MAX_PINNED = 64;
+
+/** Options of {@link WasmVerifier}. */
+export interface WasmVerifierOptions {
+  /** A compiled `WebAssembly.Module` of the package's `ecdsa.wasm`, where the host compiles modules itself. */
+  readonly module?: object | undefined;
+  /** Runs a task after a time; a timer that does not keep the process alive unless given. */
+  readonly schedule?: Schedule | undefined;
+}
+
+/** What the module holds. */
+export interface WasmMemory {
+  /** Octets of the module's memory, 16 MiB at most. */
+  readonly bytes: number;
+  /** Octets of keys' tables. */
+  readonly tableBytes: number;
+  readonly tables: number;
+  /** Keys that wait for a table. */
+  readonly waiting: number;
+}
+
+/** A key as one verifier has prepared it: to every other one, and after {@link WasmVerifier.dispose}, it is none. */
+export interface WasmKey {
+  readonly key: PublicKey;
+}
+
+/** What a verifier knows of a key; the handle that callers hold has none of it. */
+interface Entry extends TableKey {
+  readonly handle: WasmKey;
+  uses: number;
+}
+
+/**
+ * Checks ECDSA signatures by WebAssembly. Public data only: nothing here is constant in time, and no private key belongs
+ * here. Other kinds of signatures do not verify.
+ *
+ * @example
+ * ```ts
+ * import { PublicKey } from "spiffe-edge/crypto";
+ * import { WasmVerifier } from "spiffe-edge/crypto/wasm";
+ * using verifier = new WasmVerifier();
+ * const pair = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
+ * const key = PublicKey.fromSpki(new Uint8Array(await crypto.subtle.exportKey("spki", pair.publicKey)));
+ * const data = new TextEncoder().encode("hello");
+ * const algorithm = { name: "ECDSA", hash: "SHA-256" };
+ * const signature = new Uint8Array(await crypto.subtle.sign(algorithm, pair.privateKey, data));
+ * const alg = { family: "ecdsa", hash: "SHA-256", encoding: "p1363" } as const;
+ * console.assert(key.ok && verifier.verify(alg, verifier.importKey(key.value), signature, data));
+ * console.assert(key.ok && !verifier.verify(alg, verifier.importKey(key.value), signature, data.subarray(1)));
+ * ```
+ */
+export class WasmVerifier implements SyncSignatureVerifier<WasmKey> {
+  readonly name: string = "wasm";
+  readonly sync = true as const;
+  #tables: Tables | undefined;
+  readonly #keys = new Map<string, Entry>();
+  readonly #entries = new WeakMap<WasmKey, Entry>();
+  readonly #pinned = new Map<object, readonly Entry[]>();
+  #engine: Engine | undefined;
+
+  /** @throws SpiffeError `ERR_SPIFFE_BACKEND` where WebAssembly is missing or not allowed to compile, and for another module */
+  constructor(options: WasmVerifierOptions = {}) {
+    const engine = new Engine(options.module);
+    if (options.module !== undefined && !answersRight(engine)) {
+      throw new SpiffeError("ERR_SPIFFE_BACKEND", "Expected a module that checks signatures, got one that does not");
+    }
+    this.#engine = engine;
+    this.#tables = new Tables(engine, options.schedule);
+  }
+
+  get memory(): WasmMemory {
+    if (this.#engine === undefined || this.#tables === undefined)
+      return { bytes: 0, tableBytes: 0, tables: 0, waiting: 0 };
+    const { bytes: tableBytes, count: tables, waiting } = this.#tables;
+    return { bytes: this.#engine.memoryBytes, tableBytes, tables, waiting };
+  }
+
+  /** Prepares a key: one object per key, whatever certificate or bundle it came in. */
+  importKey(key: PublicKey): WasmKey {
+    return this.#entryOf(key)?.handle ?? Object.freeze({ key });
+  }
+
+  verify(wanted: SignatureAlgorithm, prepared: WasmKey, made: Uint8Array, signed: Uint8Array): boolean {
+    const entry = this.#entries.get(prepared);
+    const input = entry && readInput(wanted, entry.handle.key, made, signed);
+    if (entry === undefined || input?.alg.family !== "ecdsa" || this.#engine === undefined) return false;
+    const { curve, point, place } = entry;
+    if (place !== undefined) this.#tables?.touch(entry);
+    try {
+      return this.#engine.verify(curve, input.alg.hash, point, place, input.signature, input.data);
+    } catch {
+      // a module that trapped has found nothing valid
+      return false;
+    }
+  }
+
+  /** Whether a key has its table now. */
+  hasTable(prepared: WasmKey): boolean {
+    return this.#entries.get(prepared)?.place !== undefined;
+  }
+
+  /** Whether an owner pins a key. */
+  isPinned(prepared: WasmKey): boolean {
+    return (this.#entries.get(prepared)?.pins ?? 0) > 0;
+  }
+
+  /** Says that a key is a bundle's or a verified issuer's: one that is used again and again gets a table (S-13). */
+  noteTrusted(prepared: WasmKey): void {
+    const entry = this.#entries.get(prepared);
+    if (entry === undefined || entry.place !== undefined) return;
+    if (++entry.uses >= TABLE_AFTER_USES) this.#tables?.want(entry);
+  }
+
+  /**
+   * Pins the authorities of a bundle's owner, in place of those it pinned before: they get tables, one every 100 ms, and
+   * keep them.
+   *
+   * @param owner by identity; an empty list ends its pins
+   * @param keys the first 64 elliptic-curve keys count
+   */
+  preload(owner: object, keys: Iterable<PublicKey>): void {
+    const chosen: Entry[] = [];
+    for (const key of keys) {
+      if (chosen.length >= MAX_PINNED) break;
+      const entry = this.#entryOf(key);
+      if (entry !== undefined) chosen.push(entry);
+    }
+    for (const key of chosen) key.pins++;
+    for (const key of this.#pinned.get(owner) ?? []) key.pins--;
+    if (chosen.length === 0) this.#pinned.delete(owner);
+    else this.#pinned.set(owner, chosen);
+    for (const key of chosen) this.#tables?.want(key);
+  }
+
+  /** Resolves when every key that waits has its table. */
+  ready(): Promise<void> {
+    return this.#tables?.ready() ?? Promise.resolve();
+  }
+
+  /** Drops the module and its memory; nothing verifies afterwards. Idempotent. */
+  dispose(): void {
+    this.#engine = undefined;
+    this.#tables?.clear();
+    this.#tables = undefined;
+    for (const { handle } of this.#keys.values()) this.#entries.delete(handle);
+    this.#keys.clear();
+    this.#pinned.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  /** What is known of an elliptic-curve key; nothing of other kinds and after disposal. */
+  #entryOf(key: PublicKey): Entry | undefined {
+    const numbers = numbersOf(key);
+    if (numbers.kind !== "ec" || this.#engine === undefined) return undefined;
+    const name = nameOfKey(key);
+    let known = this.#keys.get(name);
+    // the newest stand last, so that the first are those to forget
+    if (known !== undefined) this.#keys.delete(name);
+    else {
+      const { curve, x, y } = numbers;
+      const handle: WasmKey = Object.freeze({ key });
+      known = { handle, curve, point: joined(x, y), place: undefined, pins: 0, lastUse: 0, uses: 0 };
+      this.#entries.set(handle, known);
+      if (this.#keys.size >= MAX_KEYS && !this.#forget()) return known;
+    }
+    this.#keys.set(name, known);
+    return known;
+  }
+
+  /** Makes room for a key: the one used longest ago that has neither a pin nor a table. */
+  #forget(): boolean {
+    for (const [name, { pins, place }] of this.#keys) {
+      if (pins > 0 || place !== undefined) continue;
+      return this.#keys.delete(name);
+    }
+    return false;
+  }
+}
+
+/** Whether a module that was given takes a signature that it must, and refuses one that it must not. */
+function answersRight(engine: Engine): boolean {
+  const { gx, gy, n, size } = CURVES["P-256"];
+  const two = (a: bigint, b: bigint) => joined(fromBigInt(a, size), fromBigInt(b, size));
+  const digest = new Uint8Array(size).fill(1);
+  const hash = toBigInt(digest);
+  // private key and nonce are 1, so r is x of the generator and s is hash + r
+  const signed = (e: bigint) => two(mod(gx, n), mod(e + gx, n));
+  const verdict = (made: Uint8Array) => engine.verifyDigest("P-256", digest, two(gx, gy), undefined, made);
+  return verdict(signed(hash)) && !verdict(signed(hash + 1n));
+}
+
+function joined(x: Uint8Array, y: Uint8Array): Uint8Array {
+  const point = new Uint8Array(x.length + y.length);
+  point.set(x);
+  point.set(y, x.length);
+  return point;
+}

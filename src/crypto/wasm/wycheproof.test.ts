@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { skipMissing } from "../../../test/support/skip.ts";
+import type { Hash, SignatureAlgorithm } from "../algorithms.ts";
+import { chooseSyncVerifier } from "../choose-backend.ts";
+import { fromHex } from "../octets.ts";
+import { PublicKey } from "../public-key.ts";
+import { WasmVerifier } from "./verifier.ts";
+
+interface VectorFile {
+  readonly testGroups: readonly {
+    readonly publicKeyDer: string;
+    readonly sha: string;
+    readonly tests: readonly { tcId: number; comment: string; msg: string; sig: string; result: string }[];
+  }[];
+}
+
+const folder = process.env.VECTORS_DIR ?? fileURLToPath(new URL("../../../../shared/vectors", import.meta.url));
+const missing = existsSync(folder)
+  ? undefined
+  : `there are no test vectors at ${folder}; name their folder by VECTORS_DIR`;
+
+describe("Wycheproof signatures by WebAssembly", () => {
+  for (const curve of ["secp256r1_sha256", "secp384r1_sha384", "secp521r1_sha512"]) {
+    for (const encoding of ["der", "p1363"] as const) {
+      const file = `ecdsa_${curve}${encoding === "p1363" ? "_p1363" : ""}_test.json`;
+      const title = `[G-5] [S-15] ${file}: without tables, with them, and as chosen, the vectors' results`;
+      it(title, skipMissing(title, missing), () => {
+        const bare = new WasmVerifier({ schedule: () => {} });
+        // builds each table as soon as it is wanted
+        const full = new WasmVerifier({ schedule: (task) => task() });
+        const chosen = chooseSyncVerifier();
+        const asked = chooseSyncVerifier("wasm");
+        const counts = { accepted: 0, refused: 0 };
+        const { testGroups } = JSON.parse(readFileSync(join(folder, "wycheproof", file), "utf8")) as VectorFile;
+        for (const { publicKeyDer, sha, tests } of testGroups) {
+          const key = PublicKey.fromSpki(fromHex(publicKeyDer));
+          const alg: SignatureAlgorithm = { family: "ecdsa", hash: sha as Hash, encoding };
+          if (key.ok) {
+            full.preload(counts, [key.value]);
+            assert.ok(full.hasTable(full.importKey(key.value)));
+          }
+          for (const { tcId, comment, msg, sig, result } of tests) {
+            const verdicts: boolean[] = [bare, full, chosen, asked].map(
+              (verifier) =>
+                key.ok && verifier.verify(alg, verifier.importKey(key.value) as never, fromHex(sig), fromHex(msg)),
+            );
+            assert.equal(new Set(verdicts).size, 1, `${file} ${tcId} (${comment}): ${verdicts}`);
+            counts[verdicts[0] ? "accepted" : "refused"]++;
+            if (result !== "acceptable") assert.equal(verdicts[0], result === "valid", `${file} ${tcId}: ${comment}`);
+          }
+        }
+        console.log(`${file}: ${JSON.stringify(counts)}`);
+        assert.ok(counts.accepted > 0 && counts.refused > 0);
+      });
+    }
+  }
+});

@@ -1,0 +1,254 @@
+/**
+ * ECDSA verification (FIPS 186-5 §6.4.2): u1 = e/s, u2 = r/s modulo n, and the x of u1 · G + u2 · Q has to be r modulo n.
+ *
+ * With tables for G and Q both multiples are sums of table entries. They are added pairwise in affine coordinates, with one
+ * inversion per round, while a round saves more than its inversion costs; the rest in Jacobian coordinates. A Q without
+ * a table is multiplied by doublings and a signed sliding window (Solinas, "Efficient arithmetic on Koblitz curves", 2000).
+ * Public numbers only: time depends on them.
+ */
+import {
+  coefficient,
+  generator,
+  limbs,
+  bits,
+  octets,
+  one,
+  orderBits,
+  orderInverse,
+  orderSquare,
+  orderWords,
+  primeWords,
+  squareOfR,
+  width,
+  words,
+} from "./curves";
+import { addPlanned, opposite, plan, toAffine } from "./affine";
+import { combine, copy, isZero, mul, mulSub, sqr, subLazy } from "./field";
+import { invert } from "./inverse";
+import { addToSum, clearSum, doubleSum, setSum, SUM, sumIsInfinity } from "./point";
+import { addWords, compare, isZeroWords, mulOrder } from "./scalar";
+import { buildTable, collect, POINTS, tableSize } from "./table";
+import { bitsAt, pack, reverse, unpack } from "./words";
+
+/** Window bits of the generator's table and of a key's table. */
+export function generatorWindow<C>(): i32 {
+  return sizeof<C>() == 1 ? 7 : 6;
+}
+export function keyWindow<C>(): i32 {
+  return sizeof<C>() == 1 ? 6 : 5;
+}
+
+/** As many points as still make a round of affine sums cheaper than Jacobian ones. */
+const WORTH_A_ROUND: i32 = 28;
+/** Window bits of a Q without a table. */
+const WIDTH: i32 = 5;
+
+const BYTES = memory.data(88, 8);
+const R = memory.data(20 * 8, 8);
+const S = memory.data(20 * 8, 8);
+const E = memory.data(20 * 8, 8);
+const U1 = memory.data(88, 8);
+const U2 = memory.data(88, 8);
+const DIGITS = memory.data(544, 8);
+const DIGITS_OF_G = memory.data(544, 8);
+const MULTIPLES = memory.data(8 * 3 * 18 * 8, 8);
+const ODD = memory.data(8 * 2 * 18 * 8, 8);
+const ODD_OF_G = memory.data(8 * 2 * 18 * 8, 8);
+const TWICE = memory.data(2 * 18 * 8, 8);
+const X = memory.data(18 * 8, 8);
+const Y = memory.data(18 * 8, 8);
+
+/** r = a number below p from big-endian octets, in Montgomery's form; whether it is below p. */
+function readElement<C>(r: usize, from: usize): bool {
+  reverse(BYTES, from, octets<C>());
+  unpack(E, words<C>(), 30, BYTES);
+  if (compare(E, primeWords<C>(), words<C>()) >= 0) return false;
+  unpack(X, limbs<C>(), bits<C>(), BYTES);
+  mul<C>(r, squareOfR<C>(), X);
+  return true;
+}
+
+/** Takes a key's coordinates, big-endian, to `key`; whether they are a point of the curve (SP 800-56A §5.6.2.3.4). */
+export function readKey<C>(key: usize, from: usize): bool {
+  const x = key;
+  const y = key + width<C>();
+  if (!readElement<C>(x, from) || !readElement<C>(y, from + octets<C>())) return false;
+  // x³ − 3x + b − y²
+  sqr<C>(X, x);
+  subLazy<C>(X, X, one<C>());
+  subLazy<C>(X, X, one<C>());
+  combine<C>(X, 1, X, ZERO);
+  subLazy<C>(X, X, one<C>());
+  mul<C>(X, x, X);
+  combine<C>(X, 1, X, coefficient<C>());
+  sqr<C>(Y, y);
+  combine<C>(X, -1, Y, X);
+  return isZero<C>(X);
+}
+
+const ZERO = memory.data(18 * 8, 8);
+
+export function buildGenerator<C>(table: usize): bool {
+  return buildTable<C>(table, generator<C>(), generatorWindow<C>());
+}
+
+export function buildKey<C>(table: usize, key: usize): bool {
+  return buildTable<C>(table, key, keyWindow<C>());
+}
+
+/** Signed digits of odd size below 2^(w−1), at least w − 1 zeros between them; returns how many places there are. */
+function sparseDigits<C>(digits: usize, scalar: usize): i32 {
+  const places = orderBits<C>() + 1;
+  memory.fill(digits, 0, places);
+  let carry = 0;
+  let top = 0;
+  for (let at = 0; at < places; ) {
+    if (bitsAt(scalar, at, 1) == carry) {
+      at++;
+      continue;
+    }
+    let digit = bitsAt(scalar, at, WIDTH) + carry;
+    carry = digit >> (WIDTH - 1);
+    digit -= carry << WIDTH;
+    store<i8>(digits + at, <i8>digit);
+    top = at + 1;
+    at += WIDTH;
+  }
+  return top;
+}
+
+/**
+ * The affine points P, 3P … 15P.
+ *
+ * 2P is not divided by its Z: on the curve that maps it to (X, Y, 1), P is (x · Z², y · Z³, 1), sums are the same, and a
+ * factor Z in each result leads back (Meloni, "New point addition formulae for ECC applications", 2007).
+ */
+function oddMultiples<C>(to: usize, point: usize): bool {
+  const x = SUM;
+  const y = SUM + width<C>();
+  const z = SUM + 2 * width<C>();
+  setSum<C>(point);
+  doubleSum<C>();
+  copy<C>(TWICE, x);
+  copy<C>(TWICE + width<C>(), y);
+  copy<C>(X, z);
+  sqr<C>(Y, X);
+  mul<C>(x, Y, point);
+  mul<C>(Y, Y, X);
+  mul<C>(y, Y, point + width<C>());
+  copy<C>(z, one<C>());
+  for (let i = 0; i < 8; i++) {
+    const multiple = MULTIPLES + 3 * i * width<C>();
+    memory.copy(multiple, SUM, 3 * width<C>());
+    mul<C>(multiple + 2 * width<C>(), multiple + 2 * width<C>(), X);
+    if (i < 7) addToSum<C>(TWICE);
+  }
+  return toAffine<C>(to, MULTIPLES, 8);
+}
+
+/** sum += digit · P out of P's odd multiples. */
+function addDigit<C>(digit: i32, odd: usize): void {
+  const size = 2 * width<C>();
+  if (digit > 0) addToSum<C>(odd + (digit >> 1) * size);
+  else if (digit < 0) {
+    opposite<C>(TWICE, odd + (-digit >> 1) * size);
+    addToSum<C>(TWICE);
+  }
+}
+
+/** sum = u1 · G + u2 · key for a key without a table; the part of G only when there is no table of it either. */
+function multiplyFresh<C>(key: usize, withGenerator: bool): bool {
+  if (!oddMultiples<C>(ODD, key)) return false;
+  let places = sparseDigits<C>(DIGITS, U2);
+  if (withGenerator) {
+    if (!oddMultiples<C>(ODD_OF_G, generator<C>())) return false;
+    places = max(places, sparseDigits<C>(DIGITS_OF_G, U1));
+  }
+  clearSum();
+  for (let at = places - 1; at >= 0; at--) {
+    doubleSum<C>();
+    addDigit<C>(load<i8>(DIGITS + at), ODD);
+    if (withGenerator) addDigit<C>(load<i8>(DIGITS_OF_G + at), ODD_OF_G);
+  }
+  return true;
+}
+
+/** sum += all of the first `count` points. */
+function sumUp<C>(count: i32): void {
+  const point = 2 * width<C>();
+  let stride = point;
+  while (count >= WORTH_A_ROUND) {
+    const pairs = count >> 1;
+    for (let i = 0; i < pairs; i++) {
+      const left = POINTS + 2 * i * stride;
+      plan(i, left, left + stride, left);
+    }
+    // what does not fit the round's formula is left to the complete one
+    if (!addPlanned<C>(pairs)) break;
+    count -= pairs;
+    stride <<= 1;
+  }
+  for (let i = 0; i < count; i++) addToSum<C>(POINTS + i * stride);
+}
+
+/** Whether x of the sum is r modulo n: X is r · Z², or (r + n) · Z² where r + n is below p. */
+function sumHasX<C>(): bool {
+  if (sumIsInfinity) return false;
+  sqr<C>(Y, SUM + 2 * width<C>());
+  for (let turn = 0; turn < 2; turn++) {
+    if (compare(R, primeWords<C>(), words<C>()) >= 0) return false;
+    pack(BYTES, R, words<C>(), 30);
+    unpack(X, limbs<C>(), bits<C>(), BYTES);
+    mul<C>(X, squareOfR<C>(), X);
+    mulSub<C>(X, X, Y, SUM);
+    if (isZero<C>(X)) return true;
+    addWords(R, R, orderWords<C>(), words<C>());
+  }
+  return false;
+}
+
+/**
+ * Checks a signature.
+ *
+ * @param signature r and s, big-endian, each of a coordinate's length
+ * @param digest at least `length` octets
+ * @param key a point that {@link readKey} took
+ * @param table of that key, or 0
+ * @param generatorTable of the curve's generator, or 0
+ */
+export function verify<C>(
+  signature: usize,
+  digest: usize,
+  length: i32,
+  key: usize,
+  table: usize,
+  generatorTable: usize,
+): bool {
+  const count = words<C>();
+  reverse(BYTES, signature, octets<C>());
+  unpack(R, count, 30, BYTES);
+  reverse(BYTES, signature + octets<C>(), octets<C>());
+  unpack(S, count, 30, BYTES);
+  const order = orderWords<C>();
+  if (isZeroWords(R, count) || compare(R, order, count) >= 0) return false;
+  if (isZeroWords(S, count) || compare(S, order, count) >= 0) return false;
+  // the leftmost bits of a hash that is longer than the order: whole octets for all three curves
+  reverse(BYTES, digest, min(length, octets<C>()));
+  unpack(E, count, 30, BYTES);
+
+  invert(S, order, orderInverse<C>(), count);
+  mulOrder(S, S, orderSquare<C>(), order, orderInverse<C>(), count);
+  mulOrder(E, E, S, order, orderInverse<C>(), count);
+  pack(U1, E, count, 30);
+  mulOrder(S, R, S, order, orderInverse<C>(), count);
+  pack(U2, S, count, 30);
+
+  let points = 0;
+  if (generatorTable != 0) points = collect<C>(0, U1, generatorTable, generatorWindow<C>());
+  if (table != 0 && generatorTable != 0) {
+    points = collect<C>(points, U2, table, keyWindow<C>());
+    clearSum();
+  } else if (!multiplyFresh<C>(key, generatorTable == 0)) return false;
+  sumUp<C>(points);
+  return sumHasX<C>();
+}

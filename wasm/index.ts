@@ -1,0 +1,99 @@
+/**
+ * What the host may call. Curves are told by the bits of their hash's usual partner: 256, 384, 521. What is not on a list
+ * (a curve, a hash, a length) traps, so that no default stands in for it.
+ *
+ * The host owns the memory from `heapBase()` on and puts keys and tables there; their sizes come from here. Input goes to
+ * `inputArea()` and `signatureArea()`. One call at a time: the module has no other state than one hash and its scratch.
+ */
+import { P256, P384, P521, width } from "./curves";
+import { buildGenerator, buildKey, generatorWindow, keyWindow, readKey, verify } from "./ecdsa";
+import { DIGEST, finish, start, update } from "./hash";
+import { tableSize } from "./table";
+
+const INPUT = memory.data(4096, 8);
+const SIGNATURE = memory.data(136, 8);
+
+/** Octets at `inputArea()`. */
+export const inputSize: i32 = 4096;
+
+function checkCurve(curve: i32): void {
+  if (curve != 256 && curve != 384 && curve != 521) unreachable();
+}
+
+export function heapBase(): usize {
+  return (__heap_base + 63) & ~63;
+}
+
+export function inputArea(): usize {
+  return INPUT;
+}
+
+/** Where r and s go, and a key's coordinates before `readKeyOf`. */
+export function signatureArea(): usize {
+  return SIGNATURE;
+}
+
+/** Where a hash's value comes out, and where the host may put one of its own. */
+export function digestArea(): usize {
+  return DIGEST;
+}
+
+export function keySize(curve: i32): i32 {
+  checkCurve(curve);
+  return 2 * (curve == 256 ? width<P256>() : curve == 384 ? width<P384>() : width<P521>());
+}
+
+export function keyTableSize(curve: i32): i32 {
+  checkCurve(curve);
+  if (curve == 256) return tableSize<P256>(keyWindow<P256>());
+  return curve == 384 ? tableSize<P384>(keyWindow<P384>()) : tableSize<P521>(keyWindow<P521>());
+}
+
+export function generatorTableSize(curve: i32): i32 {
+  checkCurve(curve);
+  if (curve == 256) return tableSize<P256>(generatorWindow<P256>());
+  return curve == 384 ? tableSize<P384>(generatorWindow<P384>()) : tableSize<P521>(generatorWindow<P521>());
+}
+
+/** Makes the generator's table, which every verification on that curve needs. */
+export function buildGeneratorTable(curve: i32, table: usize): bool {
+  checkCurve(curve);
+  if (curve == 256) return buildGenerator<P256>(table);
+  return curve == 384 ? buildGenerator<P384>(table) : buildGenerator<P521>(table);
+}
+
+/** Takes the coordinates at `signatureArea()` to `key`; 0 for what is no point of the curve. */
+export function readKeyOf(curve: i32, key: usize): bool {
+  checkCurve(curve);
+  if (curve == 256) return readKey<P256>(key, SIGNATURE);
+  return curve == 384 ? readKey<P384>(key, SIGNATURE) : readKey<P521>(key, SIGNATURE);
+}
+
+export function buildKeyTable(curve: i32, table: usize, key: usize): bool {
+  checkCurve(curve);
+  if (curve == 256) return buildKey<P256>(table, key);
+  return curve == 384 ? buildKey<P384>(table, key) : buildKey<P521>(table, key);
+}
+
+export function hashStart(bits: i32): void {
+  start(bits);
+}
+
+/** Takes the first `length` octets at `inputArea()`. */
+export function hashUpdate(length: i32): void {
+  if (length < 0 || length > inputSize) unreachable();
+  update(INPUT, length);
+}
+
+export function hashFinish(): i32 {
+  return finish();
+}
+
+/** Checks r and s at `signatureArea()` over the `length` octets, 32 to 64, at `digestArea()`. Tables that are not there are 0. */
+export function verifyDigest(curve: i32, length: i32, key: usize, table: usize, generatorTable: usize): bool {
+  checkCurve(curve);
+  if (length < 32 || length > 64) unreachable();
+  if (curve == 256) return verify<P256>(SIGNATURE, DIGEST, length, key, table, generatorTable);
+  if (curve == 384) return verify<P384>(SIGNATURE, DIGEST, length, key, table, generatorTable);
+  return verify<P521>(SIGNATURE, DIGEST, length, key, table, generatorTable);
+}
