@@ -132,7 +132,7 @@ function pairOf(wasm: WasmVerifier, other: SignatureVerifier, rows: readonly Bac
   const keys = new WeakMap<object, PairKey>();
   // one handle per elliptic-curve key, whatever object it came in
   const handles = new WeakMap<WasmKey, object>();
-  return {
+  return Object.freeze({
     name: `wasm+${other.name}`,
     sync: other.sync,
     importKey(key) {
@@ -159,7 +159,7 @@ function pairOf(wasm: WasmVerifier, other: SignatureVerifier, rows: readonly Bac
       prepared.other ??= other.importKey(prepared.key);
       return other.verify(alg, prepared.other, signature, data);
     },
-  };
+  } satisfies SignatureVerifier<object>);
 }
 
 function automatic(): SignatureVerifier {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { isSpiffeError } from "../base/index.ts";
 import type { Hash, SignatureAlgorithm } from "./algorithms.ts";
-import { chooseVerifier } from "./choose-backend.ts";
+import { chooseSyncVerifier, chooseVerifier } from "./choose-backend.ts";
 import { CURVES, mod, modInverse } from "./curves.ts";
 import { twoMultiples } from "./ecdsa.ts";
 import { signTest, type TestKey, testKey } from "./keys.testing.ts";
@@ -290,6 +290,52 @@ describe("what is no hash, no octets or no key of a backend", () => {
         );
       }
       assert.ok(await verifier.importKey(publicKey));
+    }
+  });
+
+  it("no key is made of another one's numbers under its name", async () => {
+    const [honest, other] = [await testKey("P-384"), await testKey("P-384")];
+    const made = honest.publicKey.constructor as unknown as new (...given: unknown[]) => PublicKey;
+    const { numbers } = other.publicKey;
+    for (const given of [
+      [numbers, honest.publicKey.spki],
+      [undefined, numbers, honest.publicKey.spki],
+      [Symbol("made after its checks"), numbers, honest.publicKey.spki],
+    ]) {
+      assert.throws(
+        () => Reflect.construct(made, given),
+        (error) => isSpiffeError(error, "ERR_SPIFFE_USAGE"),
+      );
+    }
+    const again = PublicKey.fromSpki(honest.publicKey.spki);
+    assert.ok(again.ok && again.value.equals(honest.publicKey));
+  });
+
+  it("the verifiers that are shared do not change", () => {
+    for (const backend of [undefined, "wasm", "native", "webcrypto"] as const) {
+      const verifier = chooseVerifier(backend);
+      assert.equal(
+        Reflect.set(verifier, "verify", () => true),
+        false,
+        verifier.name,
+      );
+      assert.ok(Object.isFrozen(verifier));
+    }
+  });
+
+  it("reads each member of an algorithm once, before it is judged", async () => {
+    const key = await testKey("P-384");
+    const wanted: SignatureAlgorithm = { ...P256, hash: "SHA-384" as Hash };
+    const signature = await signTest(key, wanted, data);
+    for (const backend of [undefined, "wasm", "native"] as const) {
+      const verifier = chooseSyncVerifier(backend);
+      const handle = verifier.importKey(key.publicKey);
+      let reads = 0;
+      const changing: object = Object.defineProperty({ ...wanted }, "hash", {
+        get: () => (reads++ === 0 ? "SHA-384" : "SHA-1"),
+      });
+      assert.equal(verifier.verify(changing as SignatureAlgorithm, handle, signature, data), true, verifier.name);
+      assert.equal(reads, 1, verifier.name);
     }
   });
 

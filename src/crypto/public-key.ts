@@ -81,6 +81,9 @@ export let numbersOf: (key: PublicKey) => KeyNumbers;
 /** A text that two keys share exactly when they are the same key with the same restrictions: their own octets. */
 export let nameOfKey: (key: PublicKey) => string;
 
+/** What a constructor gets from this module alone. */
+const MADE: unique symbol = Symbol("made after its checks");
+
 /**
  * A public key that passed the checks of S-15: RSA of 2,048 to 8,192 bits with an odd exponent above 3, a point on one
  * of the three named curves, or an Ed25519 point of large order. It never changes: octets that it gives are copies.
@@ -105,7 +108,10 @@ export class PublicKey {
   readonly #spki: Uint8Array;
   #name: string | undefined;
 
-  private constructor(numbers: KeyNumbers, spki: Uint8Array, pss?: Hash | "any") {
+  private constructor(made: typeof MADE, numbers: KeyNumbers, spki: Uint8Array, pss?: Hash | "any") {
+    // a constructor is public where types are gone, and a key under another's name would be taken for it
+    if (made !== MADE)
+      throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected a key to come from PublicKey.fromSpki or fromJwk");
     this.kind = numbers.kind;
     this.curve = numbers.kind === "ec" ? numbers.curve : undefined;
     this.bits = numbers.kind === "rsa" ? numbers.bits : undefined;
@@ -256,7 +262,7 @@ export class PublicKey {
   }
 
   static {
-    makeKey = (numbers, spki, pss) => new PublicKey(numbers, spki, pss);
+    makeKey = (numbers, spki, pss) => new PublicKey(MADE, numbers, spki, pss);
     requireKey = (key) => {
       if (typeof key === "object" && key !== null && #numbers in key) return;
       throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected a PublicKey, got something else");

@@ -28,6 +28,7 @@ export class TrustDomain {
 
   private constructor(name: string) {
     this.name = name;
+    Object.freeze(this);
   }
 
   static {

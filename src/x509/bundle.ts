@@ -39,6 +39,8 @@ export class X509Bundle {
     }
     this.#byDer = distinct;
     this.authorities = Object.freeze([...distinct.values()]);
+    // whoever it is handed to could change the verdicts of all others
+    Object.freeze(this);
   }
 
   /**
@@ -121,7 +123,7 @@ export class X509Bundle {
   authoritiesNamed(subject: DistinguishedName): readonly Certificate[] {
     if (this.#bySubject === undefined) {
       this.#bySubject = new Map();
-      for (const authority of this.authorities) {
+      for (const authority of this.#byDer.values()) {
         const named = this.#bySubject.get(authority.subject.key);
         if (named === undefined) this.#bySubject.set(authority.subject.key, [authority]);
         else named.push(authority);

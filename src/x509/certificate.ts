@@ -36,6 +36,9 @@ export let isCertificate: (value: unknown) => value is Certificate;
 /** A text that two certificates share exactly when their bytes are the same. */
 export let nameOfCertificate: (certificate: Certificate) => string;
 
+/** What a constructor gets from this module alone. */
+const MADE: unique symbol = Symbol("made after its checks");
+
 /**
  * A parsed certificate. Parsing checks the shape; it says nothing about trust. It never changes: the bytes and lists that it
  * gives are copies, new ones each time.
@@ -53,7 +56,10 @@ export class Certificate {
   #serialNumber: string | undefined;
   #name: string | undefined;
 
-  private constructor(fields: Fields) {
+  private constructor(made: typeof MADE, fields: Fields) {
+    // a constructor is public where types are gone, and bytes with other fields beside them would be taken for parsed
+    if (made !== MADE)
+      throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected a certificate to come from Certificate.parse");
     this.#fields = fields;
     Object.freeze(this);
   }
@@ -95,7 +101,7 @@ export class Certificate {
       const message = "Expected one signature algorithm, but the signed part names another than the certificate (S-15)";
       return refuse("x509.algorithm-mismatch", message);
     }
-    return accept(new Certificate(fields.value));
+    return accept(new Certificate(MADE, fields.value));
   }
 
   /** The whole certificate in DER. */

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
+import { isSpiffeError } from "../base/index.ts";
 import { chooseVerifier } from "../crypto/index.ts";
 import { TrustDomain } from "../id/index.ts";
 import { X509Bundle } from "./bundle.ts";
-import { Certificate } from "./certificate.ts";
+import { Certificate, fieldsOf } from "./certificate.ts";
 import type { GeneralName } from "./general-name.ts";
 import { type Issued, issueCa, issueLeaf, NOW } from "./issue.testing.ts";
 import { clockAt, sourceOf, summary } from "./judge.testing.ts";
@@ -47,6 +48,31 @@ describe("what a certificate hands out", () => {
     summary(
       await safeVerifyX509Svid(chain, bundles, { clock: clockAt(NOW), verifier: { ...chooseVerifier(backend) } }),
     );
+
+  it("[S-14] no certificate is made of other fields than those of its bytes", async () => {
+    const honest = Certificate.parse(between.der);
+    const forged = { ...fieldsOf(honest), spki: evilBetween.certificate.spki };
+    class Derived extends (Certificate as unknown as new (...given: unknown[]) => object) {}
+    const usage = (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_USAGE");
+    for (const given of [[forged], [undefined, forged], [Symbol("made after its checks"), forged]]) {
+      assert.throws(() => Reflect.construct(Certificate, given), usage);
+      assert.throws(() => new Derived(...given), usage);
+    }
+    assert.equal(await judge([leaf.der, honest], sourceOf([ca])), "accepted");
+  });
+
+  it("a bundle stays what it is, whoever holds it", async () => {
+    const bundles = sourceOf([ca]);
+    const bundle = bundles.x509BundleFor(TrustDomain.parse("example.org"))!;
+    const put = (holder: object, name: string, value: unknown) => assert.equal(Reflect.set(holder, name, value), false);
+    put(bundle, "authorities", [fake.certificate]);
+    put(bundle, "authoritiesNamed", () => [fake.certificate]);
+    put(bundle, "trustDomain", TrustDomain.parse("other.example"));
+    put(bundle.trustDomain, "name", "other.example");
+    const held = { x509BundleFor: () => bundle };
+    assert.notEqual(await judge([evilLeaf.der, evilBetween.der], held), "accepted");
+    assert.equal(await judge([leaf.der, between.der], held), "accepted");
+  });
 
   it("[S-14] can not change which certificate the memo knows while a signature is checked", async () => {
     for (const backend of BACKENDS) {

@@ -27,7 +27,7 @@ function verifierOf(crypto: NodeCrypto): SyncSignatureVerifier<object> {
   const optionsTakeNoKeyObject = globalThis.navigator?.userAgent === "Cloudflare-Workers";
   // a handle is an empty object: one of another backend, or one made by hand, names no key here
   const keys = new WeakMap<object, NativeKey>();
-  return {
+  return Object.freeze({
     name: "node:crypto",
     sync: true,
     importKey(key) {
@@ -68,7 +68,7 @@ function verifierOf(crypto: NodeCrypto): SyncSignatureVerifier<object> {
           return crypto.verify(null, data, object, signature);
       }
     },
-  };
+  } satisfies SyncSignatureVerifier<object>);
 }
 
 let verifier: SyncSignatureVerifier | undefined;

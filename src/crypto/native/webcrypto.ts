@@ -57,7 +57,7 @@ const keys = new WeakMap<object, WebKey>();
  *
  * What a runtime's WebCrypto lacks (RSA above 4,096 bits on Deno) does not verify there.
  */
-export const webcryptoVerifier: SignatureVerifier<unknown> = {
+export const webcryptoVerifier: SignatureVerifier<unknown> = Object.freeze({
   name: "webcrypto",
   sync: false,
   importKey(key: PublicKey): object {
@@ -75,4 +75,4 @@ export const webcryptoVerifier: SignatureVerifier<unknown> = {
     const [signature, data] = [new Uint8Array(input.signature), new Uint8Array(input.data)];
     return crypto.subtle.verify(verifyParameters(alg), await cryptoKey(web!, alg), signature, data);
   },
-};
+} satisfies SignatureVerifier<unknown>);

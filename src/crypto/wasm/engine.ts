@@ -66,7 +66,7 @@ function instantiate(module: object): Exports {
   const api = (globalThis as unknown as { WebAssembly: WebAssemblyApi }).WebAssembly;
   const exports = new api.Instance(module, {}).exports as Exports;
   const foreign = FUNCTIONS.some((name) => typeof exports[name] !== "function");
-  if (foreign || exports.memory === undefined || exports.inputSize === undefined) {
+  if (foreign || exports.memory === undefined || !(exports.inputSize?.value >= ALIGNMENT)) {
     throw new Error("the module is not the package's ecdsa.wasm");
   }
   return exports;
@@ -114,8 +114,15 @@ export class Engine {
    * @throws SpiffeError `ERR_SPIFFE_BACKEND` where WebAssembly is missing or not allowed to compile, and for another module
    */
   constructor(module?: object) {
+    const scratch = (curve: Curve) => this.#reserve(this.#exports.keySize(CURVE_CODE[curve]));
     try {
       this.#exports = instantiate(module === undefined ? compile() : module);
+      this.#octets = new Uint8Array(this.#exports.memory.buffer);
+      this.#end = this.#exports.heapBase();
+      this.#input = this.#exports.inputArea();
+      this.#inputSize = this.#exports.inputSize.value;
+      this.#signature = this.#exports.signatureArea();
+      this.#scratch = { "P-256": scratch("P-256"), "P-384": scratch("P-384"), "P-521": scratch("P-521") };
     } catch (cause) {
       const own = module === undefined;
       const wanted = own ? "a runtime that compiles WebAssembly" : "a compiled WebAssembly.Module of ecdsa.wasm";
@@ -126,13 +133,6 @@ export class Engine {
           : "Import the file ecdsa.wasm of this very version of the package.",
       });
     }
-    this.#octets = new Uint8Array(this.#exports.memory.buffer);
-    this.#end = this.#exports.heapBase();
-    this.#input = this.#exports.inputArea();
-    this.#inputSize = this.#exports.inputSize.value;
-    this.#signature = this.#exports.signatureArea();
-    const scratch = (curve: Curve) => this.#reserve(this.#exports.keySize(CURVE_CODE[curve]));
-    this.#scratch = { "P-256": scratch("P-256"), "P-384": scratch("P-384"), "P-521": scratch("P-521") };
   }
 
   /** Octets of the module's memory. */
