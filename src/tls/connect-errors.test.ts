@@ -6,7 +6,7 @@ import { ManualClock } from "../authority/manual-clock.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import type { ErrorCode, Reason } from "../base/codes.ts";
-import { isSpiffeError, type SpiffeError } from "../base/errors.ts";
+import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { type ConnectOptions, connect } from "./connect.ts";
 import { createFetch } from "./fetch.ts";
 import { http2Options } from "./http2-options.ts";
@@ -218,12 +218,16 @@ const FAILURES: readonly Failure[] = [
     async dial() {
       const identity = await identityOf("spiffe://example.org/client", ca);
       const { x509BundleFor } = identity.x509;
-      let dialled = false;
+      const svid = identity.x509.x509Svid();
+      let looks = 0;
       identity.x509.x509BundleFor = (trustDomain) => {
-        // The second look at a bundle is the peer's: the handshake is over by then.
-        if (dialled) void identity.update({ svid: null });
-        dialled = true;
+        looks++;
         return x509BundleFor(trustDomain);
+      };
+      // Every dial looks at bundles for itself at least once before the handshake, and for the peer after it.
+      identity.x509.x509Svid = () => {
+        if (looks < 2) return svid;
+        throw new SpiffeError("ERR_SPIFFE_REVOKED", "The test took the identity away");
       };
       return { ...at(good.port), identity };
     },

@@ -16,8 +16,9 @@ export type ListenerResponse = (ServerResponse | Http2ServerResponse) & {
   end(chunk?: string | Uint8Array): unknown;
 };
 
-/** Streams that a client may have reset before its answered ones count for it (S-25). */
-const FREE_RESETS = 100;
+/** Streams that may be reset within the time, beyond as many as were answered whole (S-25). */
+const RESETS = 100;
+const RESETS_WITHIN_MS = 10_000;
 
 /** Hears why a connection drains or is ended. */
 export interface LifeLog {
@@ -34,8 +35,9 @@ export class Connection implements Mortal {
   /** Set once the socket left HTTP: such a connection ends with its socket or at the deadline. */
   upgraded = false;
   #draining = false;
-  /** Streams that were reset, less those that were answered whole. */
+  /** Streams that were reset, less those that were answered whole, and since when. */
   #resets = 0;
+  #resetsFrom = 0;
   readonly #running = new Set<ListenerResponse>();
 
   readonly #log: LifeLog;
@@ -58,9 +60,16 @@ export class Connection implements Mortal {
 
   /** Ends a connection whose streams are reset again and again: each costs this side more than the client. */
   streamClosed(reset: boolean): void {
+    const now = this.life?.ground.clock.monotonic() ?? 0;
+    if (now - this.#resetsFrom > RESETS_WITHIN_MS) {
+      this.#resetsFrom = now;
+      this.#resets = 0;
+    }
     this.#resets = Math.max(0, this.#resets + (reset ? 1 : -1));
-    if (this.#resets !== FREE_RESETS + 1) return;
-    this.end(refuse("peer.stream-resets", `More than ${FREE_RESETS} streams were reset without as many answered`));
+    if (this.#resets !== RESETS + 1) return;
+    this.end(
+      refuse("peer.stream-resets", `More than ${RESETS} streams were reset in a short time without as many answered`),
+    );
   }
 
   /** Takes nothing new: GOAWAY, or `Connection: close`; an idle HTTP/1.1 connection ends now. */

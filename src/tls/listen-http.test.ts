@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { connect as openSession } from "node:http2";
 import type { Duplex } from "node:stream";
 import { after, before, describe, it } from "node:test";
+import { skipWhen } from "../../test/support/skip.ts";
 import { TestCa } from "../authority/test-ca.ts";
+import { runtime } from "../runtime/detect.ts";
 import { connect } from "./connect.ts";
 import { listen, type TlsListener } from "./listen.ts";
 import { peerOf } from "./peer.ts";
@@ -27,8 +29,8 @@ describe("what HTTP carries through a listener", () => {
         let body = "";
         for await (const chunk of request as AsyncIterable<Buffer>) body += chunk;
         response.writeHead(200, { trailer: "x-sum" });
-        response.write(body);
-        response.addTrailers({ "x-sum": `${body.length} ${request.trailers["x-end"]}` });
+        response.write(`${body} ${request.trailers["x-end"]};`);
+        response.addTrailers({ "x-sum": String(body.length) });
         response.end();
       },
       onUpgrade: (request, socket, head) => {
@@ -40,14 +42,25 @@ describe("what HTTP carries through a listener", () => {
   });
   after(() => server.close({ deadlineMs: 0 }));
 
-  it("trailers of HTTP/1.1, both ways", async () => {
+  /** Sends a body with a trailer over HTTP/1.1; what came back, up to the last chunk and its trailers. */
+  async function withTrailer(): Promise<string> {
     const bytes = [
       "POST / HTTP/1.1\r\nhost: orders\r\ntransfer-encoding: chunked\r\ntrailer: x-end\r\n\r\n",
       "5\r\nhello\r\n0\r\nx-end: yes\r\n\r\n",
     ].join("");
-    const enough = (seen: Buffer) => /x-sum: .*\r\n\r\n$/i.test(seen.toString("latin1"));
+    const enough = (seen: Buffer) => /\r\n0\r\n(?:[^\r\n]+\r\n)*\r\n$/.test(seen.toString("latin1"));
     const seen = await rawExchange(rawOptions(server.port, good, "http/1.1"), Buffer.from(bytes), enough);
-    assert.match(seen.bytes.toString(), /5\r\nhello\r\n0\r\nx-sum: 5 yes\r\n/i);
+    return seen.bytes.toString();
+  }
+
+  it("trailers of an HTTP/1.1 request", async () => {
+    assert.match(await withTrailer(), /hello yes;/);
+  });
+
+  const answered = "trailers of an HTTP/1.1 response";
+  const bun = runtime.name === "bun" ? "Bun writes none on a server that speaks HTTP/2 as well (1.4.5)" : undefined;
+  it(answered, skipWhen(answered, bun), async () => {
+    assert.match(await withTrailer(), /\r\n0\r\nx-sum: 5\r\n/i);
   });
 
   it("trailers of HTTP/2, both ways", async () => {
@@ -60,8 +73,8 @@ describe("what HTTP carries through a listener", () => {
     const trailers = new Promise<{ "x-sum"?: string }>((resolve) => stream.once("trailers", resolve));
     stream.setEncoding("utf8").on("data", (chunk) => (body += chunk));
     stream.end("hello");
-    assert.equal((await trailers)["x-sum"], "5 yes");
-    assert.equal(body, "hello");
+    assert.equal((await trailers)["x-sum"], "5");
+    assert.equal(body, "hello yes;");
     session.destroy();
   });
 

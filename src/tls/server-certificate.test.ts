@@ -123,8 +123,8 @@ describe("the certificate of a listener", () => {
 
   it("files that do not fit, are missing or hold something else stop the start with their names, and no key", async () => {
     const [one, two] = [await issueWeb(), await issueWeb()];
-    const start = (certificate: NonNullable<ListenOptions["certificate"]>) => open({ certificate });
-    const cases: readonly [string, Promise<TlsListener>][] = [
+    const start = (certificate: NonNullable<ListenOptions["certificate"]>) => () => open({ certificate });
+    const cases: readonly [string, () => Promise<TlsListener>][] = [
       ["ERR_SPIFFE_KEY", start({ cert: one.certPem, key: two.keyPem })],
       ["ERR_SPIFFE_KEY", start({ cert: "", key: one.keyPem })],
       ["ERR_SPIFFE_KEY", start({ cert: one.keyPem, key: one.keyPem })],
@@ -134,13 +134,13 @@ describe("the certificate of a listener", () => {
     ];
     const secret = one.keyPem.split("\n")[1]!;
     for (const [code, start] of cases) {
-      await assert.rejects(start, (error) => {
+      await assert.rejects(start(), (error) => {
         assert.ok(isSpiffeError(error) && error.code === code, String(error));
         assert.ok(!`${error.message}${error.stack}${JSON.stringify(error)}`.includes(secret.slice(0, 20)));
         return true;
       });
     }
-    const server = await start(shown(one));
+    const server = await start(shown(one))();
     await server.close();
   });
 
