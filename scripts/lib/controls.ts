@@ -1,4 +1,5 @@
 /** The controls whose absence some test must notice, on each runtime. */
+import type { RuntimeName } from "./runtimes.ts";
 
 export interface Control {
   name: string;
@@ -6,6 +7,8 @@ export interface Control {
   patches: readonly { file: string; find: string; replace: string }[];
   /** Test files, at least one of which must notice. */
   tests: readonly string[];
+  /** Where it is in force at all; everywhere unless given. */
+  runtimes?: readonly RuntimeName[];
 }
 
 /** Replaces a text that has to be there exactly once. */
@@ -188,11 +191,185 @@ export const CONTROLS: readonly Control[] = [
       },
     ],
     tests: ["test/seams/https-agent.test.ts"],
+    runtimes: ["bun", "node"],
   },
   {
     name: "seam-bytes-before-tls",
     patches: [{ file: "src/tls/start-tls.ts", find: "if (bytes.length !== 1 || ", replace: "if (" }],
     tests: ["src/tls/verified-stream.test.ts"],
+  },
+  {
+    name: "tls-swap-is-complete",
+    patches: [
+      {
+        file: "src/tls/options.ts",
+        find: "  server.setSecureContext(serverOptions(material, settings));",
+        replace: "  server.setSecureContext({ ...material });",
+      },
+    ],
+    tests: ["src/tls/rotation.test.ts", "src/tls/server-certificate.test.ts"],
+  },
+  {
+    name: "tls-svid-key-match",
+    patches: [
+      {
+        file: "src/tls/options.ts",
+        find: "if (!privateKeyMatchesSync(svid.privateKeyPkcs8(), svid.leaf.publicKey)) {",
+        replace: "if (false) {",
+      },
+    ],
+    tests: ["src/tls/rotation.test.ts"],
+  },
+  {
+    name: "tls-web-key-match",
+    patches: [
+      {
+        file: "src/tls/server-certificate.ts",
+        find: "if (!privateKeyMatchesSync(pkcs8, leaf.publicKey)) {",
+        replace: "if (false) {",
+      },
+    ],
+    tests: ["src/tls/server-certificate.test.ts"],
+  },
+  {
+    name: "tls-chain-bounds",
+    patches: [
+      {
+        file: "src/tls/chain.ts",
+        find: "if (chain.length >= LIMITS.chainLength || bytes > LIMITS.chainBytes) {",
+        replace: "if (false) {",
+      },
+    ],
+    tests: ["src/tls/chain.test.ts", "src/tls/listen.test.ts"],
+  },
+  {
+    name: "tls-throttle",
+    patches: [
+      {
+        file: "src/tls/listener.ts",
+        find: "if (remoteAddress !== undefined && this.#throttle?.isShut(remoteAddress) === true) {",
+        replace: "if (false) {",
+      },
+    ],
+    tests: ["src/tls/listen.test.ts"],
+  },
+  {
+    name: "tls-connection-limit",
+    patches: [{ file: "src/tls/listener.ts", find: "      if (this.#isFull()) {", replace: "      if (false) {" }],
+    tests: ["src/tls/listen-places.test.ts"],
+  },
+  {
+    name: "tls-end-of-certificates",
+    patches: [
+      {
+        file: "src/tls/lifetime.ts",
+        find: "    if (!(now < this.#peerEnd)) return",
+        replace: "    if (false) return",
+      },
+    ],
+    tests: ["src/tls/lifetime.test.ts"],
+  },
+  {
+    name: "tls-end-of-own-certificate",
+    patches: [
+      {
+        file: "src/tls/lifetime.ts",
+        find: "    if (!(now < this.#ownEnd)) return",
+        replace: "    if (false) return",
+      },
+    ],
+    tests: ["src/tls/lifetime.test.ts"],
+  },
+  {
+    name: "tls-end-of-age",
+    patches: [
+      {
+        file: "src/tls/lifetime.ts",
+        find: "    if (!(monotonic < this.#oldAt)) return",
+        replace: "    if (false) return",
+      },
+    ],
+    tests: ["src/tls/lifetime.test.ts"],
+  },
+  {
+    name: "tls-end-of-authority",
+    patches: [
+      {
+        file: "src/tls/lifetime.ts",
+        find: "      trust.changed = bundle !== trust.bundle;",
+        replace: "      trust.changed = false;",
+      },
+    ],
+    tests: ["src/tls/lifetime.test.ts"],
+  },
+  {
+    name: "tls-end-of-own-identity",
+    patches: [
+      {
+        file: "src/tls/lifetime.ts",
+        find: "    const lost = lossOf(ground);",
+        replace: "    const lost: Refusal | undefined = undefined;",
+      },
+    ],
+    tests: ["src/tls/lifetime.test.ts"],
+  },
+  {
+    name: "tls-own-bundle",
+    patches: [
+      {
+        file: "src/tls/own-identity.ts",
+        find: "    if (x509.x509BundleFor(trustDomain)?.isEmpty === false) return svid;",
+        replace: "    return svid;",
+      },
+    ],
+    tests: ["src/tls/lifetime.test.ts", "src/tls/connect-errors.test.ts"],
+  },
+  {
+    name: "tls-rejudge",
+    patches: [
+      {
+        file: "src/tls/listener.ts",
+        find: "      if (why !== undefined) {\n        connection.end(why);",
+        replace: "      if (why !== undefined) {",
+      },
+    ],
+    tests: ["src/tls/lifetime-wire.test.ts"],
+  },
+  {
+    name: "tls-pool-key",
+    patches: [
+      {
+        file: "src/tls/fetch.ts",
+        find: "      const key = `${expectation}\\n",
+        replace: "      const key = `",
+      },
+    ],
+    // One runtime keeps no connections, so that it could not notice.
+    runtimes: ["bun", "node"],
+    tests: ["src/tls/kept-connections.test.ts"],
+  },
+  {
+    name: "tls-pool-checkout",
+    patches: [
+      {
+        file: "src/tls/kept-connections.ts",
+        find: "    if (kept?.isCurrent(this.#clock) !== true) {",
+        replace: "    if (kept === undefined) {",
+      },
+    ],
+    runtimes: ["bun", "node"],
+    tests: ["src/tls/kept-connections.test.ts"],
+  },
+  {
+    name: "tls-options-trap",
+    patches: [
+      {
+        file: "src/tls/tls-options.ts",
+        find: "    secureContext: REFUSES,",
+        replace: "    secureContext: undefined as never,",
+      },
+    ],
+    tests: ["src/tls/tls-options.test.ts"],
   },
   {
     name: "policy-default-deny",

@@ -62,7 +62,7 @@ const PORTABLE_ENTRIES: Readonly<Record<string, RegExp>> = {
 
 /** Which package is imported by which folders or files of src only. */
 const PACKAGES: readonly { package: RegExp; only: readonly string[] }[] = [
-  { package: /^(?:hono|@hono)(?:\/|$)/, only: ["gateway"] },
+  { package: /^(?:hono|@hono)(?:\/|$)/, only: ["gateway", "tls/fetch-handler.ts"] },
   { package: /^@connectrpc\//, only: ["workload", "spire", "authority", "exp"] },
   { package: /^@bufbuild\//, only: ["workload", "spire", "authority", "exp", "gen"] },
   { package: /^(?:pkijs|asn1js)$/, only: ["authority", "x509/csr.ts"] },

@@ -71,7 +71,7 @@ async function call(url: string, options: CallCommandOptions): Promise<ExitCode>
     timings.mark("verdict");
     const presented = presentedChain(socket);
     if (presented.ok) tell(await peerLines(presented.value, identity.x509));
-    return await answer(request, await exchange(request, socket), timings, options.include === true);
+    return await answer(request, await exchange(request, { socket }), timings, options.include === true);
   } finally {
     await client.close();
   }

@@ -18,11 +18,23 @@ export type Authorizer = (peer: VerifiedX509Svid) => Verdict<SpiffeId>;
 /** Who must answer: an ID, a list of IDs, a whole trust domain, or an {@link Authorizer}. */
 export type PeerExpectation = string | SpiffeId | readonly (string | SpiffeId)[] | { trustDomain: string } | Authorizer;
 
-function byMatcher(matcher: IdMatcher): Authorizer {
-  return (peer) => {
+const EXPECTATION: unique symbol = Symbol("spiffe-edge.expectation");
+
+/** Notes what an authorizer expects, so that two that expect the same are known to be alike (S-6). */
+function named(expectation: string, authorizer: Authorizer): Authorizer {
+  return Object.defineProperty(authorizer, EXPECTATION, { value: expectation });
+}
+
+/** What an authorizer of this file expects, by value; nothing for a program's own, which may decide anew each time. */
+export function expectationOf(authorizer: Authorizer): string | undefined {
+  return (authorizer as { [EXPECTATION]?: string })[EXPECTATION];
+}
+
+function byMatcher(expectation: string, matcher: IdMatcher): Authorizer {
+  return named(expectation, (peer) => {
     const verdict = matcher(peer.id);
     return verdict.ok === true ? verdict : refuse("peer.not-authorized", verdict.message);
-  };
+  });
 }
 
 /**
@@ -35,7 +47,7 @@ function byMatcher(matcher: IdMatcher): Authorizer {
  * ```
  */
 export function authorizeAny(): Authorizer {
-  return (peer) => accept(peer.id);
+  return named("any", (peer) => accept(peer.id));
 }
 
 /**
@@ -45,7 +57,7 @@ export function authorizeAny(): Authorizer {
  * @throws SpiffeError `ERR_SPIFFE_ID` when a string is not one
  */
 export function authorizeId(id: string | SpiffeId): Authorizer {
-  return byMatcher(matchId(id));
+  return byMatcher(`id ${id}`, matchId(id));
 }
 
 /**
@@ -56,7 +68,7 @@ export function authorizeId(id: string | SpiffeId): Authorizer {
  */
 export function authorizeOneOf(...ids: readonly (string | SpiffeId)[]): Authorizer {
   if (ids.length === 0) throw usage("an empty list of peers");
-  return byMatcher(matchOneOf(...ids));
+  return byMatcher(`one of ${ids.map(String).sort().join(" ")}`, matchOneOf(...ids));
 }
 
 /**
@@ -66,7 +78,8 @@ export function authorizeOneOf(...ids: readonly (string | SpiffeId)[]): Authoriz
  * @throws SpiffeError `ERR_SPIFFE_ID` when it is neither
  */
 export function authorizeMemberOf(trustDomain: string | TrustDomain): Authorizer {
-  return byMatcher(matchMemberOf(trustDomain));
+  const matcher = matchMemberOf(trustDomain);
+  return byMatcher(`member of ${trustDomain}`, matcher);
 }
 
 /**
@@ -76,11 +89,11 @@ export function authorizeMemberOf(trustDomain: string | TrustDomain): Authorizer
  * @throws SpiffeError `ERR_SPIFFE_ID` when it is not one
  */
 export function authorizeIdPrefix(prefix: string | SpiffeId): Authorizer {
-  return byMatcher(matchIdPrefix(prefix));
+  return byMatcher(`below ${prefix}`, matchIdPrefix(prefix));
 }
 
 /** Any peer that a trusted bundle vouches for. Named so that a reader of the call sees what it gives up. */
-export const unsafeAnyPeer: Authorizer = (peer) => accept(peer.id);
+export const unsafeAnyPeer: Authorizer = named("any", (peer) => accept(peer.id));
 
 /** Turns an expectation into an authorizer; throws for anything that names nobody. */
 export function authorizerFor(peer: PeerExpectation): Authorizer {

@@ -2,8 +2,6 @@
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import type { Refusal } from "../base/verdict.ts";
 import { denoNetFlag, isDenoRefusal } from "../runtime/deno-permission.ts";
-import type { X509Svid } from "../x509/index.ts";
-import type { TlsIdentity } from "./identity.ts";
 
 /** The steps of a dial, in their order, as `phase` of its errors. */
 export type DialPhase = "identity" | "lookup" | "connect" | "handshake" | "verify";
@@ -21,20 +19,16 @@ export function nameOf(address: DialAddress): string {
   return `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`;
 }
 
-/** The own SVID; every way of having none gets a phase and a hint. */
-export function ownSvid(identity: TlsIdentity): X509Svid {
-  try {
-    return identity.x509.x509Svid();
-  } catch (cause) {
-    const known = isSpiffeError(cause) ? cause : undefined;
-    throw new SpiffeError(known?.code ?? "ERR_SPIFFE_NO_IDENTITY", known?.message ?? "This side has no X.509-SVID", {
-      reason: known?.reason,
-      phase: "identity",
-      retryable: known?.retryable ?? true,
-      hint: known?.hint ?? "Nothing can be dialled until the Workload API gives an SVID again: look at the agent",
-      cause,
-    });
-  }
+/** What the identity threw, with the step and what to do. */
+export function identityError(cause: unknown): SpiffeError {
+  const known = isSpiffeError(cause) ? cause : undefined;
+  return new SpiffeError(known?.code ?? "ERR_SPIFFE_NO_IDENTITY", known?.message ?? "This side has no X.509-SVID", {
+    reason: known?.reason,
+    phase: "identity",
+    retryable: known?.retryable ?? true,
+    hint: known?.hint ?? "Nothing can be dialled until the Workload API gives an SVID again: look at the agent",
+    cause,
+  });
 }
 
 /** An error of the network or of TLS. */
@@ -109,6 +103,18 @@ export function refusedError(refusal: Refusal, address: DialAddress): SpiffeErro
       hint: "Compare its SPIFFE ID with `peer`, and its trust domain with the bundles of this workload",
     },
   );
+}
+
+/** The end of a connection that had been verified (S-9). */
+export function endedError({ reason, message }: Refusal, address: DialAddress): SpiffeError {
+  const own = reason === "peer.own-expired" || reason === "peer.own-identity-lost";
+  const code = own || reason === "peer.max-age" ? "ERR_SPIFFE_CLOSED" : "ERR_SPIFFE_PEER_REFUSED";
+  return new SpiffeError(code, `The connection to ${nameOf(address)} was ended: ${message}`, {
+    reason,
+    phase: "connected",
+    retryable: code === "ERR_SPIFFE_CLOSED" || reason === "x509.expired",
+    hint: "Dial again: the new connection is verified with what holds then",
+  });
 }
 
 export function timeoutError(address: DialAddress, phase: DialPhase, timeoutMs: number): SpiffeError {

@@ -2,7 +2,8 @@
 import type { Duplex } from "node:stream";
 import { connect as dialTls, type TLSSocket } from "node:tls";
 import { type Clock, systemClock } from "../base/clock.ts";
-import { refuse } from "../base/verdict.ts";
+import type { Reason } from "../base/codes.ts";
+import { accept, type Refusal, refuse, type Verdict } from "../base/verdict.ts";
 import { chooseSyncVerifier } from "../crypto/index.ts";
 import type { X509Peer } from "../id/peer.ts";
 import type { X509Svid } from "../x509/index.ts";
@@ -13,15 +14,17 @@ import {
   type DialAddress,
   type DialPhase,
   dialError,
+  endedError,
+  identityError,
   nameOf,
-  ownSvid,
   refusedError,
   timeoutError,
 } from "./connect-errors.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { judgePeer, peerFrom } from "./judge.ts";
-import { isForsaken, keep } from "./lifetime.ts";
+import { groundOf, keep, type Mortal } from "./lifetime.ts";
 import { clientOptions, hideKeyOf } from "./options.ts";
+import { endOf, ownSvid } from "./own-identity.ts";
 import { markConnection } from "./peer.ts";
 
 /** Options of {@link connect}. */
@@ -42,6 +45,10 @@ export interface ConnectOptions {
   /** Milliseconds for name lookup, TCP and TLS together. Default 10,000. */
   timeoutMs?: number;
   signal?: AbortSignal;
+  /** Milliseconds after which the connection ends. Default: none. */
+  maxConnectionAgeMs?: number;
+  /** Told once, in the last tenth of the connection's life, to take nothing new. Must not throw. */
+  onDrain?: (reason: Reason) => void;
   clock?: Clock;
   /** Told, for timings, when the name has been looked up (if it is one), TCP has connected and TLS is done. Must not throw. */
   onStep?: (step: "lookup" | "tcp" | "handshake") => void;
@@ -51,6 +58,8 @@ export interface ConnectOptions {
 export interface VerifiedConnection {
   readonly socket: TLSSocket;
   readonly peer: X509Peer;
+  /** Judges the peer again by the bundles of now and `peer`: for who keeps connections (S-6). Ends nothing by itself. */
+  rejudge(): Verdict<X509Peer>;
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;
@@ -59,8 +68,11 @@ function ignore(): void {}
 
 /**
  * Opens a TLS 1.3 connection with the own X.509-SVID and hands it out once the peer's SVID is verified and expected.
- * A wrong peer is cut without having received one application byte. The connection is destroyed when a certificate of
- * either side expires, and when the own identity or the bundle of the peer's trust domain is withdrawn.
+ * A wrong peer is cut without having received one application byte.
+ *
+ * The connection is destroyed, at most a second late, when a certificate of either side ends, the own identity is lost,
+ * the authority that vouched for the peer leaves its bundle, or `maxConnectionAgeMs` is over; the socket's `error` then
+ * says which (S-9).
  *
  * @param identity own SVID and bundles, for example a `Workload`
  * @returns the socket, paused, and the peer
@@ -94,9 +106,16 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
   const address = addressOf(options);
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   inRange("timeoutMs", timeoutMs, 1, Infinity);
+  const maxAgeMs = options.maxConnectionAgeMs ?? Infinity;
+  inRange("maxConnectionAgeMs", maxAgeMs, 1, Infinity);
   const clock = options.clock ?? systemClock;
   const verifier = chooseSyncVerifier();
-  const own = ownSvid(identity);
+  let own: X509Svid;
+  try {
+    own = ownSvid(identity, clock);
+  } catch (error) {
+    throw identityError(error);
+  }
   const at = nameOf(address);
   const { signal } = options;
   if (signal?.aborted) throw abortError(signal, at, "connect");
@@ -120,16 +139,22 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
       const onAbort = () => reject(abortError(signal!, at, phase));
       const onSecure = () => {
         options.onStep?.("handshake");
-        const verdict = judgePeer(socket, { identity, authorize, clock, verifier });
+        const judgement = { identity, authorize, clock, verifier };
+        const verdict = judgePeer(socket, judgement);
         if (verdict.ok !== true) return reject(refusedError(verdict, address));
         try {
-          const peer = peerFrom(verdict.value);
+          // Who was taken the identity from meanwhile sends nothing in its name.
+          ownSvid(identity, clock);
+        } catch (error) {
+          return reject(identityError(error));
+        }
+        try {
+          const peer = peerFrom(verdict.value.verified);
           markConnection(socket, { accepted: true, peer });
-          const endAt = Math.min(own.expiresAt.getTime(), peer.expiresAt.getTime());
-          const end = () => void socket.destroy();
-          const life = { drainAt: endAt, endAt, isForsaken: () => isForsaken(identity, peer.id), drain: end, end };
-          socket.once("close", keep(clock, life));
-          resolve({ socket, peer });
+          const terms = { judgement, peer: verdict.value, ownEnd: endOf(own), maxAgeMs };
+          const life = keep(new Dialled(socket, address, options.onDrain), groundOf(identity, clock), terms);
+          socket.once("close", () => life.release());
+          resolve({ socket, peer, rejudge: () => life.judgeAgain() ?? accept(peer) });
         } catch (error) {
           reject(refusedError(refuse("peer.internal", String(error)), address));
         }
@@ -157,6 +182,27 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
     throw error;
   } finally {
     cleanup();
+  }
+}
+
+/** A dialled connection: what runs on it hears by `onDrain` that it should finish, and by an error that it is over. */
+class Dialled implements Mortal {
+  readonly #socket: TLSSocket;
+  readonly #address: DialAddress;
+  readonly #onDrain: ((reason: Reason) => void) | undefined;
+
+  constructor(socket: TLSSocket, address: DialAddress, onDrain: ((reason: Reason) => void) | undefined) {
+    this.#socket = socket;
+    this.#address = address;
+    this.#onDrain = onDrain;
+  }
+
+  drain(reason: Reason): void {
+    this.#onDrain?.(reason);
+  }
+
+  end(why: Refusal): void {
+    this.#socket.destroy(endedError(why, this.#address));
   }
 }
 

@@ -2,6 +2,10 @@
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Session } from "node:http2";
 import type { TLSSocket } from "node:tls";
+import type { Reason } from "../base/codes.ts";
+import { type Refusal, refuse } from "../base/verdict.ts";
+import type { X509Peer } from "../id/peer.ts";
+import type { Life, Mortal } from "./lifetime.ts";
 
 /** A request as both protocols give it. */
 export type ListenerRequest = IncomingMessage | Http2ServerRequest;
@@ -12,17 +16,34 @@ export type ListenerResponse = (ServerResponse | Http2ServerResponse) & {
   end(chunk?: string | Uint8Array): unknown;
 };
 
+/** Streams that a client may have reset before its answered ones count for it (S-25). */
+const FREE_RESETS = 100;
+
+/** Hears why a connection drains or is ended. */
+export interface LifeLog {
+  drains(reason: Reason, peer: X509Peer | undefined): void;
+  ends(why: Refusal, peer: X509Peer | undefined): void;
+}
+
 /** One accepted connection. */
-export class Connection {
+export class Connection implements Mortal {
   readonly socket: TLSSocket;
+  readonly peer: X509Peer | undefined;
+  life: Life | undefined;
   session: ServerHttp2Session | undefined;
   /** Set once the socket left HTTP: such a connection ends with its socket or at the deadline. */
   upgraded = false;
   #draining = false;
+  /** Streams that were reset, less those that were answered whole. */
+  #resets = 0;
   readonly #running = new Set<ListenerResponse>();
 
-  constructor(socket: TLSSocket) {
+  readonly #log: LifeLog;
+
+  constructor(socket: TLSSocket, peer: X509Peer | undefined, log: LifeLog) {
     this.socket = socket;
+    this.peer = peer;
+    this.#log = log;
   }
 
   /** Notes a request; HTTP/1.1 keeps the connection only while it is not draining. */
@@ -35,16 +56,30 @@ export class Connection {
     if (this.#draining) this.#announceClose(response);
   }
 
+  /** Ends a connection whose streams are reset again and again: each costs this side more than the client. */
+  streamClosed(reset: boolean): void {
+    this.#resets = Math.max(0, this.#resets + (reset ? 1 : -1));
+    if (this.#resets !== FREE_RESETS + 1) return;
+    this.end(refuse("peer.stream-resets", `More than ${FREE_RESETS} streams were reset without as many answered`));
+  }
+
   /** Takes nothing new: GOAWAY, or `Connection: close`; an idle HTTP/1.1 connection ends now. */
-  drain(): void {
+  drain(reason?: Reason): void {
     if (this.#draining) return;
     this.#draining = true;
+    if (reason !== undefined) this.#log.drains(reason, this.peer);
     if (this.session !== undefined) {
       if (!this.session.closed) this.session.close();
       return;
     }
     for (const response of this.#running) this.#announceClose(response);
     this.#endIfIdle();
+  }
+
+  /** Ends everything on it at once, for a reason that is told. */
+  end(why: Refusal): void {
+    this.#log.ends(why, this.peer);
+    this.destroy();
   }
 
   /** Ends everything on it at once. */

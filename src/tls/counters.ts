@@ -8,6 +8,11 @@ export interface ListenerCounters {
   /** Handshakes that finished and whose peer was not; `reasons` has them by reason. */
   refused: number;
   readonly reasons: { [reason in Reason]?: number };
+  /** Connections that were told to finish, by reason, and those that were ended, by reason (S-9). */
+  readonly drained: { [reason in Reason]?: number };
+  readonly ended: { [reason in Reason]?: number };
+  /** Connections closed before TLS because there were `maxConnections` already. */
+  overLimit: number;
   /** Connections closed before TLS because their address was refused too often. */
   throttled: number;
   /** Handshakes that broke in TLS. */
@@ -18,9 +23,9 @@ export interface ListenerCounters {
   stray: number;
   /** Exceptions and rejections of the handler. */
   handlerErrors: number;
-  /** SVIDs put into service after the first. */
+  /** Certificates put into service after the first. */
   rotations: number;
-  /** SVIDs that could not be put into service. */
+  /** Certificates that could not be put into service. */
   rotationsRefused: number;
   /** Accepted connections that are open now. */
   open: number;
@@ -31,6 +36,9 @@ export function newCounters(): ListenerCounters {
     accepted: 0,
     refused: 0,
     reasons: {},
+    drained: {},
+    ended: {},
+    overLimit: 0,
     throttled: 0,
     failed: 0,
     timedOut: 0,

@@ -81,6 +81,7 @@ async function start(): Promise<void> {
       handled++;
       response.end("ok");
     },
+    maxHeaderBytes: undefined,
     onUpgrade: (_request, socket) => {
       handled++;
       socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
@@ -88,6 +89,7 @@ async function start(): Promise<void> {
     begin() {},
     upgraded() {},
     session() {},
+    streamClosed() {},
     stray: () => stray++,
     failed: (error) => assert.fail(String(error)),
   });

@@ -20,10 +20,14 @@ export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Ui
 export interface Rooms {
   readonly handler: Handler;
   readonly onUpgrade: UpgradeHandler | undefined;
+  /** Bytes of a request's head; counted here where the runtime does not, else absent. */
+  readonly maxHeaderBytes: number | undefined;
   /** A request, upgrade or session of an accepted connection begins. */
   begin(verdict: ConnectionVerdict, response: ListenerResponse): void;
   upgraded(verdict: ConnectionVerdict): void;
   session(verdict: ConnectionVerdict, session: ServerHttp2Session): void;
+  /** An HTTP/2 stream is over; `reset` when it was not answered whole. */
+  streamClosed(verdict: ConnectionVerdict, reset: boolean): void;
   /** Something came in over a connection that was not accepted. */
   stray(): void;
   failed(error: unknown): void;
@@ -74,7 +78,9 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
 
   const entry = (go: Handler) => (request: ListenerRequest, response: ListenerResponse) => {
     const verdict = accepted(request);
-    if (verdict !== undefined) run(verdict, request, response, go);
+    if (verdict === undefined) return;
+    const fits = rooms.maxHeaderBytes === undefined || headBytes(request) <= rooms.maxHeaderBytes;
+    run(verdict, request, response, fits ? go : refuseHead);
   };
 
   server.on("request", entry(rooms.handler));
@@ -115,6 +121,7 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Uint8Array) => {
       const verdict = accepted(request);
       if (verdict === undefined) return;
+      if (rooms.maxHeaderBytes !== undefined && headBytes(request) > rooms.maxHeaderBytes) return void socket.destroy();
       const broken = (error: unknown) => {
         rooms.failed(error);
         socket.destroy();
@@ -136,10 +143,27 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     session.destroy();
   });
   server.prependListener("stream", (stream: ServerHttp2Stream) => {
-    if (connectionPeer({ stream })?.accepted === true) return;
+    const verdict = connectionPeer({ stream });
+    if (verdict?.accepted === true) {
+      stream.once("close", () => rooms.streamClosed(verdict, stream.rstCode !== 0));
+      return;
+    }
     rooms.stray();
     stream.session?.destroy();
   });
+}
+
+/** Bytes of a request's head, near enough: names, values and what separates them. */
+function headBytes({ url = "", rawHeaders }: ListenerRequest): number {
+  let bytes = url.length + 16;
+  for (const part of rawHeaders) bytes += part.length + 2;
+  return bytes;
+}
+
+function refuseHead(request: ListenerRequest, response: ListenerResponse): void {
+  response.statusCode = 431;
+  if (request.httpVersionMajor === 1) response.setHeader("connection", "close");
+  response.end();
 }
 
 function destroyResponse(response: ListenerResponse): void {

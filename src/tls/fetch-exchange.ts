@@ -1,55 +1,92 @@
-/** One HTTP/1.1 exchange over a socket whose peer has been verified already: request out, response in, both streaming. */
+/** One HTTP/1.1 exchange over a connection whose peer has been verified already: request out, response in, both streaming. */
 import { type ClientRequest, type IncomingMessage, request as sendHttp } from "node:http";
 import type { TLSSocket } from "node:tls";
-import { SpiffeError } from "../base/errors.ts";
+import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { abortError } from "./connect-errors.ts";
 import type { Call } from "./fetch-request.ts";
+import type { KeptConnections } from "./kept-connections.ts";
 import { HEADER_BYTES } from "./options.ts";
+import { markConnection, peerOf } from "./peer.ts";
 
 /** Bytes of a response body that are read ahead of the reader. */
 const READ_AHEAD = 65_536;
 
 const NULL_BODY_STATUS = new Set([204, 205, 304]);
 
-/** Sends the call over the socket and resolves with the response as soon as its head is there. Owns the socket. */
-export function exchange(call: Call, socket: TLSSocket): Promise<Response> {
+/** Over what a call goes: a connection of its own, which ends with it, or one that is kept. */
+export type Way = { readonly socket: TLSSocket } | { readonly kept: KeptConnections };
+
+/** Failures of a kept connection before any answer: the other side may have ended it meanwhile. */
+const stale = new WeakSet<Error>();
+
+/** Whether a call failed because its kept connection was over; the peer may have read it all the same (S-24). */
+export function wasStale(error: unknown): boolean {
+  return error instanceof Error && stale.has(error);
+}
+
+/** Sends the call and resolves with the response as soon as its head is there. Owns a socket that it is given. */
+export function exchange(call: Call, way: Way): Promise<Response> {
   return new Promise((resolve, reject) => {
     const at = call.url.host;
+    const own = "socket" in way ? way.socket : undefined;
+    let outgoing: ClientRequest | undefined;
     let phase = "request";
     let body: BodyReader | undefined;
     let over = false;
+    let connected = false;
 
+    const cut = () => {
+      if (own !== undefined) own.destroy();
+      else outgoing?.destroy();
+    };
     const fail = (error: SpiffeError) => {
       if (over) return;
       over = true;
       settle();
-      socket.destroy();
+      cut();
       reject(error);
       body?.fail(error);
     };
-    const onAbort = () => fail(abortError(call.signal!, at, phase));
-    const onClose = () => fail(upstreamError(at, phase, new Error("the connection was closed")));
+    const broken = (error: unknown) => {
+      // What ended the connection on purpose says so itself.
+      if (isSpiffeError(error)) return fail(error);
+      const failure = upstreamError(at, phase, error);
+      if (own === undefined && phase === "request" && outgoing?.reusedSocket === true) stale.add(failure);
+      fail(failure);
+    };
+    const onAbort = () => {
+      if (own !== undefined || connected) return fail(abortError(call.signal!, at, phase));
+      // The dial hears of it as well, and knows how far it came.
+      setImmediate(() => fail(abortError(call.signal!, at, "connect")));
+    };
+    const onClose = () => broken(new Error("the connection was closed"));
     const settle = () => {
       call.signal?.removeEventListener("abort", onAbort);
-      socket.off("close", onClose);
+      own?.off("close", onClose);
     };
     const done = () => {
       if (over) return;
       over = true;
       settle();
-      socket.destroy();
+      own?.destroy();
+    };
+    const cancelled = () => {
+      if (over) return;
+      over = true;
+      settle();
+      cut();
     };
 
     if (call.signal?.aborted) return onAbort();
-    if (socket.destroyed) return onClose();
+    if (own?.destroyed) return onClose();
     call.signal?.addEventListener("abort", onAbort, { once: true });
-    socket.once("close", onClose);
+    own?.once("close", onClose);
 
-    let outgoing: ClientRequest;
     try {
       outgoing = sendHttp({
         // With `agent: false` the runtimes ignore createConnection and dial by themselves; left out, none is used.
-        createConnection: () => socket,
+        ...(own === undefined ? { agent: (way as { kept: KeptConnections }).kept } : { createConnection: () => own }),
+        ...(own === undefined && call.signal !== undefined ? { dialSignal: call.signal } : {}),
         host: call.url.hostname,
         method: call.method,
         path: call.url.pathname + call.url.search,
@@ -57,20 +94,23 @@ export function exchange(call: Call, socket: TLSSocket): Promise<Response> {
         maxHeaderSize: HEADER_BYTES,
       });
     } catch (error) {
-      return fail(upstreamError(at, phase, error));
+      return broken(error);
     }
-    outgoing.on("error", (error) => fail(upstreamError(at, phase, error)));
+    outgoing.on("socket", () => {
+      connected = true;
+    });
+    outgoing.on("error", broken);
     outgoing.on("upgrade", () =>
       fail(upstreamError(at, phase, new Error("it switched protocols without being asked"))),
     );
     outgoing.on("response", (incoming) => {
       phase = "response";
       // From here the response tells its end; the socket may be gone while buffered bytes are still read.
-      socket.off("close", onClose);
+      own?.off("close", onClose);
       const empty = call.method === "HEAD" || NULL_BODY_STATUS.has(incoming.statusCode ?? 0);
       try {
         checkStatus(call, incoming);
-        if (!empty) body = new BodyReader(incoming, done, (error) => fail(upstreamError(at, "response-body", error)));
+        if (!empty) body = new BodyReader(incoming, { done, cancelled, broken });
         const response = new Response(body?.stream ?? null, {
           status: incoming.statusCode!,
           statusText: incoming.statusMessage ?? "",
@@ -78,13 +118,19 @@ export function exchange(call: Call, socket: TLSSocket): Promise<Response> {
         });
         Object.defineProperty(response, "url", { value: call.url.href });
         phase = "response-body";
+        markConnection(response, { accepted: true, peer: peerOf(own ?? incoming.socket) });
         resolve(response);
       } catch (error) {
-        return fail(upstreamError(at, phase, error));
+        return broken(error);
       }
-      if (empty) done();
+      if (!empty) return;
+      incoming.resume();
+      done();
     });
-    void send(call, outgoing).catch((error) => fail(upstreamError(at, "request-body", error)));
+    void send(call, outgoing).catch((error) => {
+      if (phase === "request") phase = "request-body";
+      broken(error);
+    });
   });
 }
 
@@ -134,13 +180,20 @@ function drained(outgoing: ClientRequest): Promise<void> {
   });
 }
 
+/** How a body ends: read whole, given up by its reader, or broken. */
+interface Ends {
+  done(): void;
+  cancelled(): void;
+  broken(error: unknown): void;
+}
+
 /** A response body as a web stream that reads from the socket no faster than it is read. */
 class BodyReader {
   readonly stream: ReadableStream<Uint8Array>;
   #controller!: ReadableStreamDefaultController<Uint8Array>;
   #ended = false;
 
-  constructor(incoming: IncomingMessage, done: () => void, broken: (error: Error) => void) {
+  constructor(incoming: IncomingMessage, { done, cancelled, broken }: Ends) {
     this.stream = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
@@ -149,7 +202,7 @@ class BodyReader {
         pull: () => void incoming.resume(),
         cancel: () => {
           this.#ended = true;
-          done();
+          cancelled();
         },
       },
       new ByteLengthQueuingStrategy({ highWaterMark: READ_AHEAD }),
@@ -185,6 +238,11 @@ function upstreamError(at: string, phase: string, cause: unknown): SpiffeError {
   return new SpiffeError("ERR_SPIFFE_UPSTREAM", `Expected ${at} to answer: ${why}`, {
     phase,
     cause,
-    hint: phase === "request" ? "The peer may have refused this workload's SVID: look at its log" : undefined,
+    // Whether the peer has acted on it is not known.
+    retryable: false,
+    hint:
+      phase === "request"
+        ? "The peer may have refused this workload's SVID: look at its log"
+        : "Look at the log of the peer; repeat the call only if it may arrive twice",
   });
 }

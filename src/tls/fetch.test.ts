@@ -262,7 +262,7 @@ describe("createFetch", () => {
     const seen = JSON.parse(response.headers.get("x-headers")!);
     assert.equal(seen.te, undefined);
     assert.equal(seen.upgrade, undefined);
-    assert.equal(seen.connection, "close");
+    assert.match(seen.connection, /^(?:close|keep-alive)$/);
     const usage = (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_USAGE");
     const inputs: [string, RequestInit?][] = [
       ["http://127.0.0.1/"],

@@ -1,11 +1,14 @@
 /** A fetch whose peer is a SPIFFE ID. */
 import { type Clock, systemClock } from "../base/clock.ts";
-import { type Authorizer, authorizerFor, type PeerExpectation } from "./authorizers.ts";
+import { capabilities } from "../runtime/capabilities.ts";
+import { type Authorizer, authorizerFor, expectationOf, type PeerExpectation } from "./authorizers.ts";
+import { inRange, onlyKnown } from "./check-options.ts";
 import { connect, type VerifiedConnection } from "./connect.ts";
-import { exchange } from "./fetch-exchange.ts";
+import { identityError } from "./connect-errors.ts";
+import { exchange, wasStale } from "./fetch-exchange.ts";
 import { type Call, readCall } from "./fetch-request.ts";
 import type { TlsIdentity } from "./identity.ts";
-import { markConnection } from "./peer.ts";
+import { type KeptConnections, poolOf } from "./kept-connections.ts";
 
 /** Options of {@link createFetch}. */
 export interface FetchOptions {
@@ -19,10 +22,14 @@ export interface FetchOptions {
 /** Like the platform's fetch, for `https:` URLs. */
 export type SpiffeFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
+const KNOWN = ["peer", "connectTimeoutMs", "clock"];
+const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
+
 /**
  * Makes a fetch that presents the own X.509-SVID and talks only to the expected peer. The URL's host is where to dial;
- * who answers is decided by `peer`. The newest SVID and bundles are used for each call, and each call has a connection
- * of its own, so that no earlier verdict is reused.
+ * who answers is decided by `peer`. A connection is used again only for an equal `peer` at the same address, while own
+ * SVID and bundle are the ones it was verified with, and for calls that may be repeated should it have ended meanwhile;
+ * every other call has one of its own, as has every call with a function for `peer` (S-6).
  *
  * Bodies stream both ways, `signal` aborts, redirects are returned and not followed, bodies are not decompressed.
  * `peerOf(response)` tells who answered.
@@ -49,30 +56,60 @@ export type SpiffeFetch = (input: string | URL | Request, init?: RequestInit) =>
  * ```
  */
 export function createFetch(identity: TlsIdentity, options: FetchOptions): SpiffeFetch {
+  onlyKnown("createFetch", options, KNOWN);
   const authorize: Authorizer = authorizerFor(options.peer);
+  const expectation = expectationOf(authorize);
   const clock = options.clock ?? systemClock;
-  const open = async (call: Call): Promise<VerifiedConnection> => {
+  const { connectTimeoutMs } = options;
+  inRange("connectTimeoutMs", connectTimeoutMs, 1, Infinity);
+  const dial = (url: URL, signal: AbortSignal | undefined, onDrain?: () => void): Promise<VerifiedConnection> =>
+    connect(identity, {
+      ...addressOf(url),
+      peer: authorize,
+      alpn: ["http/1.1"],
+      clock,
+      ...(connectTimeoutMs === undefined ? {} : { timeoutMs: connectTimeoutMs }),
+      ...(signal === undefined ? {} : { signal }),
+      ...(onDrain === undefined ? {} : { onDrain }),
+    });
+  const alone = async (call: Call): Promise<Response> => {
+    let connection: VerifiedConnection;
     try {
-      return await connect(identity, {
-        host: call.url.hostname.replace(/^\[|\]$/g, ""),
-        port: call.url.port === "" ? 443 : Number(call.url.port),
-        peer: authorize,
-        alpn: ["http/1.1"],
-        clock,
-        ...(options.connectTimeoutMs === undefined ? {} : { timeoutMs: options.connectTimeoutMs }),
-        ...(call.signal === undefined ? {} : { signal: call.signal }),
-      });
+      connection = await dial(call.url, call.signal);
     } catch (error) {
       // Nobody will read the body; its source must learn that.
       if (call.body !== undefined && "stream" in call.body) call.body.stream.cancel(error).catch(() => {});
       throw error;
     }
+    return exchange(call, connection);
   };
+  const keeps = capabilities.keptConnections.value && expectation !== undefined;
   return async (input, init) => {
     const call = readCall(input, init);
-    const { socket, peer } = await open(call);
-    const response = await exchange(call, socket);
-    markConnection(response, { accepted: true, peer });
-    return response;
+    if (!keeps || !isRepeatable(call)) return alone(call);
+    const { host, port } = addressOf(call.url);
+    let kept: KeptConnections;
+    try {
+      const key = `${expectation}\n${host}\n${port}\n${connectTimeoutMs}`;
+      kept = poolOf(identity, clock).take(key, (signal, onDrain) => dial(call.url, signal, onDrain));
+    } catch (error) {
+      throw identityError(error);
+    }
+    try {
+      return await exchange(call, { kept });
+    } catch (error) {
+      // The peer ended the kept connection before it could have answered: a new one, once.
+      if (!wasStale(error) || call.signal?.aborted) throw error;
+      return alone(call);
+    }
   };
+}
+
+function addressOf({ hostname, port }: URL): { host: string; port: number } {
+  return { host: hostname.replace(/^\[|\]$/g, ""), port: port === "" ? 443 : Number(port) };
+}
+
+/** Whether a call may be sent twice: an idempotent method, and a body that is still there (S-24). */
+function isRepeatable({ method, body }: Call): boolean {
+  return IDEMPOTENT.has(method) && (body === undefined || "bytes" in body);
 }

@@ -2,6 +2,7 @@
 import type { Clock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
+import { inRange, onlyKnown } from "./check-options.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { PeerSessions } from "./peer-sessions.ts";
 
@@ -24,6 +25,8 @@ export interface PeerTransportOptions {
   readonly httpVersion: "2";
   readonly sessionManager: PeerSessions;
 }
+
+const KNOWN = ["baseUrl", "peer", "connectTimeoutMs", "idleTimeoutMs", "clock"];
 
 /**
  * Makes the options of a Connect transport whose every session goes to the expected peer: `createGrpcTransport({
@@ -57,6 +60,9 @@ export interface PeerTransportOptions {
  * ```
  */
 export function http2Options(identity: TlsIdentity, options: Http2Options): PeerTransportOptions {
+  onlyKnown("http2Options", options, KNOWN);
+  inRange("connectTimeoutMs", options.connectTimeoutMs, 1, Infinity);
+  inRange("idleTimeoutMs", options.idleTimeoutMs, 1, Infinity);
   const authorize = authorizerFor(options.peer);
   const url = URL.parse(options.baseUrl);
   if (url === null || url.protocol !== "https:") {

@@ -18,6 +18,7 @@ export type { ListenerRequest, ListenerResponse } from "./connections.ts";
 export type { ListenerCounters } from "./counters.ts";
 export type { Handler, UpgradeHandler } from "./entries.ts";
 export { createFetch, type FetchOptions, type SpiffeFetch } from "./fetch.ts";
+export type { FetchHandler, FetchInfo } from "./fetch-handler.ts";
 export { type GrpcCredentialsOptions, type GrpcModule, grpcCredentials } from "./grpc-credentials.ts";
 export { type Http2Options, http2Options, type PeerTransportOptions } from "./http2-options.ts";
 export type { TlsIdentity, X509Material } from "./identity.ts";
@@ -29,9 +30,11 @@ export {
   type TlsListener,
 } from "./listen.ts";
 export type { ClientCertificate } from "./options.ts";
+export type { SvidChoice } from "./own-identity.ts";
 export { type ConnectionVerdict, connectionPeer, peerOf } from "./peer.ts";
 export { createAgent, type PeerAgentOptions } from "./peer-agent.ts";
 export type { PeerSessions } from "./peer-sessions.ts";
+export type { WebCertificate } from "./server-certificate.ts";
 export type { StartTls } from "./start-tls.ts";
 export type { ThrottleLimits } from "./throttle.ts";
 export {

@@ -6,15 +6,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { skipMissing } from "../../test/support/skip.ts";
+import { ManualClock } from "../authority/manual-clock.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
+import { accept, refuse } from "../base/verdict.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import { listen, type TlsListener } from "./listen.ts";
 import { peerOf } from "./peer.ts";
-import { identityOf } from "./wire.testing.ts";
+import { http1Done, http1Get, identityOf, many, rawExchange, rawOptions, shown } from "./wire.testing.ts";
 
 const OPENSSL = "/usr/bin/openssl";
 const CURL = "/usr/bin/curl";
+const ORDERS = "spiffe://example.org/orders";
 const WEB = "spiffe://example.org/web";
 
 let ca: TestCa;
@@ -127,6 +130,74 @@ describe("other TLS stacks", () => {
       await orders.update({ bundles: ca.x509Bundle() });
       assert.match(await openssl(...OWN, "-sess_in", "saved"), /HTTP\/1\.1 200/);
     }
+  });
+
+  const replayTitle = "[S-4] [A-4] a saved session replayed after everything changed is refused, as a new handshake is";
+  it(replayTitle, needs(replayTitle, OPENSSL), async () => {
+    const session = (name: string) => (existsSync(join(directory, name)) ? ["-sess_in", name] : []);
+    const replay = async (port: number) =>
+      (await openssl(...OWN, ...session("kept"), "-connect", `127.0.0.1:${port}`)).includes("HTTP/1.1 200");
+    const clock = new ManualClock();
+    let welcome = WEB;
+    const changes: readonly {
+      name: string;
+      change(own: StaticIdentity): unknown;
+      back(own: StaticIdentity): unknown;
+    }[] = [
+      {
+        name: "bundle removed",
+        change: (own) => own.update({ bundles: [] }),
+        back: (own) => own.update({ bundles: ca.x509Bundle() }),
+      },
+      {
+        name: "own redaction",
+        change: (own) => own.update({ svid: null }),
+        back: async (own) => own.update({ svid: await ca.issue({ id: ORDERS }) }),
+      },
+      { name: "another expected peer", change: () => (welcome = `${WEB}2`), back: () => (welcome = WEB) },
+      { name: "expiry", change: () => clock.step(2 * 3_600_000), back: () => clock.step(-2 * 3_600_000) },
+    ];
+    for (const { name, change, back } of changes) {
+      const own = await identityOf(ORDERS, ca);
+      handled = 0;
+      const replayed = await listen(own, {
+        port: 0,
+        address: "127.0.0.1",
+        throttle: false,
+        clock,
+        authorize: (peer) =>
+          peer.id.uri === welcome ? accept(peer.id) : refuse("peer.not-authorized", "not expected"),
+        handler: (_request, response) => {
+          handled++;
+          response.end("ok");
+        },
+      });
+      await rm(join(directory, "kept"), { force: true });
+      assert.match(
+        await openssl(...OWN, "-connect", `127.0.0.1:${replayed.port}`, "-sess_out", "kept"),
+        /HTTP\/1\.1 200/,
+      );
+      assert.equal(await replay(replayed.port), true, name);
+      handled = 0;
+      await change(own);
+      assert.equal(await replay(replayed.port), false, name);
+      assert.equal(handled, 0, name);
+      await back(own);
+      assert.equal(await replay(replayed.port), true, `${name}, taken back`);
+      await replayed.close({ deadlineMs: 0 });
+    }
+  });
+
+  it("[A-4] valid chains with intermediates are accepted 100 of 100, through key swaps", async () => {
+    const middle = await (await ca.intermediate()).intermediate();
+    const show = shown(await middle.issue({ id: WEB }));
+    let accepted = 0;
+    await many(100, 4, async (i) => {
+      if (i % 10 === 0) await orders.update({ svid: await ca.issue({ id: ORDERS }) });
+      const seen = await rawExchange(rawOptions(server.port, show, "http/1.1"), http1Get(), http1Done);
+      if (http1Done(seen.bytes)) accepted++;
+    });
+    assert.equal(accepted, 100);
   });
 });
 

@@ -1,7 +1,7 @@
 /** The verdict on a peer: chain read, verified against the bundle of its trust domain, and authorized. Never throws. */
 import type { TLSSocket } from "node:tls";
 import type { Clock } from "../base/clock.ts";
-import { type Refusal, refuse, type Verdict } from "../base/verdict.ts";
+import { accept, type Refusal, refuse, type Verdict } from "../base/verdict.ts";
 import type { SyncSignatureVerifier } from "../crypto/index.ts";
 import type { X509Peer } from "../id/peer.ts";
 import { safeVerifyX509SvidSync, type VerifiedX509Svid } from "../x509/index.ts";
@@ -17,15 +17,32 @@ export interface Judgement {
   readonly verifier: SyncSignatureVerifier;
 }
 
+/** A peer that was let in, with what it showed, so that it can be judged again. */
+export interface JudgedPeer {
+  readonly verified: VerifiedX509Svid;
+  /** DER as presented, leaf first. */
+  readonly presented: readonly Uint8Array[];
+}
+
 /** Judges the peer of a finished handshake. Anything thrown on the way is a refusal (S-8). */
-export function judgePeer(socket: TLSSocket, by: Judgement): Verdict<VerifiedX509Svid> {
+export function judgePeer(socket: TLSSocket, by: Judgement): Verdict<JudgedPeer> {
   try {
     if (unexpectedlyResumed(socket)) {
       return refuse("peer.session-reused", "The TLS session was resumed although resumption is switched off");
     }
     const chain = presentedChain(socket);
     if (chain.ok !== true) return chain;
-    const verified = safeVerifyX509SvidSync(chain.value, by.identity.x509, { clock: by.clock, verifier: by.verifier });
+    const verdict = judgeChain(chain.value, by);
+    return verdict.ok === true ? accept({ verified: verdict.value, presented: chain.value }) : verdict;
+  } catch (error) {
+    return internalRefusal(error);
+  }
+}
+
+/** Judges a presented chain with the bundles and the time of now. Never throws. */
+export function judgeChain(presented: readonly Uint8Array[], by: Judgement): Verdict<VerifiedX509Svid> {
+  try {
+    const verified = safeVerifyX509SvidSync(presented, by.identity.x509, { clock: by.clock, verifier: by.verifier });
     if (verified.ok !== true) return verified;
     const authorized = by.authorize(verified.value);
     if (authorized?.ok === true) return verified;

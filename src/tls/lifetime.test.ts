@@ -1,84 +1,293 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { before, describe, it } from "node:test";
 import { ManualClock } from "../authority/manual-clock.ts";
-import { drainPoint, keep } from "./lifetime.ts";
+import { type StaticIdentity, staticIdentity } from "../authority/static-identity.ts";
+import { TestCa } from "../authority/test-ca.ts";
+import type { Clock } from "../base/clock.ts";
+import { accept, refuse } from "../base/verdict.ts";
+import { chooseSyncVerifier } from "../crypto/index.ts";
+import { TrustDomain } from "../id/index.ts";
+import { X509Bundle } from "../x509/index.ts";
+import { authorizeAny } from "./authorizers.ts";
+import { type JudgedPeer, type Judgement, judgeChain } from "./judge.ts";
+import { drainPoint, groundOf, keep, type Life } from "./lifetime.ts";
 
-function life(drainAt: number, endAt: number) {
-  const log: string[] = [];
-  const state = { forsaken: false };
-  return {
-    log,
-    state,
-    drainAt,
-    endAt,
-    isForsaken: () => state.forsaken,
-    drain: () => void log.push("drain"),
-    end: () => void log.push("end"),
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+const EXAMPLE = TrustDomain.parse("example.org");
+
+let ca: TestCa;
+
+/** An identity with a clock of its own, and connections of peers that it judged. */
+async function world() {
+  const clock = new ManualClock();
+  const notAfter = new Date(Date.UTC(9999, 11, 31));
+  const svid = await ca.issue({ id: "spiffe://example.org/own", notAfter });
+  const identity = await staticIdentity({ svid, bundles: ca.x509Bundle() });
+  const judgement: Judgement = { identity, authorize: authorizeAny(), clock, verifier: chooseSyncVerifier() };
+  const ground = groundOf(identity, clock);
+  const peer = async (notAfter: Date, from: TestCa = ca): Promise<JudgedPeer> => {
+    const { chainDer } = await from.issue({
+      id: "spiffe://example.org/web",
+      notAfter,
+      notBefore: new Date(clock.now()),
+    });
+    const verdict = judgeChain([chainDer], judgement);
+    assert.ok(verdict.ok, JSON.stringify(verdict));
+    return { verified: verdict.value, presented: [chainDer] };
   };
+  return { clock, identity, judgement, ground, peer };
+}
+
+type World = Awaited<ReturnType<typeof world>>;
+
+/** Keeps a connection that writes down what happens to it and when. */
+function kept(of: World, terms: { peer?: JudgedPeer; ownEnd?: number; maxAgeMs?: number }) {
+  const log: string[] = [];
+  const times: number[] = [];
+  const note = (what: string) => {
+    log.push(what);
+    times.push(of.clock.now());
+  };
+  const mortal = {
+    drain: (reason: string) => note(`drain ${reason}`),
+    end: ({ reason }: { reason: string }) => note(`end ${reason}`),
+  };
+  const { peer, ownEnd = Infinity, maxAgeMs = Infinity } = terms;
+  const life: Life = keep(mortal, of.ground, { judgement: of.judgement, peer, ownEnd, maxAgeMs });
+  return { log, times, life };
+}
+
+/** A clock that runs through a day as fast as promises allow, and counts its sleepers. */
+class SwiftClock implements Clock {
+  sleeps = 0;
+  most = 0;
+  waiting = 0;
+  readonly #start = Date.now();
+  #passed = 0;
+  readonly #sleepers = new Map<() => void, number>();
+
+  now(): number {
+    return this.#start + this.#passed;
+  }
+
+  monotonic(): number {
+    return this.#passed;
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    assert.ok(ms < 2 ** 31);
+    this.sleeps++;
+    this.waiting++;
+    this.most = Math.max(this.most, this.waiting);
+    return new Promise((resolve, reject) => {
+      const over = (go: () => void) => () => {
+        this.#sleepers.delete(wake);
+        this.waiting--;
+        signal?.removeEventListener("abort", onAbort);
+        go();
+      };
+      const wake = over(resolve);
+      const onAbort = over(() => reject(new Error("aborted")));
+      this.#sleepers.set(wake, this.#passed + ms);
+      signal?.addEventListener("abort", onAbort, { once: true });
+    });
+  }
+
+  async run(ms: number): Promise<void> {
+    const end = this.#passed + ms;
+    for (;;) {
+      const [next] = [...this.#sleepers].filter(([, at]) => at <= end).sort(([, a], [, b]) => a - b);
+      this.#passed = next?.[1] ?? end;
+      if (next === undefined) return;
+      next[0]();
+      for (let turn = 0; turn < 4; turn++) await undefined;
+    }
+  }
+}
+
+async function bundles(identity: StaticIdentity, ...cas: TestCa[]): Promise<void> {
+  const authorities = cas.flatMap((each) => each.x509Bundle().authorities);
+  await identity.update({ bundles: new X509Bundle(EXAMPLE, authorities) });
 }
 
 describe("keep", () => {
-  it("[S-9] drains once and ends at the time, at most a second late", async () => {
-    const clock = new ManualClock();
-    const one = life(clock.now() + 9_000, clock.now() + 10_000);
-    const release = keep(clock, one);
-    await clock.advance(8_900);
-    assert.deepEqual(one.log, []);
-    await clock.advance(1_000);
-    assert.deepEqual(one.log, ["drain"]);
-    await clock.advance(1_100);
-    assert.deepEqual(one.log.slice(0, 2), ["drain", "end"]);
-    release();
+  before(async () => {
+    ca = await TestCa.create({ notAfter: new Date(Date.now() + 400 * DAY_MS) });
   });
 
-  it("[S-9] [S-17] sees a step of the wall clock, and a far end never comes early", async () => {
-    const clock = new ManualClock();
-    const far = life(Infinity, Date.UTC(9999, 11, 31));
-    const near = life(Infinity, clock.now() + 86_400_000);
-    const releases = [keep(clock, far), keep(clock, near)];
-    await clock.advance(1_000);
-    assert.deepEqual(near.log, []);
-    clock.step(86_400_000);
-    await clock.advance(500);
-    assert.equal(near.log[0], "end");
+  it("[S-9] drains in the last tenth and ends at the end of either certificate, at most a second late", async () => {
+    const of = await world();
+    const start = of.clock.now();
+    const end = start + 60_000 - (start % 1_000);
+    const byPeer = kept(of, { peer: await of.peer(new Date(end)) });
+    const byOwn = kept(of, { ownEnd: end, peer: await of.peer(new Date(end + HOUR_MS)) });
+    const twin = kept(of, { ownEnd: end + HOUR_MS, peer: await of.peer(new Date(end + HOUR_MS)) });
+    await of.clock.advance(62_000);
+    assert.deepEqual(byPeer.log, ["drain x509.expired", "end x509.expired"]);
+    assert.deepEqual(byOwn.log, ["drain peer.own-expired", "end peer.own-expired"]);
+    for (const { times } of [byPeer, byOwn]) {
+      assert.ok(times[0]! >= end - (end - start) * 0.1 && times[0]! <= end + 500);
+      assert.ok(times[1]! >= end && times[1]! <= end + 1_000, `${times[1]! - end} ms late`);
+    }
+    assert.deepEqual(twin.log, []);
+    twin.life.release();
+  });
+
+  it("[S-9] drains and ends at the greatest age, by the monotonic clock", async () => {
+    const of = await world();
+    const old = kept(of, { maxAgeMs: 60_000 });
+    const young = kept(of, { maxAgeMs: 120_000 });
+    of.clock.step(HOUR_MS);
+    await of.clock.advance(53_000);
+    assert.deepEqual(old.log, []);
+    await of.clock.advance(8_000);
+    assert.deepEqual(old.log, ["drain peer.max-age", "end peer.max-age"]);
+    assert.deepEqual(young.log, []);
+    young.life.release();
+  });
+
+  it("[S-9] [A-15] ends what an authority vouched for that left while others stay, and nothing else", async () => {
+    const of = await world();
+    const other = await TestCa.create();
+    await bundles(of.identity, ca, other);
+    const end = new Date(of.clock.now() + HOUR_MS / 2);
+    const [gone, stays] = [kept(of, { peer: await of.peer(end, other) }), kept(of, { peer: await of.peer(end) })];
+    await of.clock.advance(5_000);
+    assert.deepEqual([gone.log, stays.log], [[], []]);
+    await bundles(of.identity, ca);
+    await of.clock.advance(1_000);
+    assert.deepEqual([gone.log, stays.log], [["end x509.no-path"], []]);
+    await bundles(of.identity, other);
+    await of.clock.advance(1_000);
+    assert.deepEqual(stays.log, ["end x509.no-path"]);
+  });
+
+  it("[S-9] [A-17] a clock that jumps, and ends in the year 9999: no early end, no late one", async () => {
+    const of = await world();
+    const minute = 60_000;
+    const far = kept(of, { ownEnd: Date.UTC(9999, 11, 31, 23, 59, 59) });
+    const day = kept(of, { ownEnd: of.clock.now() + DAY_MS });
+    for (const step of [5 * minute, -5 * minute]) {
+      of.clock.step(step);
+      await of.clock.advance(1_000);
+      assert.deepEqual([far.log, day.log], [[], []]);
+    }
+    of.clock.step(-365 * DAY_MS);
+    await of.clock.advance(1_000);
+    assert.deepEqual([far.log, day.log], [[], []]);
+    of.clock.step(2 * 365 * DAY_MS);
+    await of.clock.advance(500);
+    assert.deepEqual(day.log, ["end peer.own-expired"]);
     assert.deepEqual(far.log, []);
-    for (const release of releases) release();
+    far.life.release();
   });
 
-  it("[S-9] ends what lost its identity or its peer's bundle at once, and nothing else", async () => {
-    const clock = new ManualClock();
-    const [lost, kept] = [life(Infinity, Infinity), life(Infinity, Infinity)];
-    const releases = [keep(clock, lost), keep(clock, kept)];
-    await clock.advance(1_000);
-    assert.deepEqual(lost.log, []);
-    lost.state.forsaken = true;
-    await clock.advance(500);
-    assert.deepEqual([lost.log, kept.log], [["end"], []]);
-    for (const release of releases) release();
+  it("[S-9] [S-10] ends everything when the own identity is lost, by revocation and by an empty bundle", async () => {
+    for (const loss of [{ svid: null }, { bundles: new X509Bundle(EXAMPLE, []) }, { bundles: [] }]) {
+      const of = await world();
+      const end = new Date(of.clock.now() + HOUR_MS / 2);
+      const [named, nameless] = [kept(of, { peer: await of.peer(end) }), kept(of, {})];
+      await of.clock.advance(5_000);
+      assert.deepEqual([named.log, nameless.log], [[], []]);
+      await of.identity.update(loss);
+      await of.clock.advance(1_000);
+      assert.deepEqual([named.log, nameless.log], [["end peer.own-identity-lost"], ["end peer.own-identity-lost"]]);
+    }
   });
 
   it("[S-9] [S-17] ends every connection when the clock tells no time", async () => {
-    const clock = new ManualClock();
-    const far = life(Infinity, clock.now() + 86_400_000);
-    const release = keep(clock, far);
-    await clock.advance(1_000);
+    const of = await world();
+    const far = kept(of, { ownEnd: of.clock.now() + DAY_MS });
+    await of.clock.advance(1_000);
     assert.deepEqual(far.log, []);
-    clock.now = () => Number.NaN;
-    await clock.advance(500);
-    assert.equal(far.log[0], "end");
-    release();
+    of.clock.now = () => Number.NaN;
+    await of.clock.advance(500);
+    assert.equal(far.log.length, 1);
+  });
+
+  it("[S-9] judges again on request, by the authorizer and by a decision of the caller", async () => {
+    const of = await world();
+    const peer = await of.peer(new Date(of.clock.now() + HOUR_MS / 2));
+    let welcome = true;
+    const authorize = () => (welcome ? accept(peer.verified.id) : refuse("peer.not-authorized", "no more"));
+    const life = keep({ drain() {}, end() {} }, of.ground, {
+      judgement: { ...of.judgement, authorize },
+      peer,
+      ownEnd: Infinity,
+      maxAgeMs: Infinity,
+    });
+    assert.equal(life.judgeAgain(), undefined);
+    assert.equal(
+      life.judgeAgain(() => accept(1)),
+      undefined,
+    );
+    assert.equal(life.judgeAgain(() => refuse("policy.denied", "no"))?.reason, "policy.denied");
+    assert.equal(life.judgeAgain(() => undefined as never)?.reason, "peer.internal");
+    assert.equal(
+      life.judgeAgain(() => {
+        throw new Error("broken");
+      })?.reason,
+      "peer.internal",
+    );
+    welcome = false;
+    assert.equal(life.judgeAgain()?.reason, "peer.not-authorized");
+    life.release();
+  });
+
+  it("[S-9] 10,000 connections over a day of virtual time: each ends within a second, one timer serves them all", async () => {
+    const { judgement, identity } = await world();
+    const clock = new SwiftClock();
+    const ground = groundOf(identity, clock);
+    const count = 10_000;
+    let open = 0;
+    let drained = 0;
+    let [early, late] = [0, 0];
+    for (let i = 0; i < count; i++) {
+      const ownEnd = clock.now() + Math.ceil(((i + 1) * DAY_MS) / count);
+      const end = () => {
+        open--;
+        const by = clock.now() - ownEnd;
+        if (by < 0) early++;
+        late = Math.max(late, by);
+      };
+      keep({ drain: () => void drained++, end }, ground, { judgement, peer: undefined, ownEnd, maxAgeMs: Infinity });
+      open++;
+    }
+    await clock.run(DAY_MS / 2);
+    assert.equal(open, count / 2);
+    await clock.run(DAY_MS / 2 + 1_000);
+    assert.equal(open, 0);
+    assert.equal(early, 0);
+    assert.ok(late <= 1_000, `${late} ms late`);
+    assert.ok(drained > count * 0.99, `${drained} drained before their end`);
+    assert.equal(clock.most, 1, "timers at a time");
+    assert.ok(clock.sleeps <= (2 * DAY_MS) / 1_000 + 2, `${clock.sleeps} timers in a day`);
+    assert.equal(clock.waiting, 0, "no timer is left");
+  });
+
+  it("[S-8] what the owner of one connection throws leaves the others to their end", async () => {
+    const of = await world();
+    const ownEnd = of.clock.now() + 60_000;
+    const fail = () => {
+      throw new Error("owner");
+    };
+    const terms = { judgement: of.judgement, peer: undefined, ownEnd, maxAgeMs: Infinity };
+    keep({ drain: fail, end: fail }, of.ground, terms);
+    const next = kept(of, { ownEnd });
+    await of.clock.advance(61_000);
+    assert.deepEqual(next.log, ["drain peer.own-expired", "end peer.own-expired"]);
   });
 
   it("leaves released connections alone and starts anew after the last one", async () => {
-    const clock = new ManualClock();
-    const gone = life(Infinity, clock.now() + 1_000);
-    keep(clock, gone)();
-    const next = life(Infinity, clock.now() + 1_000);
-    const release = keep(clock, next);
-    await clock.advance(1_600);
+    const of = await world();
+    const gone = kept(of, { ownEnd: of.clock.now() + 1_000 });
+    gone.life.release();
+    gone.life.release();
+    const next = kept(of, { ownEnd: of.clock.now() + 1_000 });
+    await of.clock.advance(1_600);
     assert.deepEqual(gone.log, []);
-    assert.equal(next.log[0], "end");
-    release();
+    assert.equal(next.log.at(-1), "end peer.own-expired");
   });
 });
 
@@ -91,5 +300,6 @@ describe("drainPoint", () => {
       points.add(point);
     }
     assert.ok(points.size > 900);
+    assert.equal(drainPoint(0, Infinity), Infinity);
   });
 });

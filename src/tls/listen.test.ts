@@ -5,6 +5,7 @@ import { ManualClock } from "../authority/manual-clock.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa, type TestSvid } from "../authority/test-ca.ts";
 import { isSpiffeError } from "../base/errors.ts";
+import type { TrustDomain } from "../id/index.ts";
 import { type ListenOptions, listen, type RefusedConnection, type TlsListener } from "./listen.ts";
 import { connectionPeer, peerOf } from "./peer.ts";
 import {
@@ -182,12 +183,14 @@ describe("listen", () => {
   });
 
   it("[S-8] exceptions of authorizer, bundle source and observer refuse and leave the process alone", async () => {
+    let broken = false;
     const throwing = {
       ...orders,
       x509: {
         ...orders.x509,
-        x509BundleFor: () => {
-          throw new Error("no bundles today");
+        x509BundleFor(trustDomain: TrustDomain) {
+          if (broken) throw new Error("no bundles today");
+          return orders.x509.x509BundleFor(trustDomain);
         },
       },
     };
@@ -222,10 +225,12 @@ describe("listen", () => {
       await withListener(
         options,
         async (server, state) => {
+          broken = identity === throwing;
           assert.equal(await get(server, good), undefined, name);
           assert.equal(await getH2(server, good), false, name);
           assert.equal(state.handled, 0, name);
-          assert.equal(server.counters.reasons["peer.internal"], 2, name);
+          const reason = identity === throwing ? "peer.own-identity-lost" : "peer.internal";
+          assert.equal(server.counters.reasons[reason], 2, name);
         },
         identity,
       );
@@ -283,6 +288,23 @@ describe("listen", () => {
         await identity.update({ svid: await ca.issue({ id: ORDERS }) });
         assert.equal(await get(server, good), WEB);
         assert.equal(state.handled, 2);
+      },
+      identity,
+    );
+  });
+
+  it("[S-10] [S-7] nobody is shut out for the time in which this side had no SVID", async () => {
+    const identity = await identityOf(ORDERS, ca);
+    await withListener(
+      { throttle: { refusals: 2 } },
+      async (server) => {
+        await identity.update({ svid: null });
+        for (let i = 0; i < 4; i++) assert.equal(await get(server, good), undefined);
+        await identity.update({ svid: await ca.issue({ id: ORDERS }) });
+        assert.equal(await get(server, good), WEB);
+        for (let i = 0; i < 2; i++) assert.equal(await get(server, bad), undefined);
+        assert.equal(await get(server, good), undefined, "the twin: the client's own fault");
+        assert.equal(server.counters.throttled, 1);
       },
       identity,
     );

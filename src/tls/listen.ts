@@ -1,14 +1,20 @@
 /** The mTLS listener: HTTP/1.1 and HTTP/2 on one port, each peer verified once per connection before anything is read. */
 import type { TLSSocket } from "node:tls";
-import type { Clock } from "../base/clock.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
 import type { Reason } from "../base/codes.ts";
+import type { Verdict } from "../base/verdict.ts";
+import type { X509Peer } from "../id/peer.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Authorizer } from "./authorizers.ts";
 import type { ListenerCounters } from "./counters.ts";
 import type { Handler, UpgradeHandler } from "./entries.ts";
+import type { FetchHandler } from "./fetch-handler.ts";
 import type { TlsIdentity } from "./identity.ts";
+import { listenSettings } from "./listen-options.ts";
 import { Listener } from "./listener.ts";
 import type { ClientCertificate } from "./options.ts";
+import { type SvidChoice, withChosenSvid } from "./own-identity.ts";
+import { svidCertificate, type WebCertificate, webCertificate } from "./server-certificate.ts";
 import type { ThrottleLimits } from "./throttle.ts";
 
 /** A connection that was refused, as `onRefused` gets it. */
@@ -26,26 +32,40 @@ export interface RefusedConnection {
  */
 export type ConnectionHandler = (socket: TLSSocket) => void | Promise<void>;
 
-/** Options of {@link listen}: either `handler` or `onConnection`. */
+/** Options of {@link listen}: one of `handler`, `fetch` and `onConnection`, and what differs from the defaults. */
 export interface ListenOptions {
-  /** Answers requests of accepted connections. */
+  /** Answers requests of accepted connections, in the form of `node:http`. */
   handler?: Handler;
+  /** Answers requests in the form of `fetch`, for example a Hono app's. */
+  fetch?: FetchHandler;
   /** Takes accepted connections for a protocol that is not HTTP. */
   onConnection?: ConnectionHandler;
+  /** Takes `Upgrade` requests of HTTP/1.1; without it the header is ignored. */
+  onUpgrade?: UpgradeHandler;
   /** TCP port; 0 takes a free one. Default 8443. */
   port?: number;
   /** Address to bind. Default `0.0.0.0`. */
   address?: string;
+  /** Path of a unix socket, in place of port and address. */
+  path?: string;
   /** Default `require`. A certificate that is presented and does not verify is refused in every mode. */
   clientCertificate?: ClientCertificate;
+  /** A certificate of the Web PKI to show in place of the SVID: `{ certFile, keyFile }`, followed, or `{ cert, key }` in PEM. */
+  certificate?: WebCertificate;
+  /** Which of several own SVIDs to show: `{ id }` or `{ hint }`. Default: the identity's own choice. */
+  svid?: SvidChoice;
   /** Which verified peers may connect. Default: all that a trusted bundle vouches for. */
   authorize?: Authorizer;
   /** Milliseconds from TCP accept to the end of the handshake, at most 10,000. Default 5,000. */
   handshakeTimeoutMs?: number;
-  /** Milliseconds after which a connection drains. Default: none, but 30 minutes where resumption can not be switched off. */
+  /** Connections at a time, handshakes included; one more is closed before TLS. Default 10,000; `Infinity` has to be written. */
+  maxConnections?: number;
+  /** Bytes of a request's head, 1,024 to 1,048,576. Default 65,536. */
+  maxHeaderBytes?: number;
+  /** Streams of one HTTP/2 connection at a time. Default 128. */
+  maxConcurrentStreams?: number;
+  /** Milliseconds that a connection lives at most; it drains in the last tenth. Default: none, but 30 minutes where resumption can not be switched off. */
   maxConnectionAgeMs?: number;
-  /** Takes `Upgrade` requests of HTTP/1.1; without it the header is ignored. */
-  onUpgrade?: UpgradeHandler;
   /** When an address with many refusals is shut out; false: never. */
   throttle?: Partial<ThrottleLimits> | false;
   clock?: Clock;
@@ -56,11 +76,21 @@ export interface ListenOptions {
 
 /** A running listener. */
 export interface TlsListener extends AsyncDisposable {
+  /** The bound address, or the path of the unix socket. */
   readonly address: string;
+  /** The bound port; 0 for a unix socket. */
   readonly port: number;
   readonly counters: Readonly<ListenerCounters>;
   /** Settles when the port and every connection are closed. */
   readonly closed: Promise<void>;
+  /**
+   * Judges every open connection again, by the bundles of now, `authorize` and then `decide`, and ends those that would
+   * not be let in: for a policy that changed (S-9). Certificates that end and bundles that change need no call.
+   *
+   * @param decide gets the peer, absent where none showed a certificate; a refusal ends the connection
+   * @returns how many connections were ended
+   */
+  rejudge(decide?: (peer: X509Peer | undefined) => Verdict<unknown>): Promise<{ ended: number }>;
   /**
    * Stops accepting, lets running requests finish (GOAWAY, `Connection: close`), ends the rest at the deadline.
    *
@@ -74,11 +104,14 @@ export interface TlsListener extends AsyncDisposable {
  * Listens for HTTP/1.1 and HTTP/2 over TLS 1.3 with the own X.509-SVID, and verifies each client's SVID once per
  * connection, before the first byte of a request is read (S-1). Follows rotations of the identity without a restart.
  *
+ * A connection drains near the end of the certificates on both sides and is ended at it; at once when the own identity is
+ * lost or the authority leaves that vouched for the peer, each counted by reason (S-9, S-10).
+ *
  * @param identity own SVID and bundles, for example a `Workload`
  * @returns the listener, once its port is open
  * @throws SpiffeError `ERR_SPIFFE_USAGE` for options out of range, `ERR_SPIFFE_BACKEND` without a synchronous verifier,
  *   `ERR_SPIFFE_PORT_IN_USE`, `ERR_SPIFFE_PERMISSION`, `ERR_SPIFFE_CONFIG` for an address that is none of this machine, and whatever
- *   the identity throws while it has no SVID
+ *   the identity throws while it has no SVID; `ERR_SPIFFE_KEY` for a `certificate` that is none or whose key does not fit
  * @example
  * ```ts
  * import { Authority } from "spiffe-edge/testing";
@@ -101,7 +134,15 @@ export interface TlsListener extends AsyncDisposable {
  * ```
  */
 export async function listen(identity: TlsIdentity, options: ListenOptions): Promise<TlsListener> {
-  const listener = new Listener(identity, options);
-  await listener.open(options.port ?? 8443, options.address ?? "0.0.0.0");
+  const settings = listenSettings(options);
+  const { certificate, svid, fetch, path, clock = systemClock } = options;
+  const own = svid === undefined ? identity : withChosenSvid(identity, svid);
+  const source = certificate === undefined ? svidCertificate(own, clock) : await webCertificate(certificate, clock);
+  // Its bridge is loaded only where it is wanted.
+  const bridge = fetch === undefined ? undefined : (await import("./fetch-handler.ts")).fetchHandler;
+  const listener = new Listener(own, source, settings, options, bridge);
+  await listener.open(
+    path === undefined ? { port: options.port ?? 8443, address: options.address ?? "0.0.0.0" } : { path },
+  );
   return listener;
 }

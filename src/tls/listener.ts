@@ -1,29 +1,37 @@
 /** The server behind `listen()`: gates before TLS and before HTTP, and the connections that passed them. */
 import type { Http2SecureServer } from "node:http2";
-import type { AddressInfo, Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { type Clock, systemClock } from "../base/clock.ts";
+import { type Clock, systemClock, timeOf } from "../base/clock.ts";
+import type { Reason } from "../base/codes.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { accept, type Refusal, refuse, type Verdict } from "../base/verdict.ts";
 import { chooseSyncVerifier } from "../crypto/index.ts";
+import type { X509Peer } from "../id/peer.ts";
 import { capabilities } from "../runtime/capabilities.ts";
-import { type LogFields, type Logger, silentLogger } from "../telemetry/logger.ts";
-import type { VerifiedX509Svid, X509Svid } from "../x509/index.ts";
+import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { authorizeAny } from "./authorizers.ts";
-import { Connection } from "./connections.ts";
+import { Connection, type LifeLog } from "./connections.ts";
 import { type ListenerCounters, newCounters } from "./counters.ts";
 import { guardEntries, type Handler } from "./entries.ts";
+import type { FetchHandler } from "./fetch-handler.ts";
 import type { TlsIdentity } from "./identity.ts";
-import { internalRefusal, type Judgement, judgePeer, peerFrom, settle } from "./judge.ts";
-import { drainPoint, isForsaken, keep } from "./lifetime.ts";
+import { internalRefusal, type JudgedPeer, type Judgement, judgePeer, peerFrom, settle } from "./judge.ts";
+import { type Ground, keep } from "./lifetime.ts";
 import type { ConnectionHandler, ListenOptions, TlsListener } from "./listen.ts";
-import { listening } from "./listening.ts";
-import { createServer, type ServerSettings, swapServerContext } from "./options.ts";
+import type { ListenSettings } from "./listen-options.ts";
+import { type Bound, type ListenPlace, listening } from "./listening.ts";
+import { createServer, swapServerContext } from "./options.ts";
+import { ownIdentityLost } from "./own-identity.ts";
 import { type ConnectionVerdict, markConnection } from "./peer.ts";
-import { followSvid } from "./rotation.ts";
-import { DEFAULT_THROTTLE, Throttle } from "./throttle.ts";
+import { thatNeverThrows } from "./quiet-logger.ts";
+import type { CertificateSource, ServerCertificate } from "./server-certificate.ts";
+import { Throttle } from "./throttle.ts";
 
-const AGE_WITH_RESUMPTION_MS = 30 * 60_000;
+/** Refusals that say nothing about the client. */
+const OWN_FAULTS: ReadonlySet<Reason> = new Set<Reason>(["peer.own-identity-lost", "peer.own-expired"]);
+/** Connections that one slice of {@link Listener.rejudge} takes. */
+const REJUDGED_AT_ONCE = 64;
 
 function ignore(): void {}
 
@@ -32,78 +40,81 @@ export class Listener implements TlsListener {
   readonly counters: ListenerCounters = newCounters();
   readonly closed: Promise<void>;
   readonly #judgement: Judgement;
-  readonly #settings: ServerSettings;
+  readonly #ground: Ground;
+  readonly #certificate: CertificateSource;
+  readonly #settings: ListenSettings;
   readonly #options: ListenOptions;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #throttle: Throttle | undefined;
-  readonly #maxAgeMs: number;
   readonly #server: Http2SecureServer;
-  readonly #firstSvid: X509Svid;
+  /** What the handshakes that begin now are done with. */
+  #served: ServerCertificate;
   readonly #connections = new Map<ConnectionVerdict, Connection>();
   readonly #shutOut = new WeakSet<object>();
-  /** Sockets before the end of their handshake, by remote port: TLS hands out another object for the same connection. */
-  readonly #pending = new Map<string, Socket>();
+  /** TCP sockets before the end of their handshake, with the certificate it is done with. */
+  readonly #pending = new Map<object, ServerCertificate>();
   readonly #stop = new AbortController();
-  #address: AddressInfo | undefined;
+  /** Counts and tells why connections drain and end. */
+  readonly #lifeLog: LifeLog = {
+    drains: (reason, peer) => {
+      this.counters.drained[reason] = (this.counters.drained[reason] ?? 0) + 1;
+      this.#logger.info("connection drains", { reason, peer: peer?.id.uri });
+    },
+    ends: ({ reason, message }, peer) => {
+      this.counters.ended[reason] = (this.counters.ended[reason] ?? 0) + 1;
+      this.#logger.info("connection ended", { reason, detail: message, peer: peer?.id.uri });
+    },
+  };
+  #full = false;
+  #bound: Bound | undefined;
   #closing: Promise<{ cut: number }> | undefined;
   #onEmpty: () => void = ignore;
 
-  constructor(identity: TlsIdentity, options: ListenOptions) {
-    const timeout = options.handshakeTimeoutMs ?? 5_000;
-    if (!(timeout > 0 && timeout <= 10_000)) {
-      throw new SpiffeError("ERR_SPIFFE_USAGE", `Expected handshakeTimeoutMs above 0 and up to 10000; got ${timeout}`);
-    }
-    const clientCertificate = options.clientCertificate ?? "require";
-    if (!["require", "optional", "none"].includes(clientCertificate)) {
-      throw new SpiffeError(
-        "ERR_SPIFFE_USAGE",
-        `Expected clientCertificate require, optional or none; got another value`,
-      );
-    }
-    if ((options.handler === undefined) === (options.onConnection === undefined)) {
-      throw new SpiffeError(
-        "ERR_SPIFFE_USAGE",
-        "Expected either a handler of requests or onConnection; got both or none",
-      );
-    }
+  constructor(
+    identity: TlsIdentity,
+    certificate: CertificateSource,
+    settings: ListenSettings,
+    options: ListenOptions,
+    bridge: ((answer: FetchHandler, failed: (error: unknown) => void) => Handler) | undefined,
+  ) {
     if (!capabilities.tlsServer.value) {
       throw new SpiffeError("ERR_SPIFFE_BACKEND", `This runtime has no TLS server: ${capabilities.tlsServer.why}`);
     }
     this.#options = options;
+    this.#settings = settings;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger === undefined ? silentLogger : thatNeverThrows(options.logger);
     const verifier = chooseSyncVerifier();
     this.#judgement = { identity, authorize: options.authorize ?? authorizeAny(), clock: this.#clock, verifier };
-    this.#settings = { clientCertificate, handshakeTimeoutMs: timeout };
-    this.#maxAgeMs =
-      options.maxConnectionAgeMs ?? (capabilities.resumptionOff.value ? Infinity : AGE_WITH_RESUMPTION_MS);
-    if (options.throttle !== false) {
-      this.#throttle = new Throttle({ ...DEFAULT_THROTTLE, ...options.throttle }, this.#clock);
-    }
-    this.#firstSvid = identity.x509.x509Svid();
-    this.#server = createServer(this.#firstSvid, this.#settings);
+    this.#certificate = certificate;
+    this.#ground = { identity, clock: this.#clock, lost: () => this.#ownLoss() };
+    if (settings.throttle !== undefined) this.#throttle = new Throttle(settings.throttle, this.#clock);
+    this.#served = certificate.current();
+    this.#server = createServer(this.#served.material(), settings.server);
     this.closed = new Promise((resolve) => this.#server.once("close", resolve));
     this.#gateConnections();
     this.#gateHandshakes();
-    if (options.handler !== undefined) this.#guard(options.handler);
+    const failed = (error: unknown) => this.#handlerFailed(error);
+    const handler = options.fetch === undefined ? options.handler : bridge?.(options.fetch, failed);
+    if (handler !== undefined) this.#guard(handler);
   }
 
   get address(): string {
-    return this.#address?.address ?? "";
+    return this.#bound?.address ?? "";
   }
 
   get port(): number {
-    return this.#address?.port ?? 0;
+    return this.#bound?.port ?? 0;
   }
 
-  async open(port: number, address: string): Promise<void> {
-    this.#address = await listening(this.#server, { address, port, name: "the TLS listener" });
+  async open(to: ListenPlace): Promise<void> {
+    this.#bound = await listening(this.#server, { ...to, name: "the TLS listener" });
     this.#server.on("error", (error) => this.#logger.error("listener error", { error: error.message }));
     if (!capabilities.resumptionOff.value) {
       this.#logger.warn("TLS sessions can be resumed on this runtime; each resumed connection is verified anew", {
         why: capabilities.resumptionOff.why,
-        maxConnectionAgeMs: this.#maxAgeMs,
+        maxConnectionAgeMs: this.#settings.maxAgeMs,
       });
     }
     if (!capabilities.readBackpressure.value) {
@@ -111,45 +122,52 @@ export class Listener implements TlsListener {
         why: capabilities.readBackpressure.why,
       });
     }
-    void followSvid(
-      this.#judgement.identity,
-      this.#firstSvid,
+    void this.#certificate.follow(
       this.#stop.signal,
-      (svid) => this.#install(svid),
-      (error) => this.#logger.error("the identity gives no more updates", { error: String(error) }),
+      (next) => this.#install(next),
+      (error) => this.#notInstalled(error),
     );
   }
 
-  #install(svid: X509Svid): void {
+  #install(next: ServerCertificate): void {
+    if (next === this.#served) return;
     try {
-      swapServerContext(this.#server, svid, this.#settings);
+      swapServerContext(this.#server, next.material(), this.#settings.server);
+      this.#served = next;
       this.counters.rotations++;
-      this.#logger.info("serving with a new SVID", { id: svid.id.uri, expiresAt: svid.expiresAt.toISOString() });
+      const expiresAt = new Date(next.endsAt).toISOString();
+      this.#logger.info("serving with a new certificate", { certificate: next.name, expiresAt });
     } catch (error) {
-      this.counters.rotationsRefused++;
-      this.#logger.error("a new SVID can not be served; the old one stays", { error: (error as Error).message });
+      this.#notInstalled(error);
     }
+  }
+
+  #notInstalled(error: unknown): void {
+    if (this.#stop.signal.aborted) return;
+    this.counters.rotationsRefused++;
+    const why = error instanceof Error ? error.message : String(error);
+    this.#logger.error("a new certificate can not be served; the old one stays", { error: why });
   }
 
   /** Before TLS: addresses that were refused too often get no handshake (S-7). */
   #gateConnections(): void {
     const own = takeListeners(this.#server, "connection");
     this.#server.on("connection", (socket: Socket) => {
-      if (this.#throttle?.isShut(socket.remoteAddress ?? "") === true) {
+      if (this.#isFull()) {
+        this.counters.overLimit++;
+        this.#shut(socket);
+        return;
+      }
+      const { remoteAddress, remotePort } = socket;
+      if (remoteAddress !== undefined && this.#throttle?.isShut(remoteAddress) === true) {
         this.counters.throttled++;
-        this.#shutOut.add(socket);
-        socket.on("error", ignore);
-        const { remoteAddress, remotePort } = socket;
-        socket.destroy();
+        this.#shut(socket);
         const refusal = refuse("peer.throttled", "Too many refused handshakes from this address");
         this.#report(refusal, remoteAddress, remotePort);
         return;
       }
-      const name = nameOf(socket);
-      this.#pending.set(name, socket);
-      socket.once("close", () => {
-        if (this.#pending.get(name) === socket) this.#pending.delete(name);
-      });
+      this.#pending.set(socket, this.#served);
+      socket.once("close", () => this.#pending.delete(socket));
       for (const listener of own) Reflect.apply(listener, this.#server, [socket]);
     });
     this.#server.on("tlsClientError", (error: Error & { code?: string }, socket?: object) => {
@@ -161,6 +179,23 @@ export class Listener implements TlsListener {
     });
   }
 
+  /** Whether there is room for one more; says so once each time there is none. */
+  #isFull(): boolean {
+    const full = this.#pending.size + this.counters.open >= this.#settings.maxConnections;
+    if (full && !this.#full) {
+      const { maxConnections } = this.#settings;
+      this.#logger.warn("as many connections as are allowed; more are closed before TLS", { maxConnections });
+    }
+    this.#full = full;
+    return full;
+  }
+
+  #shut(socket: Socket): void {
+    this.#shutOut.add(socket);
+    socket.on("error", ignore);
+    socket.destroy();
+  }
+
   /** After TLS, before HTTP: the server's own listeners see a socket only when its peer is welcome (S-1). */
   #gateHandshakes(): void {
     const own = takeListeners(this.#server, "secureConnection");
@@ -168,10 +203,11 @@ export class Listener implements TlsListener {
       try {
         socket.on("error", ignore);
         const { remoteAddress, remotePort } = socket;
-        this.#pending.delete(nameOf(socket));
+        const shown = this.#pending.get(tcpOf(socket)) ?? this.#served;
+        this.#pending.delete(tcpOf(socket));
         if (socket.destroyed) return;
         if (this.#closing !== undefined) return void socket.destroy();
-        const verdict = this.#admit(socket);
+        const verdict = this.#admit(socket, shown);
         const { onConnection } = this.#options;
         if (verdict.ok === true && onConnection !== undefined) return this.#handOver(verdict.value, onConnection);
         if (verdict.ok === true) {
@@ -188,30 +224,28 @@ export class Listener implements TlsListener {
     });
   }
 
-  #admit(socket: TLSSocket): Verdict<Connection> {
-    const verdict = this.#judge(socket);
+  #admit(socket: TLSSocket, own: ServerCertificate): Verdict<Connection> {
+    const verdict = this.#judge(socket, own);
     if (verdict.ok !== true) {
       markConnection(socket, { accepted: false });
       return verdict;
     }
-    const { peer, own } = verdict.value;
-    const mark = markConnection(socket, { accepted: true, ...(peer === undefined ? {} : { peer: peerFrom(peer) }) });
-    const connection = new Connection(socket);
-    const now = this.#clock.now();
-    const endAt = Math.min(own.expiresAt.getTime(), peer?.expiresAt.getTime() ?? Infinity);
-    const drainAt = Math.min(drainPoint(now, endAt), now + this.#maxAgeMs);
-    const release = keep(this.#clock, {
-      drainAt,
-      endAt,
-      isForsaken: () => isForsaken(this.#judgement.identity, peer?.id),
-      drain: () => connection.drain(),
-      end: () => connection.destroy(),
+    const peer = verdict.value;
+    const shown = peer === undefined ? undefined : peerFrom(peer.verified);
+    const connection = new Connection(socket, shown, this.#lifeLog);
+    connection.life = keep(connection, this.#ground, {
+      judgement: this.#judgement,
+      peer,
+      ownEnd: own.endsAt,
+      maxAgeMs: this.#settings.maxAgeMs,
     });
+    // After all that could throw: nothing takes the mark of an acceptance back.
+    const mark = markConnection(socket, { accepted: true, ...(shown === undefined ? {} : { peer: shown }) });
     this.#connections.set(mark, connection);
     this.counters.accepted++;
     this.counters.open++;
     socket.once("close", () => {
-      release();
+      connection.life?.release();
       this.counters.open--;
       this.#connections.delete(mark);
       if (this.#connections.size === 0) this.#onEmpty();
@@ -219,25 +253,31 @@ export class Listener implements TlsListener {
     return accept(connection);
   }
 
-  #judge(socket: TLSSocket): Verdict<{ peer?: VerifiedX509Svid; own: X509Svid }> {
-    let own: X509Svid;
-    try {
-      own = this.#judgement.identity.x509.x509Svid();
-    } catch (error) {
-      return refuse("peer.own-identity-lost", `This side has no valid SVID: ${(error as Error).message}`);
-    }
-    const { clientCertificate } = this.#settings;
-    if (clientCertificate === "none") return accept({ own });
+  #judge(socket: TLSSocket, own: ServerCertificate): Verdict<JudgedPeer | undefined> {
+    const lost = this.#ownLoss();
+    if (lost !== undefined) return lost;
+    if (!(timeOf(this.#clock) < own.endsAt)) return refuse("peer.own-expired", "The certificate shown to it has ended");
+    const { clientCertificate } = this.#settings.server;
+    if (clientCertificate === "none") return accept(undefined);
     const verdict = judgePeer(socket, this.#judgement);
-    if (verdict.ok === true) return accept({ own, peer: verdict.value });
-    if (verdict.reason === "peer.no-certificate" && clientCertificate === "optional") return accept({ own });
-    return verdict;
+    const without = clientCertificate === "optional" && verdict.ok !== true && verdict.reason === "peer.no-certificate";
+    return without ? accept(undefined) : verdict;
+  }
+
+  #ownLoss(): Refusal | undefined {
+    try {
+      this.#certificate.current();
+      return undefined;
+    } catch (error) {
+      return ownIdentityLost(error);
+    }
   }
 
   #refused(refusal: Refusal, address: string | undefined, port: number | undefined): void {
     this.counters.refused++;
     this.counters.reasons[refusal.reason] = (this.counters.reasons[refusal.reason] ?? 0) + 1;
-    this.#throttle?.refused(address ?? "");
+    // Nobody is shut out for what this side lacks.
+    if (address !== undefined && !OWN_FAULTS.has(refusal.reason)) this.#throttle?.refused(address);
     this.#report(refusal, address, port);
   }
 
@@ -274,6 +314,7 @@ export class Listener implements TlsListener {
     guardEntries(this.#server, {
       handler,
       onUpgrade: this.#options.onUpgrade,
+      maxHeaderBytes: capabilities.headerLimit.value ? undefined : this.#settings.server.maxHeaderBytes,
       begin: (verdict, response) => this.#connections.get(verdict)?.begin(response),
       upgraded: (verdict) => {
         const connection = this.#connections.get(verdict);
@@ -284,12 +325,28 @@ export class Listener implements TlsListener {
         if (connection !== undefined) connection.session = session;
         session.on("error", ignore);
       },
+      streamClosed: (verdict, reset) => this.#connections.get(verdict)?.streamClosed(reset),
       stray: () => {
         this.counters.stray++;
         this.#logger.error("a request came over a connection that was not accepted; it was cut");
       },
       failed: (error) => this.#handlerFailed(error),
     });
+  }
+
+  async rejudge(decide?: (peer: X509Peer | undefined) => Verdict<unknown>): Promise<{ ended: number }> {
+    let ended = 0;
+    let judged = 0;
+    for (const connection of [...this.#connections.values()]) {
+      const why = connection.life?.judgeAgain(decide === undefined ? undefined : () => decide(connection.peer));
+      if (why !== undefined) {
+        connection.end(why);
+        ended++;
+      }
+      // Others are served between the slices.
+      if (++judged % REJUDGED_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    return { ended };
   }
 
   close(options: { deadlineMs?: number } = {}): Promise<{ cut: number }> {
@@ -302,7 +359,7 @@ export class Listener implements TlsListener {
       this.#onEmpty = resolve;
     });
     this.#server.close();
-    for (const socket of this.#pending.values()) socket.destroy();
+    for (const socket of [...this.#pending.keys()]) (socket as Socket).destroy();
     for (const connection of [...this.#connections.values()]) connection.drain();
     const timer = new AbortController();
     if (this.#connections.size > 0) {
@@ -320,22 +377,11 @@ export class Listener implements TlsListener {
   }
 }
 
-/** A logger whose failures stay its own (S-8). */
-function thatNeverThrows(logger: Logger): Logger {
-  const guarded = (level: keyof Logger) => (message: string, fields?: LogFields) => {
-    try {
-      logger[level](message, fields);
-    } catch {
-      // There is nowhere left to say it.
-    }
-  };
-  return { debug: guarded("debug"), info: guarded("info"), warn: guarded("warn"), error: guarded("error") };
-}
-
 type AnyListener = (...args: unknown[]) => void;
 
-function nameOf(socket: Socket): string {
-  return `${socket.remoteAddress} ${socket.remotePort}`;
+/** The TCP socket below: itself on one runtime, its `_parent` on the others. */
+function tcpOf(socket: TLSSocket): object {
+  return (socket as { _parent?: object | null })._parent ?? socket;
 }
 
 function takeListeners(server: Http2SecureServer, event: string): AnyListener[] {

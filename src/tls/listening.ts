@@ -1,23 +1,37 @@
 /** Opening a server on an address, with one sentence for each way it can fail. */
-import type { AddressInfo, Server } from "node:net";
-import { SpiffeError } from "../base/errors.ts";
+import { lstat, unlink } from "node:fs/promises";
+import { type AddressInfo, connect, type ListenOptions, type Server } from "node:net";
+import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { missingListenFlag } from "../runtime/deno-permission.ts";
 
-/** Where a server shall listen. */
-export interface ListenAddress {
+/** Where a server shall listen: a TCP address, or the path of a unix socket. */
+export type ListenPlace = { readonly address: string; readonly port: number } | { readonly path: string };
+
+/** Where it does. A unix socket has its path for an address and the port 0. */
+export interface Bound {
   readonly address: string;
   readonly port: number;
-  /** What the address is of, as errors call it. */
-  readonly name: string;
 }
 
 /**
- * Opens a server.
+ * Opens a server. The file of a unix socket on which nobody listens any more is replaced; a live one is left alone.
  *
- * @returns the address it got
+ * @param place with what it is of, as errors call it
  * @throws `ERR_SPIFFE_PORT_IN_USE`, `ERR_SPIFFE_PERMISSION`, or `ERR_SPIFFE_CONFIG` for an address that is none of this machine
  */
-export async function listening(server: Server, { address, port, name }: ListenAddress): Promise<AddressInfo> {
+export async function listening(server: Server, place: ListenPlace & { readonly name: string }): Promise<Bound> {
+  if ("path" in place) {
+    const at = `${place.name} on unix:${place.path}`;
+    try {
+      await open(server, { path: place.path }, at);
+    } catch (error) {
+      if (!isSpiffeError(error, "ERR_SPIFFE_PORT_IN_USE") || !(await isAbandoned(place.path))) throw error;
+      await unlink(place.path).catch(() => {});
+      await open(server, { path: place.path }, at);
+    }
+    return { address: place.path, port: 0 };
+  }
+  const { address, port, name } = place;
   const at = `${name} on ${address}:${port}`;
   const flag = missingListenFlag(address, port);
   if (flag !== undefined) {
@@ -25,15 +39,47 @@ export async function listening(server: Server, { address, port, name }: ListenA
       phase: "listen",
     });
   }
-  await new Promise<void>((resolve, reject) => {
-    const onError = (error: Error) => reject(openError(error, at));
-    server.once("error", onError);
-    server.listen(port, address, () => {
+  await open(server, { port, host: address }, at);
+  return server.address() as AddressInfo;
+}
+
+function open(server: Server, to: ListenOptions, at: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: Error) => {
+      server.off("listening", onListening);
+      reject(openError(error, at));
+    };
+    const onListening = () => {
       server.off("error", onError);
       resolve();
-    });
+    };
+    server.once("error", onError);
+    server.once("listening", onListening);
+    try {
+      server.listen(to);
+    } catch (error) {
+      // One runtime throws what the others emit.
+      server.off("error", onError).off("listening", onListening);
+      reject(openError(error as Error, at));
+    }
   });
-  return server.address() as AddressInfo;
+}
+
+/** Whether a socket's file is there and nobody answers. */
+async function isAbandoned(path: string): Promise<boolean> {
+  const kind = await lstat(path).catch(() => undefined);
+  if (kind?.isSocket() !== true) return false;
+  return new Promise((resolve) => {
+    try {
+      const probe = connect(path, () => {
+        probe.destroy();
+        resolve(false);
+      });
+      probe.once("error", (error: Error & { code?: string }) => resolve(error.code === "ECONNREFUSED"));
+    } catch {
+      resolve(false);
+    }
+  });
 }
 
 function openError(cause: Error & { code?: string }, at: string): SpiffeError {

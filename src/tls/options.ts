@@ -15,13 +15,18 @@ import type { DialAddress } from "./connect-errors.ts";
 /** Whether a client is asked for its certificate, and whether it may come without. */
 export type ClientCertificate = "require" | "optional" | "none";
 
-/** What decides a server's options beside its SVID. */
+/** What decides a server's options beside its certificate. */
 export interface ServerSettings {
   readonly clientCertificate: ClientCertificate;
   readonly handshakeTimeoutMs: number;
+  /** Bytes of a request's head. */
+  readonly maxHeaderBytes: number;
+  /** Streams of one HTTP/2 connection at a time. */
+  readonly maxConcurrentStreams: number;
 }
 
-interface Material {
+/** A certificate chain with its key, in PEM. */
+export interface Material {
   readonly cert: string;
   readonly key: Buffer;
 }
@@ -34,8 +39,14 @@ const PRIVATE_KEY = "[private key]";
 
 const materials = new WeakMap<X509Svid, Material>();
 
+/** PEM of a certificate whose key has been matched with it. */
+export function pemMaterial(cert: string, key: string): Material {
+  // sockets and servers keep their options, so that logging one would show the key
+  return { cert, key: hideSecret(Buffer.from(key), PRIVATE_KEY) };
+}
+
 /** PEM of an SVID, once per SVID, after its key has been matched with its leaf. */
-function materialOf(svid: X509Svid): Material {
+export function materialOf(svid: X509Svid): Material {
   const known = materials.get(svid);
   if (known !== undefined) return known;
   if (!privateKeyMatchesSync(svid.privateKeyPkcs8(), svid.leaf.publicKey)) {
@@ -48,15 +59,14 @@ function materialOf(svid: X509Svid): Material {
     );
   }
   const { certificates, privateKey } = svid.toPem();
-  // sockets and servers keep their options, so that logging one would show the key
-  const material = { cert: certificates, key: hideSecret(Buffer.from(privateKey), PRIVATE_KEY) };
+  const material = pemMaterial(certificates, privateKey);
   materials.set(svid, material);
   return material;
 }
 
-function common(svid: X509Svid): Material & { ca: []; minVersion: "TLSv1.3"; rejectUnauthorized: false } {
+function common(material: Material): Material & { ca: []; minVersion: "TLSv1.3"; rejectUnauthorized: false } {
   return {
-    ...materialOf(svid),
+    ...material,
     // No roots: the stack has nothing to build a path with, the verdict is made from the presented bytes.
     ca: [],
     minVersion: "TLSv1.3",
@@ -64,9 +74,9 @@ function common(svid: X509Svid): Material & { ca: []; minVersion: "TLSv1.3"; rej
   };
 }
 
-function serverOptions(svid: X509Svid, settings: ServerSettings): SecureServerOptions {
+function serverOptions(material: Material, settings: ServerSettings): SecureServerOptions {
   return {
-    ...common(svid),
+    ...common(material),
     requestCert: settings.clientCertificate !== "none",
     allowHTTP1: true,
     ALPNProtocols: ["h2", "http/1.1"],
@@ -74,23 +84,27 @@ function serverOptions(svid: X509Svid, settings: ServerSettings): SecureServerOp
     secureOptions: constants.SSL_OP_NO_TICKET | (constants.SSL_OP_NO_RENEGOTIATION ?? 0),
     handshakeTimeout: settings.handshakeTimeoutMs,
     noDelay: true,
-    maxHeaderSize: HEADER_BYTES,
-    settings: { maxConcurrentStreams: 128, maxHeaderListSize: HEADER_BYTES, enablePush: false },
+    maxHeaderSize: settings.maxHeaderBytes,
+    settings: {
+      maxConcurrentStreams: settings.maxConcurrentStreams,
+      maxHeaderListSize: settings.maxHeaderBytes,
+      enablePush: false,
+    },
     maxSessionInvalidFrames: 100,
     maxSessionRejectedStreams: 100,
   } as SecureServerOptions;
 }
 
 /** Makes the server of a listener. */
-export function createServer(svid: X509Svid, settings: ServerSettings): Http2SecureServer {
-  const server = createSecureServer(serverOptions(svid, settings));
+export function createServer(material: Material, settings: ServerSettings): Http2SecureServer {
+  const server = createSecureServer(serverOptions(material, settings));
   hideKeyOf(server);
   return server;
 }
 
-/** Gives a server a new SVID for the handshakes to come; throws, with the old one kept, when key and leaf differ. */
-export function swapServerContext(server: Http2SecureServer, svid: X509Svid, settings: ServerSettings): void {
-  server.setSecureContext(serverOptions(svid, settings));
+/** Gives a server another certificate, already matched with its key, for the handshakes to come. */
+export function swapServerContext(server: Http2SecureServer, material: Material, settings: ServerSettings): void {
+  server.setSecureContext(serverOptions(material, settings));
   hideKeyOf(server);
 }
 
@@ -114,7 +128,7 @@ export function clientOptions(
   const host = "host" in address && isIP(address.host) === 0 ? address.host.replace(/\.$/, "") : undefined;
   const name = to.servername ?? host;
   return {
-    ...common(svid),
+    ...common(materialOf(svid)),
     ...(address as ConnectionOptions),
     ...(to.alpn.length === 0 ? {} : { ALPNProtocols: [...to.alpn] }),
     ...(name === undefined ? {} : { servername: name }),

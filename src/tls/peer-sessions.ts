@@ -8,10 +8,12 @@ import {
 import { type Clock, systemClock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import type { X509Bundle, X509Svid } from "../x509/index.ts";
-import type { Authorizer } from "./authorizers.ts";
+import { type Authorizer, expectationOf } from "./authorizers.ts";
 import { connect } from "./connect.ts";
+import { identityError } from "./connect-errors.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { HEADER_BYTES } from "./options.ts";
+import { ownSvid } from "./own-identity.ts";
 
 /** What {@link PeerSessions} need to know. */
 export interface PeerSessionsOptions {
@@ -33,6 +35,15 @@ interface Open {
 }
 
 function ignore(): void {}
+
+/** The own SVID of the moment; nothing where there is none. */
+function ownNow(identity: TlsIdentity, clock: Clock): X509Svid | undefined {
+  try {
+    return ownSvid(identity, clock);
+  } catch {
+    return undefined;
+  }
+}
 
 /** Has the shape of the session manager that Connect's Node transports take. */
 export class PeerSessions {
@@ -60,7 +71,18 @@ export class PeerSessions {
     options: Parameters<ClientHttp2Session["request"]>[1] = {},
   ): Promise<ClientHttp2Stream> {
     const open = await this.#ready();
-    const stream = open.session.request({ ...headers, ":method": method, ":path": path }, options);
+    let stream: ClientHttp2Stream;
+    try {
+      stream = open.session.request({ ...headers, ":method": method, ":path": path }, options);
+    } catch (cause) {
+      // It ended between the look and the use; nothing was sent.
+      throw new SpiffeError("ERR_SPIFFE_UPSTREAM", `The session to ${this.authority} ended before the request`, {
+        phase: "request",
+        retryable: true,
+        hint: "Send the request again: it gets another session",
+        cause,
+      });
+    }
     open.streams++;
     open.idle?.abort();
     open.idle = undefined;
@@ -81,7 +103,12 @@ export class PeerSessions {
   }
 
   async #ready(): Promise<Open> {
-    if (this.#closed) throw new SpiffeError("ERR_SPIFFE_CLOSED", `The sessions to ${this.authority} were closed`);
+    if (this.#closed) {
+      throw new SpiffeError("ERR_SPIFFE_CLOSED", `The sessions to ${this.authority} were closed`, {
+        phase: "request",
+        hint: "Make new options: these were closed by their owner",
+      });
+    }
     const open = this.#open;
     if (open !== undefined && !open.session.closed && !open.session.destroyed) {
       if (open.isCurrent()) return open;
@@ -97,12 +124,20 @@ export class PeerSessions {
   async #dial(): Promise<Open> {
     const { url, authorize, connectTimeoutMs, clock } = this.#options;
     const { x509 } = this.#identity;
-    const own = x509.x509Svid();
-    const { socket, peer } = await connect(this.#identity, {
+    let own: X509Svid;
+    try {
+      own = ownSvid(this.#identity, this.#clock);
+    } catch (error) {
+      throw identityError(error);
+    }
+    let session: ClientHttp2Session | undefined;
+    const { socket, peer, rejudge } = await connect(this.#identity, {
       host: url.hostname.replace(/^\[|\]$/g, ""),
       port: url.port === "" ? 443 : Number(url.port),
       peer: authorize,
       alpn: ["h2"],
+      // GOAWAY: streams that run may finish.
+      onDrain: () => void session?.close(),
       ...(clock === undefined ? {} : { clock }),
       ...(connectTimeoutMs === undefined ? {} : { timeoutMs: connectTimeoutMs }),
     });
@@ -110,9 +145,10 @@ export class PeerSessions {
       socket.destroy();
       throw new SpiffeError("ERR_SPIFFE_TLS", `Expected ${url.host} to speak HTTP/2; it chose another protocol`, {
         phase: "handshake",
+        hint: "Check that the peer serves HTTP/2 on this port",
       });
     }
-    const session = openSession(this.authority, {
+    session = openSession(this.authority, {
       createConnection: () => socket,
       settings: { enablePush: false, maxHeaderListSize: HEADER_BYTES },
     });
@@ -120,7 +156,10 @@ export class PeerSessions {
     const bundle = x509.x509BundleFor(peer.id.trustDomain);
     const isCurrent = () => {
       const now = x509.x509BundleFor(peer.id.trustDomain);
-      return x509.x509Svid() === own && (now === bundle || (bundle !== undefined && now?.equals(bundle) === true));
+      if (ownNow(this.#identity, this.#clock) !== own) return false;
+      if (now !== bundle && !(bundle !== undefined && now?.equals(bundle) === true)) return false;
+      // A program's own function may decide anew each time.
+      return expectationOf(authorize) !== undefined || rejudge().ok === true;
     };
     const open: Open = { session, own, bundle, isCurrent, streams: 0, idle: undefined };
     session.once("close", () => {

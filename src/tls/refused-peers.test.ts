@@ -56,7 +56,7 @@ describe("refused peers of a listener", () => {
   before(start);
   after(() => server.close());
 
-  it("[S-1] [S-2] [S-7] [S-12] [A-7] every class of wrong peers is refused with its reason, its twin is served", async () => {
+  it("[S-1] [S-2] [S-7] [S-12] [A-7] [G-2] every class of wrong peers is refused with its reason, its twin is served", async () => {
     assert.ok(world.wrong.length >= 17, `only ${world.wrong.length} classes`);
     const notListed = {
       name: "not on the list",
@@ -87,6 +87,75 @@ describe("refused peers of a listener", () => {
     });
     assert.equal(handled, PER_CLASS * 2, "25 clients with one request, 25 with three");
     assert.equal(server.counters.stray, 0);
+  });
+
+  it("[G-2] peers whose bundle was redacted are refused at the next handshake, and welcome before and after", async () => {
+    const orders = await identityOf(`spiffe://${HOME}/orders`, world.home, world.partner);
+    const open = await listen(orders, {
+      port: 0,
+      address: "127.0.0.1",
+      throttle: false,
+      handler: (_request, response) => {
+        handled++;
+        response.end("ok");
+      },
+    });
+    const show = shown(await world.partner.issue({ id: `spiffe://${PARTNER}/web` }));
+    handled = 0;
+    for (const [bundles, answers] of [
+      [[world.home, world.partner], 1],
+      [[world.home], 0],
+      [[world.home, world.partner], 1],
+    ] as const) {
+      await orders.update({ bundles: bundles.map((ca) => ca.x509Bundle()) });
+      await many(PER_CLASS, 8, async () => assert.equal(await client(open.port, show, false), answers));
+    }
+    assert.equal(handled, 2 * PER_CLASS);
+    assert.equal(open.counters.reasons["x509.no-bundle"], PER_CLASS);
+    await open.close({ deadlineMs: 0 });
+  });
+
+  it("[A-6] upgrades, CONNECT and Expect by refused peers reach nothing; a welcome peer's do", async () => {
+    let upgrades = 0;
+    const strict = await listen(await identityOf(`spiffe://${HOME}/orders`, world.home), {
+      port: 0,
+      address: "127.0.0.1",
+      throttle: false,
+      authorize: authorizeId(WEB),
+      handler: (_request, response) => {
+        handled++;
+        response.end("ok");
+      },
+      onUpgrade: (_request, socket) => {
+        upgrades++;
+        socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+      },
+    });
+    const ways: readonly [alpn: string, bytes: Uint8Array][] = [
+      ["http/1.1", http1Get("/", ["connection: upgrade", "upgrade: echo"])],
+      ["http/1.1", Buffer.from("CONNECT orders:1 HTTP/1.1\r\nhost: orders:1\r\n\r\n")],
+      ["http/1.1", http1Get("/", ["expect: 100-continue"])],
+      ["http/1.1", http1Get("/", ["expect: more"])],
+      ["h2", http2Requests(1, [], "CONNECT")],
+      ["h2", http2Requests(1, [["expect", "100-continue"]])],
+    ];
+    const notListed = shown(await world.home.issue({ id: `${WEB}2` }));
+    const foreign = world.wrong.find(({ name }) => name.startsWith("foreign CA"))!.show;
+    const go = async (show: Shown, [alpn, bytes]: (typeof ways)[number]) => {
+      const answered = (seen: Buffer) =>
+        alpn === "h2" ? http2Ended(seen) > 0 : /HTTP\/1\.1 (?!100)\d/.test(String(seen));
+      return answered((await rawExchange(rawOptions(strict.port, show, alpn), bytes, answered)).bytes);
+    };
+    handled = 0;
+    for (const way of ways) {
+      for (const show of [undefined, foreign, notListed])
+        for (let i = 0; i < 10; i++) assert.equal(await go(show, way), false);
+    }
+    assert.deepEqual([handled, upgrades], [0, 0]);
+    for (const way of ways) assert.equal(await go(shown(world.good), way), true);
+    assert.deepEqual([handled, upgrades], [2, 1]);
+    assert.equal(strict.counters.stray, 0);
+    await strict.close({ deadlineMs: 0 });
   });
 
   for (const h2 of [false, true]) {

@@ -145,10 +145,10 @@ describe("rotation of the own SVID", () => {
     await untilCounted(() => server.counters.rotations, rotations + 1);
   });
 
-  it("a bundle that leaves is gone for the next handshake, and back with its return", async () => {
+  it("[S-10] an own bundle that leaves ends all trust at the next handshake, and its return gives it back", async () => {
     await orders.update({ bundles: [] });
     assert.equal(await get(good), "");
-    assert.ok(server.counters.reasons["x509.no-bundle"]! > 0);
+    assert.ok(server.counters.reasons["peer.own-identity-lost"]! > 0);
     await orders.update({ bundles: ca.x509Bundle() });
     assert.equal(await get(good), "HTTP/1.1 200");
   });

@@ -3,18 +3,16 @@ import type { X509Svid } from "../x509/index.ts";
 import type { TlsIdentity } from "./identity.ts";
 
 /**
- * @param known the SVID in service when the following begins
- * @param install called with each SVID that differs from the last one tried
+ * @param install called with the SVID of the moment, and with each later one
  * @param lost called when the stream of updates breaks
  */
 export async function followSvid(
   identity: TlsIdentity,
-  known: X509Svid,
   signal: AbortSignal,
   install: (svid: X509Svid) => void,
   lost: (error: unknown) => void,
 ): Promise<void> {
-  let last = known;
+  let last: X509Svid | undefined;
   const look = () => {
     let svid: X509Svid;
     try {

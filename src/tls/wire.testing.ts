@@ -122,6 +122,31 @@ export function http2Requests(
   return Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(4, 0, 0, Buffer.alloc(0)), ...requests]);
 }
 
+/** Preface, SETTINGS and streams that are opened and cancelled at once. */
+export function http2Resets(streams: number, first = 1): Uint8Array {
+  const opened = http2Requests(0);
+  const request = fields([
+    [":method", "GET"],
+    [":scheme", "https"],
+    [":path", "/"],
+    [":authority", "orders"],
+  ]);
+  const cancel = Buffer.from([0, 0, 0, 8]);
+  const frames = Array.from({ length: streams }, (_, i) => {
+    const id = first + 2 * i;
+    return Buffer.concat([frame(1, 5, id, request), frame(3, 0, id, cancel)]);
+  });
+  return Buffer.concat([...(first === 1 ? [opened] : []), ...frames]);
+}
+
+/** A GET on a stream of a connection that is open already. */
+export function http2Get(stream: number): Uint8Array {
+  const all = http2Requests(1);
+  const request = Buffer.from(all.subarray(http2Requests(0).length));
+  request.writeUInt32BE(stream, 5);
+  return request;
+}
+
 /** Streams whose end an HTTP/2 answer holds. */
 export function http2Ended(seen: Buffer): number {
   let ended = 0;

@@ -1,0 +1,325 @@
+import assert from "node:assert/strict";
+import { type AddressInfo, type Server, type Socket, createServer as tcpServer } from "node:net";
+import { after, before, describe, it } from "node:test";
+import { createServer as tlsServer } from "node:tls";
+import { ManualClock } from "../authority/manual-clock.ts";
+import type { StaticIdentity } from "../authority/static-identity.ts";
+import { TestCa } from "../authority/test-ca.ts";
+import type { ErrorCode, Reason } from "../base/codes.ts";
+import { isSpiffeError, type SpiffeError } from "../base/errors.ts";
+import { type ConnectOptions, connect } from "./connect.ts";
+import { createFetch } from "./fetch.ts";
+import { http2Options } from "./http2-options.ts";
+import { listen, type TlsListener } from "./listen.ts";
+import { identityOf, type Shown, shown } from "./wire.testing.ts";
+
+const ORDERS = "spiffe://example.org/orders";
+const HOST = "127.0.0.1";
+const HOUR_MS = 3_600_000;
+
+let ca: TestCa;
+let own: StaticIdentity;
+let good: TlsListener;
+const servers: Server[] = [];
+
+async function open(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, HOST, resolve));
+  servers.push(server);
+  return (server.address() as AddressInfo).port;
+}
+
+const tcp = (take: (socket: Socket) => void): Promise<number> =>
+  open(
+    tcpServer((socket) => {
+      socket.on("error", () => {});
+      take(socket);
+    }),
+  );
+
+function tls(show: Shown, more: object = {}): Promise<number> {
+  const server = tlsServer({
+    ...show,
+    requestCert: true,
+    rejectUnauthorized: false,
+    ALPNProtocols: ["h2", "http/1.1"],
+    ...more,
+  });
+  server.on("tlsClientError", () => {});
+  server.on("secureConnection", (socket) => socket.on("error", () => {}).resume());
+  return open(server);
+}
+
+interface Failure {
+  readonly what: string;
+  readonly code: ErrorCode;
+  readonly phase: string;
+  readonly retryable: boolean;
+  readonly reason?: Reason;
+  /** Where to dial and how; the identity where it is another one. */
+  dial(): Promise<Partial<ConnectOptions> & { identity?: StaticIdentity }>;
+}
+
+async function identityWithout(change: Parameters<StaticIdentity["update"]>[0]): Promise<StaticIdentity> {
+  const identity = await identityOf("spiffe://example.org/client", ca);
+  await identity.update(change);
+  return identity;
+}
+
+const at = (port: number) => ({ host: HOST, port });
+const issue = async (options: object) => shown(await ca.issue({ id: ORDERS, ...options }));
+
+/** Every way a dial can fail. */
+const FAILURES: readonly Failure[] = [
+  {
+    what: "a name that does not exist",
+    code: "ERR_SPIFFE_TLS",
+    phase: "lookup",
+    retryable: true,
+    dial: async () => ({ host: "nowhere.invalid", port: 443 }),
+  },
+  {
+    what: "nobody listens",
+    code: "ERR_SPIFFE_TLS",
+    phase: "connect",
+    retryable: true,
+    async dial() {
+      const port = await tcp(() => {});
+      await new Promise((resolve) => servers.pop()!.close(resolve));
+      return at(port);
+    },
+  },
+  {
+    what: "no such unix socket",
+    code: "ERR_SPIFFE_TLS",
+    phase: "connect",
+    retryable: true,
+    dial: async () => ({ path: "/nowhere/orders.sock" }),
+  },
+  {
+    what: "a reset during the handshake",
+    code: "ERR_SPIFFE_TLS",
+    phase: "handshake",
+    retryable: true,
+    dial: async () => at(await tcp((socket) => socket.once("data", () => socket.resetAndDestroy()))),
+  },
+  {
+    what: "an end during the handshake",
+    code: "ERR_SPIFFE_TLS",
+    phase: "handshake",
+    retryable: true,
+    dial: async () => at(await tcp((socket) => socket.once("data", () => socket.end()))),
+  },
+  {
+    what: "a peer that speaks plain HTTP",
+    code: "ERR_SPIFFE_TLS",
+    phase: "handshake",
+    retryable: false,
+    dial: async () =>
+      at(await tcp((socket) => void socket.end("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"))),
+  },
+  {
+    what: "a peer with TLS 1.2 alone",
+    code: "ERR_SPIFFE_TLS",
+    phase: "handshake",
+    retryable: false,
+    dial: async () => at(await tls(await issue({}), { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" })),
+  },
+  {
+    what: "a peer without a certificate",
+    code: "ERR_SPIFFE_TLS",
+    phase: "handshake",
+    retryable: false,
+    dial: async () => at(await tls(undefined)),
+  },
+  {
+    what: "a peer with another ID",
+    code: "ERR_SPIFFE_PEER_REFUSED",
+    phase: "verify",
+    retryable: false,
+    reason: "peer.not-authorized",
+    dial: async () => at(await tls(await issue({ id: `${ORDERS}2` }))),
+  },
+  {
+    what: "a peer of a foreign CA",
+    code: "ERR_SPIFFE_PEER_REFUSED",
+    phase: "verify",
+    retryable: false,
+    reason: "x509.no-path",
+    dial: async () => at(await tls(shown(await (await TestCa.create()).issue({ id: ORDERS })))),
+  },
+  {
+    what: "a peer whose certificate has ended",
+    code: "ERR_SPIFFE_PEER_REFUSED",
+    phase: "verify",
+    retryable: true,
+    reason: "x509.expired",
+    dial: async () => at(await tls(await issue({ notAfter: new Date(Date.now() - HOUR_MS / 2) }))),
+  },
+  {
+    what: "no connection in time",
+    code: "ERR_SPIFFE_TIMEOUT",
+    phase: "handshake",
+    retryable: true,
+    dial: async () => ({ ...at(await tcp((socket) => void socket.resume())), timeoutMs: 50 }),
+  },
+  {
+    what: "a signal that runs out of time",
+    code: "ERR_SPIFFE_TIMEOUT",
+    phase: "handshake",
+    retryable: true,
+    dial: async () => ({ ...at(await tcp((socket) => void socket.resume())), signal: AbortSignal.timeout(50) }),
+  },
+  {
+    what: "an aborted call",
+    code: "ERR_SPIFFE_ABORTED",
+    phase: "handshake",
+    retryable: false,
+    async dial() {
+      const abort = new AbortController();
+      const port = await tcp((socket) => socket.once("data", () => abort.abort()));
+      return { ...at(port), signal: abort.signal };
+    },
+  },
+  {
+    what: "a call aborted before it began",
+    code: "ERR_SPIFFE_ABORTED",
+    phase: "connect",
+    retryable: false,
+    dial: async () => ({ ...at(good.port), signal: AbortSignal.abort() }),
+  },
+  {
+    what: "an own identity that was revoked",
+    code: "ERR_SPIFFE_REVOKED",
+    phase: "identity",
+    retryable: false,
+    dial: async () => ({ ...at(good.port), identity: await identityWithout({ svid: null }) }),
+  },
+  {
+    what: "an own bundle that is empty",
+    code: "ERR_SPIFFE_NO_IDENTITY",
+    phase: "identity",
+    retryable: true,
+    reason: "x509.no-bundle",
+    dial: async () => ({ ...at(good.port), identity: await identityWithout({ bundles: [] }) }),
+  },
+  {
+    what: "an own SVID that has ended",
+    code: "ERR_SPIFFE_EXPIRED",
+    phase: "identity",
+    retryable: true,
+    reason: "x509.expired",
+    dial: async () => ({ ...at(good.port), clock: new ManualClock(Date.now() + 2 * HOUR_MS) }),
+  },
+  {
+    what: "an own identity that is revoked during the handshake",
+    code: "ERR_SPIFFE_REVOKED",
+    phase: "identity",
+    retryable: false,
+    async dial() {
+      const identity = await identityOf("spiffe://example.org/client", ca);
+      const { x509BundleFor } = identity.x509;
+      let dialled = false;
+      identity.x509.x509BundleFor = (trustDomain) => {
+        // The second look at a bundle is the peer's: the handshake is over by then.
+        if (dialled) void identity.update({ svid: null });
+        dialled = true;
+        return x509BundleFor(trustDomain);
+      };
+      return { ...at(good.port), identity };
+    },
+  },
+  {
+    what: "a source that throws something of its own",
+    code: "ERR_SPIFFE_NO_IDENTITY",
+    phase: "identity",
+    retryable: true,
+    async dial() {
+      const identity = await identityOf("spiffe://example.org/client", ca);
+      identity.x509.x509Svid = () => {
+        throw new Error("not mine");
+      };
+      return { ...at(good.port), identity };
+    },
+  },
+];
+
+function check(error: unknown, { what, code, phase, retryable, reason }: Failure): SpiffeError {
+  assert.ok(isSpiffeError(error), `${what}: ${error}`);
+  assert.deepEqual(
+    { code: error.code, phase: error.phase, retryable: error.retryable },
+    { code, phase, retryable },
+    `${what}: ${error.message} ${error.cause}`,
+  );
+  if (reason !== undefined) assert.equal(error.reason, reason, what);
+  assert.ok(error.hint !== undefined && error.hint.length > 10, `${what} has no hint`);
+  assert.ok(error.message.length > 10 && !error.message.includes("PRIVATE"), what);
+  return error;
+}
+
+async function caught(job: Promise<unknown>): Promise<unknown> {
+  try {
+    await job;
+  } catch (error) {
+    return error;
+  }
+  return "no error";
+}
+
+describe("failures of a dial", () => {
+  before(async () => {
+    ca = await TestCa.create();
+    own = await identityOf("spiffe://example.org/client", ca);
+    good = await listen(await identityOf(ORDERS, ca), {
+      address: HOST,
+      port: 0,
+      throttle: false,
+      handler: (_, response) => void response.end("ok"),
+    });
+  });
+  after(async () => {
+    await good.close({ deadlineMs: 0 });
+    for (const server of servers) server.close();
+  });
+
+  for (const failure of FAILURES) {
+    it(`[S-5] connect: ${failure.what} is ${failure.code} in ${failure.phase}`, async () => {
+      const { identity = own, ...options } = await failure.dial();
+      check(await caught(connect(identity, { peer: ORDERS, ...options })), failure);
+    });
+  }
+
+  it("[S-5] createFetch and http2Options reject alike, and their twin is let through", async () => {
+    for (const failure of FAILURES) {
+      const { identity = own, host, port, path, timeoutMs, signal, clock } = await failure.dial();
+      if (path !== undefined) continue;
+      const url = `https://${host}:${port}/`;
+      const dialling = {
+        peer: ORDERS,
+        ...(timeoutMs === undefined ? {} : { connectTimeoutMs: timeoutMs }),
+        ...(clock === undefined ? {} : { clock }),
+      };
+      // A signal belongs to one dial; the table makes a new one for the other.
+      check(await caught(createFetch(identity, dialling)(url, signal === undefined ? {} : { signal })), failure);
+      if (signal !== undefined) continue;
+      const { sessionManager } = http2Options(identity, { baseUrl: url, ...dialling });
+      check(await caught(sessionManager.request("GET", "/", {})), failure);
+    }
+    const url = `https://${HOST}:${good.port}/`;
+    assert.equal(await (await createFetch(own, { peer: ORDERS })(url)).text(), "ok");
+    const { sessionManager } = http2Options(own, { baseUrl: url, peer: ORDERS });
+    const stream = await sessionManager.request("GET", "/", {});
+    await new Promise((resolve) => stream.once("close", resolve).resume().end());
+    sessionManager.close();
+  });
+
+  it("a peer that does not choose HTTP/2, and a session that is over, are errors with a phase", async () => {
+    const port = await tls(await issue({}), { ALPNProtocols: ["http/1.1"] });
+    const { sessionManager } = http2Options(own, { baseUrl: `https://${HOST}:${port}`, peer: ORDERS });
+    const error = await caught(sessionManager.request("GET", "/", {}));
+    assert.ok(isSpiffeError(error, "ERR_SPIFFE_TLS"), String(error));
+    assert.equal(error.phase, "handshake");
+    sessionManager.close();
+    const closed = await caught(sessionManager.request("GET", "/", {}));
+    assert.ok(isSpiffeError(closed, "ERR_SPIFFE_CLOSED"), String(closed));
+  });
+});

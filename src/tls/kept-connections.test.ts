@@ -1,0 +1,201 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { skipWhen } from "../../test/support/skip.ts";
+import { ManualClock } from "../authority/manual-clock.ts";
+import type { StaticIdentity } from "../authority/static-identity.ts";
+import { TestCa } from "../authority/test-ca.ts";
+import { systemClock } from "../base/clock.ts";
+import { isSpiffeError } from "../base/errors.ts";
+import { accept } from "../base/verdict.ts";
+import { capabilities } from "../runtime/capabilities.ts";
+import { X509Bundle } from "../x509/index.ts";
+import { createFetch, type FetchOptions } from "./fetch.ts";
+import { poolOf } from "./kept-connections.ts";
+import { listen, type TlsListener } from "./listen.ts";
+import { identityOf } from "./wire.testing.ts";
+
+const ORDERS = "spiffe://example.org/orders";
+const WEB = "spiffe://example.org/web";
+
+let ca: TestCa;
+let orders: StaticIdentity;
+let server: TlsListener;
+let arrived: string[] = [];
+
+/** One call, read to its end; the number of connections that it opened. */
+async function call(
+  identity: StaticIdentity,
+  options: FetchOptions,
+  init: RequestInit = {},
+  path = "/",
+): Promise<number> {
+  const before = server.counters.accepted;
+  const answer = await createFetch(identity, options)(`https://127.0.0.1:${server.port}${path}`, init);
+  assert.equal(await answer.text(), "ok");
+  // The agent takes a connection back a turn after its answer was read.
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  return server.counters.accepted - before;
+}
+
+const { keptConnections } = capabilities;
+const only = (name: string) => skipWhen(name, keptConnections.value ? undefined : keptConnections.why);
+
+describe("kept connections of createFetch", () => {
+  before(async () => {
+    ca = await TestCa.create();
+    orders = await identityOf(ORDERS, ca);
+    server = await listen(orders, {
+      address: "127.0.0.1",
+      port: 0,
+      throttle: false,
+      handler: (request, response) => {
+        arrived.push(`${request.method} ${request.url}`);
+        response.end("ok");
+      },
+    });
+  });
+  after(() => server.close({ deadlineMs: 0 }));
+
+  const key = "[S-6] [G-2] used again for an equal expectation by value, and for nothing else";
+  it(key, only(key), async () => {
+    const web = await identityOf(WEB, ca);
+    assert.equal(await call(web, { peer: ORDERS }), 1);
+    assert.equal(await call(web, { peer: ORDERS }), 0, "the same");
+    assert.equal(await call(web, { peer: [ORDERS] }), 1, "a list");
+    assert.equal(await call(web, { peer: [ORDERS] }), 0);
+    assert.equal(await call(web, { peer: { trustDomain: "example.org" } }), 1);
+    assert.equal(await call(web, { peer: { trustDomain: "example.org" } }), 0);
+    const own = (peer: { id: never }) => accept(peer.id);
+    assert.equal(await call(web, { peer: own as never }), 1, "a function may decide otherwise the next time");
+    assert.equal(await call(web, { peer: own as never }), 1);
+    const wrong = createFetch(web, { peer: `${ORDERS}2` });
+    arrived = [];
+    for (let i = 0; i < 50; i++) {
+      await assert.rejects(
+        wrong(`https://127.0.0.1:${server.port}/`),
+        (error) => isSpiffeError(error, "ERR_SPIFFE_PEER_REFUSED") && error.reason === "peer.not-authorized",
+      );
+    }
+    assert.deepEqual(arrived, [], "nothing was sent over a connection of another expectation");
+    assert.equal(await call(web, { peer: ORDERS }), 0, "still there");
+    assert.equal(await call(await identityOf(WEB, ca), { peer: ORDERS }), 1, "another identity");
+  });
+
+  const checkout = "[S-6] [A-4] each call compares with the snapshot: own SVID, bundle, own identity";
+  it(checkout, only(checkout), async () => {
+    const web = await identityOf(WEB, ca);
+    const peer = { peer: ORDERS };
+    assert.equal(await call(web, peer), 1);
+    await web.update({ svid: await ca.issue({ id: WEB }) });
+    assert.equal(await call(web, peer), 1, "own SVID");
+    await web.update({ bundles: ca.x509Bundle() });
+    assert.equal(await call(web, peer), 0, "an equal bundle");
+    const other = await TestCa.create();
+    const trustDomain = ca.x509Bundle().trustDomain;
+    const authorities = [...ca.x509Bundle().authorities, ...other.x509Bundle().authorities];
+    await web.update({ bundles: new X509Bundle(trustDomain, authorities) });
+    assert.equal(await call(web, peer), 1, "another bundle");
+    await web.update({ bundles: other.x509Bundle() });
+    await assert.rejects(call(web, peer), (error) => isSpiffeError(error, "ERR_SPIFFE_PEER_REFUSED"));
+    await web.update({ bundles: new X509Bundle(trustDomain, []) });
+    await assert.rejects(call(web, peer), (error) => isSpiffeError(error, "ERR_SPIFFE_NO_IDENTITY"));
+    await web.update({ svid: null, bundles: ca.x509Bundle() });
+    await assert.rejects(
+      call(web, peer),
+      (error) => isSpiffeError(error, "ERR_SPIFFE_REVOKED") && error.phase === "identity",
+    );
+    await web.update({ svid: await ca.issue({ id: WEB }) });
+    assert.equal(await call(web, peer), 1, "back by itself");
+  });
+
+  const repeat = "[S-24] a call that may not arrive twice has a connection of its own";
+  it(repeat, only(repeat), async () => {
+    const web = await identityOf(WEB, ca);
+    const peer = { peer: ORDERS };
+    assert.equal(await call(web, peer), 1);
+    assert.equal(await call(web, peer, { method: "POST", body: "x" }), 1);
+    const stream = new Response("x").body!;
+    assert.equal(await call(web, peer, { method: "PUT", body: stream, duplex: "half" } as RequestInit), 1);
+    assert.equal(await call(web, peer, { method: "PUT", body: "x" }), 0);
+    assert.equal(await call(web, peer, { method: "DELETE" }), 0);
+  });
+
+  const gone = "[G-3] [S-24] connections that the peer ended meanwhile lose no call";
+  it(gone, only(gone), async () => {
+    const web = await identityOf(WEB, ca);
+    let answered = 0;
+    const other = await listen(orders, {
+      address: "127.0.0.1",
+      port: 0,
+      throttle: false,
+      handler: (request, response) => {
+        answered++;
+        response.end(request.url);
+        // The next request finds the connection closed, or closing.
+        setTimeout(() => request.socket.destroy(), answered % 3);
+      },
+    });
+    const fetchIt = createFetch(web, { peer: ORDERS });
+    for (let i = 0; i < 60; i++) {
+      const answer = await fetchIt(`https://127.0.0.1:${other.port}/${i}`);
+      assert.equal(await answer.text(), `/${i}`);
+      await new Promise((resolve) => setTimeout(resolve, i % 4));
+    }
+    assert.ok(answered >= 60);
+    await other.close({ deadlineMs: 0 });
+  });
+
+  const end = "[S-9] a kept connection ends with the peer's certificate, idle as it is";
+  it(end, only(end), async () => {
+    const clock = new ManualClock();
+    const web = await identityOf(WEB, ca);
+    const until = new Date(clock.now() + 60_000);
+    const short = await identityOf(ORDERS, ca);
+    await short.update({ svid: await ca.issue({ id: ORDERS, notAfter: until }) });
+    const other = await listen(short, {
+      address: "127.0.0.1",
+      port: 0,
+      handler: (_, response) => void response.end("ok"),
+    });
+    const answer = await createFetch(web, { peer: ORDERS, clock })(`https://127.0.0.1:${other.port}/`);
+    assert.equal(await answer.text(), "ok");
+    await clock.advance(20_000);
+    assert.equal(other.counters.open, 1);
+    await clock.advance(41_000);
+    while (other.counters.open > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    await other.close({ deadlineMs: 0 });
+  });
+
+  const bounded = "[S-6] 10,000 distinct peers: the table and the idle connections stay bounded";
+  it(bounded, only(bounded), async () => {
+    const web = await identityOf(WEB, ca);
+    const pool = poolOf(web, systemClock);
+    let dialled = 0;
+    const dial = async () => {
+      dialled++;
+      throw new Error("not dialled here");
+    };
+    for (let i = 0; i < 10_000; i++) pool.take(`id ${WEB}/${i}`, dial);
+    assert.ok(pool.size <= 128, `${pool.size}`);
+    // Real connections for a few hundred: the oldest are closed for the newest.
+    for (let i = 0; i < 300; i++) await call(web, { peer: [ORDERS, `${WEB}/${i}`] });
+    assert.ok(pool.size <= 128);
+    for (let i = 0; i < 500 && server.counters.open > 140; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.ok(server.counters.open <= 140, `${server.counters.open} connections are open`);
+    assert.equal(dialled, 0);
+  });
+
+  it("[S-6] calls of every kind reach the peer on runtimes that keep no connection as well", async () => {
+    const web = await identityOf(WEB, ca);
+    arrived = [];
+    for (const method of ["GET", "PUT", "POST", "DELETE", "OPTIONS"]) {
+      await call(
+        web,
+        { peer: ORDERS },
+        method === "PUT" || method === "POST" ? { method, body: "x" } : { method },
+        `/${method}`,
+      );
+    }
+    assert.deepEqual(arrived, ["GET /GET", "PUT /PUT", "POST /POST", "DELETE /DELETE", "OPTIONS /OPTIONS"]);
+  });
+});

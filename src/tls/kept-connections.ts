@@ -1,0 +1,145 @@
+/** Connections kept for the next request, each used again only where a new one would be verified by the very same things (S-6). */
+import { Agent } from "node:http";
+import type { Duplex } from "node:stream";
+import type { Clock } from "../base/clock.ts";
+import type { TrustDomain } from "../id/index.ts";
+import type { X509Bundle, X509Svid } from "../x509/index.ts";
+import type { VerifiedConnection } from "./connect.ts";
+import type { TlsIdentity } from "./identity.ts";
+import { ownSvid } from "./own-identity.ts";
+import { rest } from "./rest.ts";
+
+/** Keys of a pool at most; the one that was used longest ago goes first. */
+const MAX_KEYS = 128;
+/** Idle connections of one key. */
+const MAX_IDLE = 8;
+/** Connections of a key that no request used for so long, or up to twice as long, are closed. */
+const IDLE_MS = 30_000;
+
+/** Opens a verified connection; `onDrain` hears when it should be used no more. */
+export type Dial = (signal: AbortSignal | undefined, onDrain: () => void) => Promise<VerifiedConnection>;
+
+/** Connections to one address, for one expectation, verified with one state of own SVID and bundles. */
+export class KeptConnections extends Agent {
+  readonly #identity: TlsIdentity;
+  readonly #own: X509Svid;
+  readonly #dial: Dial;
+  /** The bundles that vouched for the peers so far. */
+  readonly #bundles = new Map<TrustDomain, X509Bundle | undefined>();
+  #retired = false;
+  used = true;
+
+  constructor(identity: TlsIdentity, own: X509Svid, dial: Dial) {
+    super({ keepAlive: true, maxFreeSockets: MAX_IDLE });
+    this.#identity = identity;
+    this.#own = own;
+    this.#dial = dial;
+  }
+
+  override createConnection(options: object, callback?: (error: Error | null, stream: Duplex) => void): undefined {
+    this.#dial((options as { dialSignal?: AbortSignal }).dialSignal, () => this.retire()).then(
+      ({ socket, peer, rejudge }) => {
+        const { trustDomain } = peer.id;
+        if (!this.#knows(trustDomain)) this.#bundles.set(trustDomain, this.#identity.x509.x509BundleFor(trustDomain));
+        // The bundle that is noted has to be one that vouches: it may have changed since the verdict.
+        if (rejudge().ok === true) return callback?.(null, socket);
+        this.retire();
+        callback?.(null, socket.destroy());
+      },
+      (error: Error) => callback?.(error, undefined as never),
+    );
+    return undefined;
+  }
+
+  /** Whether a connection made now would be judged by the same SVID and bundles. Throws while this side has no SVID. */
+  isCurrent(clock: Clock): boolean {
+    if (this.#retired || ownSvid(this.#identity, clock) !== this.#own) return false;
+    for (const [trustDomain, bundle] of this.#bundles) {
+      const now = this.#identity.x509.x509BundleFor(trustDomain);
+      if (now !== bundle && !(now !== undefined && bundle?.equals(now) === true)) return false;
+    }
+    return true;
+  }
+
+  /** Ends what is idle; what is busy ends after its answer. */
+  retire(): void {
+    this.#retired = true;
+    (this as unknown as { keepAlive: boolean }).keepAlive = false;
+    for (const sockets of Object.values(this.freeSockets)) for (const socket of [...(sockets ?? [])]) socket.destroy();
+  }
+
+  #knows(trustDomain: TrustDomain): boolean {
+    for (const known of this.#bundles.keys()) if (known.equals(trustDomain)) return true;
+    return false;
+  }
+}
+
+/** The kept connections of one identity, bounded. */
+export class Pool {
+  readonly #identity: TlsIdentity;
+  readonly #clock: Clock;
+  readonly #kept = new Map<string, KeptConnections>();
+  #stop: AbortController | undefined;
+
+  constructor(identity: TlsIdentity, clock: Clock) {
+    this.#identity = identity;
+    this.#clock = clock;
+  }
+
+  /** Keys that hold connections. */
+  get size(): number {
+    return this.#kept.size;
+  }
+
+  /** The connections of a key that fit the newest snapshot; throws what the identity throws while it has no SVID. */
+  take(key: string, dial: Dial): KeptConnections {
+    let kept = this.#kept.get(key);
+    if (kept?.isCurrent(this.#clock) !== true) {
+      kept?.retire();
+      kept = new KeptConnections(this.#identity, ownSvid(this.#identity, this.#clock), dial);
+    }
+    kept.used = true;
+    // Map order is age: the key moves to the young end.
+    this.#kept.delete(key);
+    this.#kept.set(key, kept);
+    if (this.#kept.size > MAX_KEYS) this.#drop(this.#kept.keys().next().value!);
+    if (this.#stop === undefined) {
+      this.#stop = new AbortController();
+      void this.#sweep(this.#stop.signal);
+    }
+    return kept;
+  }
+
+  async #sweep(signal: AbortSignal): Promise<void> {
+    while (this.#kept.size > 0) {
+      await rest(this.#clock, IDLE_MS, signal).catch(() => {});
+      for (const [key, kept] of [...this.#kept]) {
+        if (!kept.used) this.#drop(key);
+        kept.used = false;
+      }
+    }
+    this.#stop = undefined;
+  }
+
+  #drop(key: string): void {
+    this.#kept.get(key)?.retire();
+    this.#kept.delete(key);
+  }
+}
+
+const pools = new WeakMap<TlsIdentity, Map<Clock, Pool>>();
+
+/** The pool of all that dial with an identity. */
+export function poolOf(identity: TlsIdentity, clock: Clock): Pool {
+  let ofClock = pools.get(identity);
+  if (ofClock === undefined) {
+    ofClock = new Map();
+    pools.set(identity, ofClock);
+  }
+  let pool = ofClock.get(clock);
+  if (pool === undefined) {
+    pool = new Pool(identity, clock);
+    ofClock.set(clock, pool);
+  }
+  return pool;
+}

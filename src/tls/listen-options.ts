@@ -1,0 +1,104 @@
+/** The options of `listen()`, checked and completed. */
+import { capabilities } from "../runtime/capabilities.ts";
+import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
+import type { ListenOptions } from "./listen.ts";
+import { HEADER_BYTES, type ServerSettings } from "./options.ts";
+import { DEFAULT_THROTTLE, type ThrottleLimits } from "./throttle.ts";
+
+const AGE_WITH_RESUMPTION_MS = 30 * 60_000;
+
+/** What a listener goes by. */
+export interface ListenSettings {
+  readonly server: ServerSettings;
+  readonly maxConnections: number;
+  readonly maxAgeMs: number;
+  /** Absent: no address is ever shut out. */
+  readonly throttle: ThrottleLimits | undefined;
+}
+
+const KNOWN: readonly (keyof ListenOptions)[] = [
+  "handler",
+  "fetch",
+  "onConnection",
+  "onUpgrade",
+  "port",
+  "address",
+  "path",
+  "clientCertificate",
+  "certificate",
+  "svid",
+  "authorize",
+  "handshakeTimeoutMs",
+  "maxConnections",
+  "maxHeaderBytes",
+  "maxConcurrentStreams",
+  "maxConnectionAgeMs",
+  "throttle",
+  "clock",
+  "logger",
+  "onRefused",
+];
+
+const FUNCTIONS = ["handler", "fetch", "onConnection", "onUpgrade", "authorize", "onRefused"] as const;
+
+/**
+ * Checks the options and fills in the defaults.
+ *
+ * @throws SpiffeError `ERR_SPIFFE_USAGE`
+ */
+export function listenSettings(options: ListenOptions): ListenSettings {
+  onlyKnown("listen", options, KNOWN);
+  for (const name of FUNCTIONS) {
+    if (options[name] !== undefined && typeof options[name] !== "function") {
+      throw usage(`Expected ${name} to be a function; got ${typeof options[name]}`);
+    }
+  }
+  const { handler, fetch, onConnection, onUpgrade, path, port, address, certificate, svid } = options;
+  const takers = [handler, fetch, onConnection].filter((each) => each !== undefined).length;
+  if (takers !== 1) {
+    throw usage(`Expected one of handler, fetch and onConnection; got ${takers === 0 ? "none" : "several"}`);
+  }
+  if (onUpgrade !== undefined && onConnection !== undefined) {
+    throw usage("Expected onUpgrade beside a handler of requests; got it beside onConnection");
+  }
+  if (path !== undefined && (port !== undefined || address !== undefined)) {
+    throw usage("Expected path, or address and port; got both");
+  }
+  if (path !== undefined && (typeof path !== "string" || path === ""))
+    throw usage("Expected path to name a unix socket");
+  if (address !== undefined && (typeof address !== "string" || address === "")) {
+    throw usage("Expected address to be an IP address or a name of this machine");
+  }
+  wholeInRange("port", port, 0, 65_535);
+  const clientCertificate = options.clientCertificate ?? "require";
+  if (!["require", "optional", "none"].includes(clientCertificate)) {
+    throw usage(`Expected clientCertificate to be require, optional or none; got ${String(clientCertificate)}`);
+  }
+  if (certificate !== undefined && svid !== undefined) {
+    throw usage("Expected either certificate, of the Web PKI, or svid; a listener shows one of them");
+  }
+  const { handshakeTimeoutMs = 5_000, maxConnections = 10_000 } = options;
+  const { maxHeaderBytes = HEADER_BYTES, maxConcurrentStreams = 128 } = options;
+  inRange("handshakeTimeoutMs", handshakeTimeoutMs, 1, 10_000);
+  wholeInRange("maxConnections", maxConnections, 1, Infinity);
+  wholeInRange("maxHeaderBytes", maxHeaderBytes, 1_024, 1_048_576);
+  wholeInRange("maxConcurrentStreams", maxConcurrentStreams, 1, 65_536);
+  inRange("maxConnectionAgeMs", options.maxConnectionAgeMs, 1, Infinity);
+  return {
+    server: { clientCertificate, handshakeTimeoutMs, maxHeaderBytes, maxConcurrentStreams },
+    maxConnections,
+    maxAgeMs: options.maxConnectionAgeMs ?? (capabilities.resumptionOff.value ? Infinity : AGE_WITH_RESUMPTION_MS),
+    throttle: throttleLimits(options.throttle),
+  };
+}
+
+function throttleLimits(given: ListenOptions["throttle"]): ThrottleLimits | undefined {
+  if (given === false) return undefined;
+  if (given !== undefined) onlyKnown("throttle", given, Object.keys(DEFAULT_THROTTLE));
+  const limits = { ...DEFAULT_THROTTLE, ...given };
+  wholeInRange("throttle.refusals", limits.refusals, 1, Infinity);
+  inRange("throttle.windowMs", limits.windowMs, 1, Infinity);
+  inRange("throttle.penaltyMs", limits.penaltyMs, 1, Infinity);
+  wholeInRange("throttle.addresses", limits.addresses, 1, 1_000_000);
+  return limits;
+}
