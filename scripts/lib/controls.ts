@@ -265,6 +265,34 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/tls/rotation.test.ts"],
   },
   {
+    name: "seam-agent-override",
+    patches: [
+      {
+        file: "src/tls/peer-agent.ts",
+        find: "if ((options as Record<string, unknown>)[name] !== undefined) throw overridden(name);",
+        replace: "",
+      },
+    ],
+    tests: ["test/seams/https-agent.test.ts"],
+  },
+  {
+    name: "seam-agent-stale-connection",
+    patches: [
+      {
+        file: "src/tls/peer-agent.ts",
+        find: "if (attempt(() => this.#isCurrent.get(socket)?.()) !== true) socket.destroy();",
+        replace: "",
+      },
+    ],
+    tests: ["test/seams/https-agent.test.ts"],
+    runtimes: ["bun", "node"],
+  },
+  {
+    name: "seam-bytes-before-tls",
+    patches: [{ file: "src/tls/start-tls.ts", find: "if (bytes.length !== 1 || ", replace: "if (" }],
+    tests: ["src/tls/verified-stream.test.ts"],
+  },
+  {
     name: "tls-swap-is-complete",
     patches: [
       {
@@ -436,33 +464,6 @@ export const CONTROLS: readonly Control[] = [
       },
     ],
     tests: ["src/tls/tls-options.test.ts"],
-  },
-  {
-    name: "seam-agent-override",
-    patches: [
-      {
-        file: "src/tls/peer-agent.ts",
-        find: "if ((options as Record<string, unknown>)[name] !== undefined) throw overridden(name);",
-        replace: "",
-      },
-    ],
-    tests: ["test/seams/https-agent.test.ts"],
-  },
-  {
-    name: "seam-agent-stale-connection",
-    patches: [
-      {
-        file: "src/tls/peer-agent.ts",
-        find: "if (attempt(() => this.#isCurrent.get(socket)?.()) !== true) socket.destroy();",
-        replace: "",
-      },
-    ],
-    tests: ["test/seams/https-agent.test.ts"],
-  },
-  {
-    name: "seam-bytes-before-tls",
-    patches: [{ file: "src/tls/start-tls.ts", find: "if (bytes.length !== 1 || ", replace: "if (" }],
-    tests: ["src/tls/verified-stream.test.ts"],
   },
   {
     name: "policy-default-deny",

@@ -3,17 +3,18 @@ import { Agent, type AgentOptions, type ClientRequest } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../base/clock.ts";
 import type { SpiffeError } from "../base/errors.ts";
-import type { PeerExpectation } from "./authorizers.ts";
+import { capabilities } from "../runtime/capabilities.ts";
+import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
 import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
+import { connect, type VerifiedConnection } from "./connect.ts";
 import type { TlsIdentity } from "./identity.ts";
-import { peerOf } from "./peer.ts";
-import { type DialTarget, type OnConnection, tlsOptions } from "./tls-options.ts";
+import { addressOf, type DialTarget } from "./tls-options.ts";
 
 /** Options of {@link createAgent}. */
 export interface PeerAgentOptions {
   /** Who must answer. Has no default. */
   peer: PeerExpectation;
-  /** Whether connections are used again. Default true. */
+  /** Whether connections are used again. Default true; on Deno false, where its agent would send a request twice. */
   keepAlive?: boolean;
   /** Connections per host and port, at most. Default: no limit. */
   maxSockets?: number;
@@ -78,15 +79,26 @@ const FOREIGN = [
  */
 export function createAgent(identity: TlsIdentity, options: PeerAgentOptions): Agent {
   onlyKnown("createAgent", options, KNOWN);
-  const { keepAlive = true, maxSockets = Infinity, maxFreeSockets = 256, ...dial } = options;
+  const { keptConnections } = capabilities;
+  const { keepAlive = keptConnections.value, maxSockets = Infinity, maxFreeSockets = 256 } = options;
   if (typeof keepAlive !== "boolean") throw usage(`Expected keepAlive to be true or false; got ${String(keepAlive)}`);
+  if (keepAlive && !keptConnections.value) throw usage(`Expected no keepAlive on this runtime: ${keptConnections.why}`);
   wholeInRange("maxSockets", maxSockets, 1, Infinity);
-  inRange("maxFreeSockets", maxFreeSockets, 1, 65_536);
-  return new PeerAgent(identity, tlsOptions(identity, dial).createConnection, {
-    keepAlive,
-    maxSockets,
-    maxFreeSockets,
-  });
+  wholeInRange("maxFreeSockets", maxFreeSockets, 1, 65_536);
+  const { servername, connectTimeoutMs, clock } = options;
+  inRange("connectTimeoutMs", connectTimeoutMs, 1, Infinity);
+  const peer = authorizerFor(options.peer);
+  const dial: Dial = (target, onDrain) =>
+    connect(identity, {
+      ...addressOf(target),
+      peer,
+      alpn: ["http/1.1"],
+      onDrain,
+      ...(servername === undefined ? {} : { servername }),
+      ...(connectTimeoutMs === undefined ? {} : { timeoutMs: connectTimeoutMs }),
+      ...(clock === undefined ? {} : { clock }),
+    });
+  return new PeerAgent(identity, dial, { keepAlive, maxSockets, maxFreeSockets });
 }
 
 /** Members that every runtime's agent has and their types leave out. */
@@ -95,7 +107,7 @@ interface AgentInside {
   getName(options: object): string;
 }
 
-type Dial = (target: DialTarget, callback: OnConnection) => undefined;
+type Dial = (target: DialTarget, onDrain: () => void) => Promise<VerifiedConnection>;
 
 // Built on the agent of plain HTTP: that one neither does TLS by itself nor remembers sessions.
 class PeerAgent extends Agent {
@@ -126,7 +138,9 @@ class PeerAgent extends Agent {
       if ((options as Record<string, unknown>)[name] !== undefined) throw overridden(name);
     }
     const own = Agent.prototype as unknown as AgentInside;
-    for (const socket of this.freeSockets[own.getName.call(this, options)] ?? []) this.#endIfStale(socket);
+    for (const socket of [...(this.freeSockets[own.getName.call(this, options)] ?? [])]) {
+      this.#endIfStale(socket);
+    }
     own.addRequest.call(this, request, options);
   }
 
@@ -136,17 +150,22 @@ class PeerAgent extends Agent {
     const { x509 } = this.#identity;
     // What is there when the dial begins decides; what comes meanwhile makes the connection one that is not used twice.
     const own = attempt(() => x509.x509Svid());
-    this.#dial(target as DialTarget, (error, socket) => {
-      if (error === null) {
-        const { trustDomain } = peerOf(socket).id;
+    let drains = false;
+    const onDrain = () => {
+      drains = true;
+    };
+    this.#dial(target as DialTarget, onDrain).then(
+      ({ socket, peer }) => {
+        const { trustDomain } = peer.id;
         const bundle = x509.x509BundleFor(trustDomain);
         this.#isCurrent.set(socket, () => {
           const now = x509.x509BundleFor(trustDomain);
-          return x509.x509Svid() === own && bundle !== undefined && now?.equals(bundle) === true;
+          return !drains && x509.x509Svid() === own && bundle !== undefined && now?.equals(bundle) === true;
         });
-      }
-      callback(error, socket);
-    });
+        callback(null, socket);
+      },
+      (error: Error) => callback(error, undefined as never),
+    );
   }
 
   #endIfStale(socket: Duplex): void {

@@ -115,7 +115,8 @@ export function tlsOptions(identity: TlsIdentity, options: TlsPeerOptions): Veri
   });
 }
 
-function addressOf({
+/** The address in what such code passes. */
+export function addressOf({
   hostname,
   host,
   port,

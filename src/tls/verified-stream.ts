@@ -3,7 +3,6 @@ import { isIP } from "node:net";
 import { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import { type Clock, systemClock } from "../base/clock.ts";
-import { SpiffeError } from "../base/errors.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
 import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
 import { connect } from "./connect.ts";
@@ -94,13 +93,6 @@ export function streamFactory(
 
 function ignore(): void {}
 
-function cut(): SpiffeError {
-  return new SpiffeError("ERR_SPIFFE_CLOSED", "The connection was cut before the peer ended it", {
-    retryable: true,
-    hint: "Dial again: the peer went away, or the identity of one side ended",
-  });
-}
-
 /**
  * A duplex stream with the members of `net.Socket` that drivers use. Emits `connect` and `secureConnect` when the peer is
  * verified, and nothing of what it was given to write has left before.
@@ -174,9 +166,9 @@ export class VerifiedStream extends Duplex {
       this.push(null);
     });
     socket.once("error", (error: Error) => this.destroy(error));
-    // A driver that is told of no end waits for answers; after an end, what came before it may still be unread.
+    // After an end, what came before it may still be unread.
     socket.once("close", () => {
-      if (!ended) this.destroy(this.writableFinished ? undefined : cut());
+      if (!ended) this.destroy();
     });
     socket.on("timeout", () => this.emit("timeout"));
     const waiting = this.#waiting;
