@@ -82,6 +82,20 @@ describe("bench: goals", () => {
     assert.match(judgeGoals(id(0.31))[0] ?? "", /^MISSED /);
     assert.deepEqual(judgeGoals([{ ...id(9)[0]!, stack: "go-spiffe" }]), []);
   });
+
+  it("compares with a peer where there is one, and by the runtime's own bound", () => {
+    const handshake = (runtime: "bun" | "node", us: number) =>
+      rowOf({ ...own, runtime, subject: "gateway", name: "handshake" }, [us]);
+    const go = rowOf({ subject: "gateway", name: "handshake", stack: "go-spiffe", runtime: "go" }, [100]);
+    assert.match(
+      judgeGoals([handshake("bun", 125), go])[0] ?? "",
+      /^met .* 1\.250 × handshake of go-spiffe, goal 1\.25$/,
+    );
+    assert.match(judgeGoals([handshake("bun", 126), go])[0] ?? "", /^MISSED /);
+    assert.match(judgeGoals([handshake("node", 181), go])[0] ?? "", /^met /);
+    assert.match(judgeGoals([handshake("node", 182), go])[0] ?? "", /^MISSED /);
+    assert.deepEqual(judgeGoals([handshake("bun", 900)]), []);
+  });
 });
 
 describe("npm run bench", () => {
@@ -112,8 +126,10 @@ describe("npm run bench", () => {
       "workload cold start",
       "gateway reverse-proxy",
       "gateway handshake",
+      "gateway fetch",
       "gateway jwt-native",
     ];
+    if (rows.some((row) => row.stack === "go-spiffe")) wanted.push("memory idle connection");
     for (const name of wanted) assert.ok(names.has(name), `${name} is missing`);
     assert.doesNotMatch(ended.stdout, /FAULT/);
     assert.match(ended.stdout.trimEnd().split("\n").at(-1) ?? "", /^\d+ rows; target < 100 ms: /);

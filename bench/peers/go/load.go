@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -38,6 +41,9 @@ type loadResult struct {
 const slice = 200
 const patience = 20 * time.Second
 
+// How many connections are opened at a time to be held.
+const holders = 4
+
 func readJob(file string) (loadJob, []*tls.Config, error) {
 	var job loadJob
 	content, err := os.ReadFile(file)
@@ -54,8 +60,9 @@ func readJob(file string) (loadJob, []*tls.Config, error) {
 			return job, nil, err
 		}
 		configs[i] = &tls.Config{
-			Certificates: []tls.Certificate{pair},
-			NextProtos:   []string{"http/1.1"},
+			// Whatever authorities the server names: it has to judge this certificate.
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil },
+			NextProtos:           []string{"http/1.1"},
 			// The server is what is measured: it judges the client, and is not judged.
 			InsecureSkipVerify: true,
 			// The same key exchange with every stack.
@@ -166,29 +173,50 @@ func runLoad(job loadJob, configs []*tls.Config, requests int) (loadResult, erro
 	return result, failed
 }
 
-// hold opens connections, sends one request on each, prints "HELD <n>" and keeps them until its input ends.
+// hold opens connections, sends one request on each, prints "PORT <n>" with their number, and keeps them until SIGTERM.
+// Then it sends one more request on each and prints "ALIVE <n>", how many were answered.
 func hold(args []string) error {
 	job, configs, err := readJob(args[0])
 	if err != nil {
 		return err
 	}
-	held := make([]*tls.Conn, 0, job.Requests)
-	for i := range job.Requests {
-		connection, err := open(job, configs[i%len(configs)])
-		if err != nil {
-			return err
-		}
-		status, err := request(connection, job, "")
-		if err != nil || status != http.StatusOK {
-			return fmt.Errorf("connection %d: status %d, %v", i, status, err)
-		}
-		_ = connection.SetDeadline(time.Time{})
-		held = append(held, connection)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	held := make([]*tls.Conn, job.Requests)
+	errs := make([]error, job.Requests)
+	var workers sync.WaitGroup
+	for first := range holders {
+		workers.Go(func() {
+			for i := first; i < job.Requests; i += holders {
+				held[i], errs[i] = open(job, configs[i%len(configs)])
+				if errs[i] == nil {
+					errs[i] = asked(held[i], job)
+				}
+			}
+		})
 	}
-	fmt.Printf("HELD %d\n", len(held))
-	_, err = io.Copy(io.Discard, os.Stdin)
+	workers.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	fmt.Printf("PORT %d\n", len(held))
+	<-ctx.Done()
+	alive := 0
 	for _, connection := range held {
+		_ = connection.SetDeadline(time.Now().Add(patience))
+		if asked(connection, job) == nil {
+			alive++
+		}
 		_ = connection.Close()
+	}
+	fmt.Printf("ALIVE %d\n", alive)
+	return nil
+}
+
+func asked(connection *tls.Conn, job loadJob) error {
+	status, err := request(connection, job, "")
+	if err == nil && status != http.StatusOK {
+		return fmt.Errorf("status %d", status)
 	}
 	return err
 }

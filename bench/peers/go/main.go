@@ -8,7 +8,7 @@
 //	peers serve -peer ID                                            an mTLS server; prints its port and what it handled
 //	peers get -url URL -peer ID                                     requests over mTLS; prints the answers
 //	peers load JOB                                                  a load of new connections, for bench/tls.ts
-//	peers hold JOB                                                  connections that stay open until the input ends
+//	peers hold JOB                                                  connections that stay open, for bench/tls.ts
 //
 // measure, workload and cold print one JSON object: rows as the bench file has them, and verdict counts.
 package main
