@@ -26,7 +26,7 @@ interface Measured {
   faults: string[];
 }
 
-/** Measures `reverse-proxy`, `handshake` and `jwt-native` of each runtime's gateway, the first two of the Go proxy too. */
+/** Measures `reverse-proxy` and `jwt-native` of each runtime's gateway, the first of the Go proxy too. */
 export async function measureGateway(
   runtimes: readonly Runtime[],
   sizes: Sizes,
@@ -53,7 +53,6 @@ export async function measureGateway(
         const [mesh, edge] = server.ports as [number, number];
         const load = loads(material, sizes, folder, measured, { stack: "spiffe-edge", runtime });
         sent += await load.proxied(mesh);
-        sent += await load.handshakes(mesh);
         sent += await load.tokens(edge);
       } finally {
         await server.stop();
@@ -78,7 +77,6 @@ export async function measureGateway(
 async function ofProxy(server: Serving, load: ReturnType<typeof loads>): Promise<void> {
   try {
     await load.proxied(server.ports[0]!);
-    await load.handshakes(server.ports[0]!);
   } finally {
     await server.stop();
   }
@@ -117,11 +115,10 @@ function loads(
   who: { stack: Stack; runtime: Runtime | "go" },
 ) {
   const { ca, cert, key } = material;
-  const keep = (name: string, result: LoadResult, refused: number, connections: number) => {
+  const keep = (name: string, result: LoadResult, refused: number) => {
     const head = { subject: "gateway", ...who } as const;
     into.rows.push(rowOf({ ...head, name }, result.latencies));
-    // One connection at a time has no wall time apart from its latencies.
-    if (connections > 1) into.rows.push(rowOf({ ...head, name: `${name} wall` }, result.slices));
+    into.rows.push(rowOf({ ...head, name: `${name} wall` }, result.slices));
     const good = result.latencies.length - refused;
     if (result.statuses[200] !== good || (result.statuses[401] ?? 0) !== refused) {
       const seen = JSON.stringify(result.statuses);
@@ -130,17 +127,13 @@ function loads(
   };
   const load = async (name: string, job: Omit<LoadJob, "out" | "path" | "ca">, refused: number): Promise<number> => {
     const result = await generate(folder, { ...job, ca, path: "/orders" });
-    keep(name, result, refused, job.connections);
+    keep(name, result, refused);
     return job.requests + job.warmup;
   };
   return {
     proxied: (port: number) => {
       const job = { port, cert, key, connections: CONNECTIONS, requests: sizes.requests, warmup: sizes.requests / 10 };
       return load("reverse-proxy", job, 0);
-    },
-    handshakes: (port: number) => {
-      const job = { port, cert, key, connections: 1, requests: sizes.handshakes, warmup: 10, reconnect: true };
-      return load("handshake", job, 0);
     },
     tokens: (port: number) => {
       const { tokens } = material;

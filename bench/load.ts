@@ -15,6 +15,8 @@ export interface LoadJob {
   ca: string;
   cert?: string;
   key?: string;
+  /** In place of one client many, used in turn; a connection that is closed without an answer then counts as status 0. */
+  leaves?: { cert: string; key: string }[];
   /** Bearer tokens, used in turn. */
   tokens?: string[];
   connections: number;
@@ -37,14 +39,15 @@ const SLICE = 200;
 const job = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as LoadJob;
 const micros = (): number => Number(process.hrtime.bigint()) / 1000;
 
-function dial(): Promise<TLSSocket> {
+function dial(i: number): Promise<TLSSocket> {
+  const { cert, key } = job.leaves?.[i % job.leaves.length] ?? job;
   return new Promise((resolve, reject) => {
     const socket = connect({
       host: "127.0.0.1",
       port: job.port,
       ca: job.ca,
-      ...(job.cert !== undefined && { cert: job.cert }),
-      ...(job.key !== undefined && { key: job.key }),
+      ...(cert !== undefined && { cert }),
+      ...(key !== undefined && { key }),
       ALPNProtocols: ["http/1.1"],
       // An SVID has no host name; the chain is still verified against the bundle.
       checkServerIdentity: () => undefined,
@@ -101,10 +104,14 @@ async function runLoad(requests: number, first: number): Promise<LoadResult> {
     let socket: TLSSocket | undefined;
     const reader = new ResponseReader();
     while (next < requests) {
-      const bytes = requestBytes(first + next++);
+      const i = first + next++;
+      const bytes = requestBytes(i);
       const start = micros();
-      if (socket === undefined || job.reconnect) socket = await dial();
-      const status = await exchange(socket, reader, bytes);
+      if (socket === undefined || job.reconnect) socket = await dial(i);
+      const status = await exchange(socket, reader, bytes).catch((error: unknown) => {
+        if (job.leaves === undefined) throw error;
+        return 0;
+      });
       finished(start, status);
       if (job.reconnect) socket.destroy();
     }

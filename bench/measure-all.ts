@@ -11,6 +11,7 @@ import { goPeers } from "./lib/go-peers.ts";
 import { type Result, type Row, type Runtime, rowOf, type Subject, type Verdicts } from "./lib/rows.ts";
 import type { Environment } from "./lib/target.ts";
 import type { Job } from "./run.ts";
+import { measureFetch, measureHandshakes, measureIdle } from "./tls.ts";
 import { measureWorkerd } from "./workerd.ts";
 
 export interface BenchOptions {
@@ -30,7 +31,10 @@ export interface BenchOutcome {
   notes: string[];
 }
 
-/** How much is measured: distinct inputs, samples, Workload API calls, fresh processes, proxied requests. */
+/**
+ * How much is measured: distinct inputs, samples, Workload API calls, fresh processes, proxied requests, new and idle
+ * connections (`rounds` fresh servers for the idle ones, each left alone for `settleMs`), requests of a kept connection.
+ */
 export interface Sizes {
   inputs: number;
   samples: number;
@@ -39,6 +43,10 @@ export interface Sizes {
   coldStarts: number;
   requests: number;
   handshakes: number;
+  idle: number;
+  rounds: number;
+  settleMs: number;
+  fetches: number;
 }
 
 const FULL: Sizes = {
@@ -48,7 +56,11 @@ const FULL: Sizes = {
   calls: 300,
   coldStarts: 20,
   requests: 30_000,
-  handshakes: 1_000,
+  handshakes: 10_000,
+  idle: 4_000,
+  rounds: 3,
+  settleMs: 2_000,
+  fetches: 3_000,
 };
 const QUICK: Sizes = {
   inputs: 100,
@@ -57,7 +69,11 @@ const QUICK: Sizes = {
   calls: 30,
   coldStarts: 2,
   requests: 600,
-  handshakes: 40,
+  handshakes: 400,
+  idle: 1_000,
+  rounds: 1,
+  settleMs: 200,
+  fetches: 200,
 };
 
 /** The command line that runs a TypeScript file on a runtime. */
@@ -113,16 +129,10 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
       take(await measureWorkerd(prepared, options.quick ? 2 : 7));
     }
     if ("path" in peers) {
-      if (computing.length > 0) {
-        say(`measuring ${computing.join(", ")} with go-spiffe`);
-        take(
-          await measureGo(
-            peers.path,
-            computing.filter((subject) => subject !== "memory"),
-            sizes,
-            fixtures,
-          ),
-        );
+      const judged = computing.filter((subject) => subject !== "memory");
+      if (judged.length > 0) {
+        say(`measuring ${judged.join(", ")} with go-spiffe`);
+        take(await measureGo(peers.path, judged, sizes, fixtures));
       }
       if (options.subjects.includes("workload")) {
         say("measuring workload with go-spiffe");
@@ -132,11 +142,17 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
         outcome.rows.push(await coldStarts([peers.path, ["cold"]], sizes.coldStarts, api!.endpoint, peer));
       }
     }
+    const path = "path" in peers ? peers.path : undefined;
+    const collect = ({ rows, faults }: { rows: Row[]; faults: string[] }) => {
+      outcome.rows.push(...rows);
+      outcome.verdictFaults.push(...faults);
+    };
+    const under = { sizes, goPeers: path, folder, say };
+    if (options.subjects.includes("memory")) collect(await measureIdle(options.runtimes, under));
     if (options.subjects.includes("gateway")) {
-      const path = "path" in peers ? peers.path : undefined;
-      const result = await measureGateway(options.runtimes, sizes, api!.endpoint, path, folder, say);
-      outcome.rows.push(...result.rows);
-      outcome.verdictFaults.push(...result.faults);
+      collect(await measureHandshakes(options.runtimes, under));
+      collect(await measureFetch(options.runtimes, under));
+      collect(await measureGateway(options.runtimes, sizes, api!.endpoint, path, folder, say));
     }
     return outcome;
   } finally {

@@ -80,7 +80,7 @@ describe("bench: goals", () => {
     const peer = rowOf({ subject: "workload", name: "x509 fetch", stack: "go-spiffe", runtime: "go" }, [100]);
     const fetched = (us: number) =>
       judgeGoals([rowOf({ ...own, subject: "workload", name: "x509 fetch" }, [us]), peer]);
-    assert.match(fetched(150)[0] ?? "", /^met .*x509 fetch p50 on bun: 1\.500 × go-spiffe, goal 1\.5$/);
+    assert.match(fetched(150)[0] ?? "", /^met .*x509 fetch p50 on bun: 1\.500 × go-spiffe x509 fetch, goal 1\.5$/);
     assert.match(fetched(151)[0] ?? "", /^MISSED /);
     assert.equal(fetched(100).length, 2);
     const id = (us: number) => [rowOf({ ...own, subject: "id", name: "parse" }, [us])];
@@ -111,6 +111,17 @@ describe("bench: goals", () => {
     const beside = (rows: Row[]) => judgeGoals(rows).filter((line) => /go-spiffe/.test(line));
     assert.match(beside(chain(75))[0] ?? "", /^met .* on node: 0\.750 × go-spiffe chain P-256, goal 0\.75$/);
     assert.match(beside(chain(76))[0] ?? "", /^MISSED /);
+  });
+
+  it("compares with a peer where there is one, and by the runtime's own bound", () => {
+    const handshake = (runtime: "bun" | "node", us: number) =>
+      rowOf({ ...own, runtime, subject: "gateway", name: "handshake" }, [us]);
+    const go = rowOf({ subject: "gateway", name: "handshake", stack: "go-spiffe", runtime: "go" }, [100]);
+    assert.match(judgeGoals([handshake("bun", 125), go])[0] ?? "", /^met .* 1\.250 × go-spiffe handshake, goal 1\.25$/);
+    assert.match(judgeGoals([handshake("bun", 126), go])[0] ?? "", /^MISSED /);
+    assert.match(judgeGoals([handshake("node", 181), go])[0] ?? "", /^met /);
+    assert.match(judgeGoals([handshake("node", 182), go])[0] ?? "", /^MISSED /);
+    assert.deepEqual(judgeGoals([handshake("bun", 900)]), []);
   });
 });
 
@@ -150,8 +161,10 @@ describe("npm run bench", () => {
       "workload cold start",
       "gateway reverse-proxy",
       "gateway handshake",
+      "gateway fetch",
       "gateway jwt-native",
     ];
+    if (rows.some((row) => row.stack === "go-spiffe")) wanted.push("memory idle connection");
     for (const name of wanted) assert.ok(names.has(name), `${name} is missing`);
     assert.doesNotMatch(ended.stdout, /FAULT/);
     assert.match(ended.stdout.trimEnd().split("\n").at(-1) ?? "", /^\d+ rows; target < 100 ms: /);

@@ -6,8 +6,9 @@ import { root } from "../../scripts/lib/run.ts";
 export interface Serving {
   /** What followed `PORT` on its first line: one or more port numbers. */
   ports: number[];
-  /** Ends it with SIGTERM, then SIGKILL; resolves when it is gone. */
-  stop(): Promise<void>;
+  pid: number;
+  /** Ends it with SIGTERM, then SIGKILL; resolves with the end of its output when it is gone. */
+  stop(): Promise<string>;
 }
 
 const START_MS = 30_000;
@@ -37,13 +38,14 @@ export function startServing(
       const hard = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
       await ended;
       clearTimeout(hard);
+      return output;
     };
     const take = (text: string) => {
       output = `${output}${text}`.slice(-20_000);
       const ports = /^PORT ([\d ]+)$/m.exec(output)?.[1];
       if (ports === undefined) return;
       clearTimeout(timer);
-      resolve({ ports: ports.trim().split(/\s+/).map(Number), stop });
+      resolve({ ports: ports.trim().split(/\s+/).map(Number), pid: child.pid!, stop });
     };
     child.stdout.setEncoding("utf8").on("data", take);
     child.stderr.setEncoding("utf8").on("data", take);

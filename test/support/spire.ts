@@ -35,6 +35,8 @@ export interface SpireOptions {
   jwtTtlSeconds?: number;
   /** Key of the X.509 and JWT authorities; default `ec-p256`. */
   keyType?: "ec-p256" | "ec-p384" | "rsa-2048" | "rsa-4096";
+  /** A root, PEM, that signs the server's CA: every SVID then has an intermediate. */
+  upstream?: { readonly certPem: string; readonly keyPem: string };
 }
 
 export interface Spire {
@@ -176,7 +178,14 @@ plugins {
   DataStore "sql" { plugin_data { database_type = "sqlite3" connection_string = "${d}/server/ds.sqlite3" } }
   NodeAttestor "join_token" { plugin_data {} }
   KeyManager "memory" { plugin_data {} }
+${options.upstream === undefined ? "" : upstreamConfig(d)}}
+`;
 }
+
+function upstreamConfig(d: string): string {
+  return `  UpstreamAuthority "disk" {
+    plugin_data { cert_file_path = "${d}/upstream.pem" key_file_path = "${d}/upstream.key" }
+  }
 `;
 }
 
@@ -239,6 +248,10 @@ async function launch(binaries: SpireBinaries, options: SpireOptions): Promise<S
     const agentSocket = `${directory}/agent/api.sock`;
     const adminSocket = `${directory}/admin/api.sock`;
     await writeFile(`${directory}/server.conf`, serverConfig(directory, serverPort, trustDomain, options));
+    if (options.upstream !== undefined) {
+      await writeFile(`${directory}/upstream.pem`, options.upstream.certPem);
+      await writeFile(`${directory}/upstream.key`, options.upstream.keyPem, { mode: 0o600 });
+    }
     await writeFile(`${directory}/agent.conf`, agentConfig(directory, serverPort, trustDomain, options));
 
     const server = (...args: string[]) => command(binaries.server, [...args, "-socketPath", serverSocket]);

@@ -5,6 +5,10 @@
 //	peers cold                                                      fetches and prints an ID
 //	peers proxy -upstream URL                                       an mTLS reverse proxy; prints its port
 //	peers judge                                                     verifies what the Workload API hands out; prints IDs
+//	peers serve -peer ID                                            an mTLS server; prints its port and what it handled
+//	peers get -url URL -peer ID                                     requests over mTLS; prints the answers
+//	peers load JOB                                                  a load of new connections, for bench/tls.ts
+//	peers hold JOB                                                  connections that stay open, for bench/tls.ts
 //
 // measure and workload print one JSON object: rows as the bench file has them, and verdict counts.
 package main
@@ -71,9 +75,10 @@ func sample(samples, batch int, op func(i int)) []float64 {
 }
 
 func main() {
-	commands := map[string]func([]string) error{"measure": measure, "workload": workload, "cold": cold, "proxy": proxy, "judge": judge}
+	commands := map[string]func([]string) error{"measure": measure, "workload": workload, "cold": cold, "proxy": proxy, "judge": judge,
+		"serve": serve, "get": get, "load": load, "hold": hold}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "peers: expected measure, workload, cold, proxy or judge")
+		fmt.Fprintln(os.Stderr, "peers: expected measure, workload, cold, proxy, judge, serve, get, load or hold")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {
