@@ -9,6 +9,7 @@ import { fetchCommand } from "./fetch.ts";
 import { gatewayCommand } from "./gateway.ts";
 import { helperCommand } from "./helper.ts";
 import { inspectCommand } from "./inspect.ts";
+import { policyCommand } from "./policy.ts";
 import { validateCommand } from "./validate.ts";
 import { VERSION } from "./version.ts";
 
@@ -37,7 +38,8 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
     .addCommand(validateCommand())
     .addCommand(doctorCommand(finish))
     .addCommand(callCommand(finish))
-    .addCommand(inspectCommand(finish));
+    .addCommand(inspectCommand(finish))
+    .addCommand(policyCommand(finish));
   quietly(program);
   try {
     await program.parseAsync(args, { from: "user" });
@@ -60,6 +62,7 @@ Examples:
   spiffe-edge doctor                                 each step to an identity, and what to do where it fails
   spiffe-edge call https://127.0.0.1:8443/orders --peer spiffe://x0tta6bl4.local/gateway
   spiffe-edge inspect 127.0.0.1:8443                 what a server presents, and whether it would be trusted
+  spiffe-edge policy test policy-test.yaml           whether a policy gives the verdicts it should
 
 The Workload API is found by SPIFFE_ENDPOINT_SOCKET, for example unix:///run/spire/agent/public/api.sock.
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 drain deadline passed.`;
@@ -74,7 +77,22 @@ function usage(error: CommanderError, args: readonly string[]): ExitCode {
   if (error.exitCode === 0) return EXIT.done;
   const words = args.filter((word) => /^[a-z0-9]+$/.test(word)).slice(0, 2);
   const known = words.filter((word) =>
-    ["dev", "gateway", "helper", "fetch", "validate", "doctor", "call", "inspect", "x509", "jwt"].includes(word),
+    [
+      "dev",
+      "gateway",
+      "helper",
+      "fetch",
+      "validate",
+      "doctor",
+      "call",
+      "inspect",
+      "x509",
+      "jwt",
+      "policy",
+      "check",
+      "test",
+      "explain",
+    ].includes(word),
   );
   // Without a subcommand the parser has printed the help already.
   const message = error.code === "commander.help" ? "expected a command" : error.message.replace(/^error: /, "");
