@@ -72,7 +72,7 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
   const outcome: BenchOutcome = { rows: [], verdictFaults: [], environment: "none", notes: [] };
   let api: BenchWorkloadApi | undefined;
   try {
-    const computing = options.subjects.filter((subject) => ["id", "x509", "jwt", "memory"].includes(subject));
+    const computing = options.subjects.filter((subject) => ["id", "x509", "jwt", "policy", "memory"].includes(subject));
     const fixtures = join(folder, "fixtures.json");
     const inputs = computing.length > 0 ? sizes.inputs : 1;
     writeFileSync(fixtures, JSON.stringify(await makeFixtures(inputs, Math.floor(Date.now() / 1000))));
@@ -96,16 +96,10 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
       if (inProcess.includes("workload")) outcome.rows.push(await coldStarts(runtime, sizes.coldStarts, api!.endpoint));
     }
     if ("path" in peers) {
-      if (computing.length > 0) {
-        say(`measuring ${computing.join(", ")} with go-spiffe`);
-        take(
-          await measureGo(
-            peers.path,
-            computing.filter((subject) => subject !== "memory"),
-            sizes,
-            fixtures,
-          ),
-        );
+      const peered = computing.filter((subject) => subject !== "memory" && subject !== "policy");
+      if (peered.length > 0) {
+        say(`measuring ${peered.join(", ")} with go-spiffe`);
+        take(await measureGo(peers.path, peered, sizes, fixtures));
       }
       if (options.subjects.includes("workload")) {
         say("measuring workload with go-spiffe");

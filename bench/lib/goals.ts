@@ -6,11 +6,13 @@ export interface Goal {
   readonly name: string;
   /** Upper bound, in the row's unit. */
   readonly atMost?: number;
+  /** Which number of the row is bound; the minimum unless said. */
+  readonly of?: "min" | "p50" | "p99";
   /** Upper bound as a multiple of another row of this project on the same runtime. */
   readonly timesOf?: { readonly name: string; readonly factor: number };
 }
 
-/** Minima are compared: what else a machine does makes a row slower, never faster. */
+/** Minima are compared unless a goal says otherwise: what else a machine does makes a row slower, never faster. */
 export const GOALS: readonly Goal[] = [
   { subject: "id", name: "parse", atMost: 0.3 },
   { subject: "memory", name: "id parse", atMost: 250 },
@@ -22,6 +24,8 @@ export const GOALS: readonly Goal[] = [
   { subject: "x509", name: "hostile 240 certificates", atMost: 50_000 },
   { subject: "jwt", name: "bundle of 1000 keys", atMost: 20_000 },
   { subject: "jwt", name: "bundle of 1 MiB", atMost: 60_000 },
+  { subject: "policy", name: "decide 1000 rules", atMost: 20, of: "p50" },
+  { subject: "policy", name: "decide 1000 rules hostile", atMost: 200, of: "p99" },
 ];
 
 /** A line for each goal and runtime that the rows speak of. */
@@ -37,7 +41,7 @@ export function judgeGoals(rows: readonly Row[], goals: readonly Goal[] = GOALS)
         );
         const [value, bound] =
           goal.timesOf === undefined
-            ? [row.min, goal.atMost!]
+            ? [row[goal.of ?? "min"], goal.atMost!]
             : [row.min / (base?.min ?? Number.NaN), goal.timesOf.factor];
         const unit = goal.timesOf === undefined ? row.unit : `× ${goal.timesOf.name}`;
         const verdict = value <= bound ? "met   " : "MISSED";
