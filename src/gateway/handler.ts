@@ -237,6 +237,7 @@ export function requestHandler(room: Room): Handler {
               address: journey.address,
               requestId,
             }),
+          reserved: [...room.policy.headers, ...(room.authorizer?.headers ?? [])],
           timeoutMs: route.timeoutMs,
           idleMs: room.limits.idleMs,
           bodyBytes: room.limits.bodyBytes,

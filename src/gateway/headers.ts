@@ -111,10 +111,15 @@ export function responseFields(received: readonly Field[], requestId: string): F
 const NEVER_TRAILER =
   /^(?:host|content-.*|authorization|cookie|set-cookie|cache-control|expect|max-forwards|range|location)$/;
 
-/** Trailers that may cross, in either direction. */
-export function trailerFields(received: readonly Field[]): Field[] {
+/**
+ * Trailers that may cross, in either direction.
+ *
+ * @param reserved names that may not, as `headerName` spells them
+ */
+export function trailerFields(received: readonly Field[], reserved: readonly string[] = []): Field[] {
   return endToEnd(received).filter(([name]) => {
     const plain = headerName(name);
+    if (reserved.includes(plain)) return false;
     return !NEVER_TRAILER.test(plain) && !FORWARDING.test(plain) && !OVERRIDES.has(plain);
   });
 }

@@ -16,7 +16,9 @@ import {
   countingUpstream,
   GATEWAY,
   idOf,
+  rawExchange,
   requestLog,
+  statusOf,
   valuesOf,
   World,
 } from "./world.testing.ts";
@@ -95,6 +97,15 @@ describe("policy at the gateway", () => {
     assert.equal(await call("web", "/", { "x-stage": "test", x_stage: "prod" }), "403 policy.default-deny");
     assert.equal(await call("web", "/", {}), "403 policy.default-deny");
     assert.equal(upstream.heads, 2);
+  });
+
+  it("a header that was judged does not come once more as a trailer", async () => {
+    await open([{ rule: "staged", allow: { ids: [idOf("web")] }, headers: { "x-stage": "test" } }]);
+    const head = ["POST / HTTP/1.1", "Host: a", "X-Stage: test", "Transfer-Encoding: chunked", "Connection: close"];
+    const text = [...head, "", "1", "a", "0", "x_stage: prod", "x-sum: 1", "", ""].join("\r\n");
+    const answered = await rawExchange(await world.identity("web"), gateway!.listeners[0]!.port, text);
+    assert.equal(statusOf(answered), 200);
+    assert.deepEqual(upstream.seen[0]!.trailers, ["x-sum", "1"]);
   });
 
   it("a pattern binds the caller's ID to the path", async () => {

@@ -50,16 +50,6 @@ type Answer = { readonly allow: false } | { readonly allow: true; readonly heade
  * `method`, `path`, `host`, `listener`, `route`, `rule`. The answer has to be status 200 with
  * `{ "allow": false }` or `{ "allow": true, "headers": { … } }` and no other member. Everything else — too slow, another
  * status, a redirect, a reset, junk, a header that is not on the list — denies with `policy.authorizer-failed`.
- *
- * @example
- * ```ts
- * import { createAuthorizer } from "spiffe-edge/policy";
- * const answers = async () => Response.json({ allow: true, headers: { "x-plan": "gold" } });
- * const authorizer = createAuthorizer({ url: "http://127.0.0.1:9191/", headers: ["x-plan"] }, { fetch: answers });
- * const allowed = { verdict: "allow", reason: "policy.allowed", rule: "web", mode: "enforce" } as const;
- * const outcome = await authorizer.confirm(allowed, undefined, { method: "GET", path: "/" });
- * console.assert(outcome.decision.verdict === "allow" && outcome.headers[0]?.[1] === "gold");
- * ```
  */
 export class Authorizer {
   /** Headers it may add, as {@link headerName} spells them: a caller's own ones of these names must not go on. */
@@ -208,6 +198,16 @@ function questionOf({ rule }: Decision, peer: Peer | undefined, facts: RequestFa
  * @param input `{ url, timeout?, headers? }`: https, or http on loopback; the timeout 500ms unless given; names of
  *   headers it may add
  * @throws `ERR_SPIFFE_CONFIG` naming every fault
+ *
+ * @example
+ * ```ts
+ * import { createAuthorizer } from "spiffe-edge/policy";
+ * const answers = async () => Response.json({ allow: true, headers: { "x-plan": "gold" } });
+ * const authorizer = createAuthorizer({ url: "http://127.0.0.1:9191/", headers: ["x-plan"] }, { fetch: answers });
+ * const allowed = { verdict: "allow", reason: "policy.allowed", rule: "web", mode: "enforce" } as const;
+ * const outcome = await authorizer.confirm(allowed, undefined, { method: "GET", path: "/" });
+ * console.assert(outcome.decision.verdict === "allow" && outcome.headers[0]?.[1] === "gold");
+ * ```
  */
 export function createAuthorizer(input: unknown, options: AuthorizerOptions = {}): Authorizer {
   const { settings, issues } = checkAuthorizer(input, ["authorizer"]);

@@ -44,7 +44,15 @@ const NOT_FOR_RULES: ReadonlyMap<string, string> = new Map([
   ["x-forwarded-client-cert", "ids; a caller can write this header as it likes"],
 ]);
 
-/** A header name as rules and requests spell it: lower case, with `-` for everything that some programs take for it. */
+/**
+ * A header name as rules and requests spell it: lower case, with `-` for everything that some programs take for it.
+ *
+ * @example
+ * ```ts
+ * import { headerName } from "spiffe-edge/policy";
+ * console.assert(headerName("X_Stage") === "x-stage");
+ * ```
+ */
 export function headerName(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9]/g, "-");
 }

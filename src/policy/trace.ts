@@ -61,7 +61,19 @@ function misfitFor(rule: CheckedRule, identity: Identity, trial: Trial): Misfit 
   return misfit;
 }
 
-/** Decides, and says of every rule whether it matches and what of it does not. */
+/**
+ * Decides, and says of every rule whether it matches and which of its conditions does not. Slower than `decide`.
+ *
+ * @example
+ * ```ts
+ * import { Policy, trace } from "spiffe-edge/policy";
+ * import { SpiffeId } from "spiffe-edge";
+ * const id = SpiffeId.parse("spiffe://example.org/web");
+ * const web = { via: "x509", id, expiresAt: new Date(2 ** 42) } as const;
+ * const policy = Policy.compile([{ rule: "read", allow: { ids: [id.uri] }, methods: ["GET"] }]);
+ * console.assert(trace(policy, web, { method: "POST", path: "/" }).rules[0]?.misfit === "methods");
+ * ```
+ */
 export function trace(policy: Policy, peer: Peer | undefined, facts: RequestFacts): Trace {
   const trial = trialOf(policy, peer, facts);
   const identities = peer === undefined ? [] : identitiesOf(peer);
