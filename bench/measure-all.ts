@@ -92,7 +92,9 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
   const outcome: BenchOutcome = { rows: [], verdictFaults: [], environment: "none", notes: [] };
   let api: BenchWorkloadApi | undefined;
   try {
-    const computing = options.subjects.filter((subject) => ["id", "x509", "jwt", "crypto", "memory"].includes(subject));
+    const computing = options.subjects.filter((subject) =>
+      ["id", "x509", "jwt", "crypto", "policy", "memory"].includes(subject),
+    );
     const fixtures = join(folder, "fixtures.json");
     const inputs = computing.length > 0 ? sizes.inputs : 1;
     const prepared = await makeFixtures(inputs, Math.floor(Date.now() / 1000));
@@ -129,7 +131,7 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
       take(await measureWorkerd(prepared, options.quick ? 2 : 7));
     }
     if ("path" in peers) {
-      const judged = computing.filter((subject) => subject !== "memory");
+      const judged = computing.filter((subject) => subject !== "memory" && subject !== "policy");
       if (judged.length > 0) {
         say(`measuring ${judged.join(", ")} with go-spiffe`);
         take(await measureGo(peers.path, judged, sizes, fixtures));

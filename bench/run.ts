@@ -13,6 +13,7 @@ import { measureId } from "./subjects/id.ts";
 import { measureJwt } from "./subjects/jwt.ts";
 import { collector, type Measure } from "./subjects/measure.ts";
 import { measureMemory } from "./subjects/memory.ts";
+import { measurePolicy } from "./subjects/policy.ts";
 import { measureWorkload } from "./subjects/workload.ts";
 import { measureX509 } from "./subjects/x509.ts";
 
@@ -38,6 +39,7 @@ const MEASURES: Partial<Record<Subject, Measure>> = {
   jwt: measureJwt,
   crypto: measureCrypto,
   workload: measureWorkload,
+  policy: measurePolicy,
   memory: measureMemory,
 };
 

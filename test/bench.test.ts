@@ -143,6 +143,8 @@ describe("npm run bench", () => {
       "jwt bundle of 1000 keys",
       "jwt bundle of 1 MiB",
       "memory id parse",
+      "policy decide 1000 rules",
+      "policy decide 1000 rules hostile",
       "x509 chain P-256",
       "x509 chain P-384",
       "jwt jwt-svid ES256",

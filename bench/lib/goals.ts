@@ -86,6 +86,8 @@ export const GOALS: readonly Goal[] = [
   { subject: "gateway", name: "handshake", timesOf: goTimes("handshake", 0.45), runtimes: ["deno"] },
   { subject: "gateway", name: "fetch", timesOf: { name: "fetch", factor: 1.3, stack: "native" }, runtimes: ["bun"] },
   { subject: "memory", name: "idle connection", atMost: 25_000, runtimes: ["bun", "node"] },
+  { subject: "policy", name: "decide 1000 rules", atMost: 20, of: "p50" },
+  { subject: "policy", name: "decide 1000 rules hostile", atMost: 200, of: "p99" },
 ];
 
 function goTimes(name: string, rate: number): NonNullable<Goal["timesOf"]> {

@@ -1,6 +1,6 @@
 /** The rows of a bench: what they hold, how samples become one, how they are checked and printed. */
 
-export const SUBJECTS = ["id", "x509", "jwt", "crypto", "workload", "gateway", "memory"] as const;
+export const SUBJECTS = ["id", "x509", "jwt", "crypto", "workload", "policy", "gateway", "memory"] as const;
 export type Subject = (typeof SUBJECTS)[number];
 
 export const RUNTIMES = ["bun", "deno", "node"] as const;

@@ -470,16 +470,128 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/policy/policy.ts",
-        find: "if (allowed === undefined) return DEFAULT_DENY;",
-        replace: 'if (allowed === undefined) return { verdict: "allow", reason: "policy.allowed", mode: "enforce" };',
+        find: "    if (allowed === undefined) return this.#recorded(",
+        replace:
+          '    if (allowed === undefined) return { verdict: "allow", reason: "policy.allowed", mode: "enforce" };\n    if (allowed === null) return this.#recorded(',
       },
     ],
     tests: ["src/policy/policy.test.ts"],
   },
   {
     name: "policy-deny-wins",
-    patches: [{ file: "src/policy/policy.ts", find: "if (denied !== undefined) return", replace: "if (false) return" }],
+    patches: [{ file: "src/policy/policy.ts", find: "    if (denied !== undefined)\n", replace: "    if (false)\n" }],
     tests: ["src/policy/policy.test.ts"],
+  },
+  {
+    name: "policy-missing-in-deny",
+    patches: [
+      {
+        file: "src/policy/match.ts",
+        find: "(deny ? answer !== false : answer === true)",
+        replace: "(deny && false ? answer !== false : answer === true)",
+      },
+    ],
+    tests: ["src/policy/conditions.test.ts"],
+  },
+  {
+    name: "policy-anonymous-by-name",
+    patches: [
+      {
+        file: "src/policy/rule-index.ts",
+        find: "    for (const [order, rule] of rules) if (rule.anonymous) this",
+        replace: "    for (const [order, rule] of rules) if (rule.anonymous || !rule.deny) this",
+      },
+    ],
+    tests: ["src/policy/conditions.test.ts"],
+  },
+  {
+    name: "policy-audit-until",
+    patches: [
+      {
+        file: "src/policy/rule-index.ts",
+        find: "trial.now < rule.auditUntil !== (audit",
+        replace: "true !== (audit",
+      },
+    ],
+    tests: ["src/policy/conditions.test.ts"],
+  },
+  {
+    name: "policy-audited-allow",
+    patches: [
+      {
+        file: "src/policy/policy.ts",
+        find: "(rule.auditUntil !== undefined) === audited",
+        replace: "(!deny || (rule.auditUntil !== undefined) === audited)",
+      },
+    ],
+    tests: ["src/policy/conditions.test.ts"],
+  },
+  {
+    name: "policy-id-prefixes",
+    patches: [
+      {
+        file: "src/policy/principals.ts",
+        find: "  if (prefixes !== undefined) checkPrefixes(",
+        replace: "  if (false) checkPrefixes(",
+      },
+    ],
+    tests: ["src/policy/parse.test.ts"],
+  },
+  {
+    name: "policy-truncated",
+    patches: [
+      { file: "src/policy/parse.ts", find: "    if (before?.ended === true && !ended) {", replace: "    if (false) {" },
+    ],
+    tests: ["src/policy/parse.test.ts"],
+  },
+  {
+    name: "policy-no-rules",
+    patches: [
+      {
+        file: "src/policy/parse.ts",
+        find: "  if (live.rules.length > 0 && next.rules.length === 0) {",
+        replace: "  if (false) {",
+      },
+    ],
+    tests: ["src/policy/parse.test.ts"],
+  },
+  {
+    name: "authorizer-failure",
+    patches: [
+      {
+        file: "src/policy/authorizer.ts",
+        find: '      return { decision: deny("policy.authorizer-failed"), headers: NO_HEADERS, failure };',
+        replace: "      return { decision, headers: NO_HEADERS, failure };",
+      },
+    ],
+    tests: ["src/policy/authorizer.test.ts"],
+  },
+  {
+    name: "authorizer-status",
+    patches: [
+      {
+        file: "src/policy/authorizer.ts",
+        find: "    if (response.status !== 200 || response.redirected) {",
+        replace: "    if (false) {",
+      },
+    ],
+    tests: ["src/policy/authorizer.test.ts"],
+  },
+  {
+    name: "authorizer-header-list",
+    patches: [{ file: "src/policy/authorizer.ts", find: " || !this.headers.includes(plain)", replace: "" }],
+    tests: ["src/policy/authorizer.test.ts"],
+  },
+  {
+    name: "gateway-authorizer-strip",
+    patches: [
+      {
+        file: "src/gateway/headers.ts",
+        find: "    if (request.authorizer?.names.includes(plain)) continue;\n",
+        replace: "",
+      },
+    ],
+    tests: ["src/gateway/policy.test.ts"],
   },
   {
     name: "gateway-header-strip",

@@ -166,6 +166,10 @@ export const REASONS = [
   "policy.allowed",
   "policy.denied",
   "policy.default-deny",
+  "policy.authorizer-denied",
+  "policy.authorizer-failed",
+  "policy.no-rules",
+  "policy.truncated",
 ] as const;
 
 /** A verdict reason, such as `x509.expired`. */

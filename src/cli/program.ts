@@ -16,7 +16,10 @@ const COMMANDS: Readonly<Record<string, (finish: Finish) => Promise<Command>>> =
   doctor: async (finish) => (await import("./doctor.ts")).doctorCommand(finish),
   call: async (finish) => (await import("./call.ts")).callCommand(finish),
   inspect: async (finish) => (await import("./inspect.ts")).inspectCommand(finish),
+  policy: async (finish) => (await import("./policy.ts")).policyCommand(finish),
 };
+/** Subcommands of subcommands, as hints name them. */
+const BELOW: readonly string[] = ["x509", "jwt", "check", "test", "explain"];
 
 /**
  * Runs one command line.
@@ -61,6 +64,7 @@ Examples:
   spiffe-edge doctor                                 each step to an identity, and what to do where it fails
   spiffe-edge call https://127.0.0.1:8443/orders --peer spiffe://x0tta6bl4.local/gateway
   spiffe-edge inspect 127.0.0.1:8443                 what a server presents, and whether it would be trusted
+  spiffe-edge policy test policy-test.yaml           whether a policy gives the verdicts it should
 
 The Workload API is found by SPIFFE_ENDPOINT_SOCKET, for example unix:///run/spire/agent/public/api.sock.
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 drain deadline passed.`;
@@ -74,7 +78,7 @@ function quietly(command: Command): void {
 function usage(error: CommanderError, args: readonly string[]): ExitCode {
   if (error.exitCode === 0) return EXIT.done;
   const words = args.filter((word) => /^[a-z0-9]+$/.test(word)).slice(0, 2);
-  const known = words.filter((word) => Object.hasOwn(COMMANDS, word) || word === "x509" || word === "jwt");
+  const known = words.filter((word) => Object.hasOwn(COMMANDS, word) || BELOW.includes(word));
   // Without a subcommand the parser has printed the help already.
   const message = error.code === "commander.help" ? "expected a command" : error.message.replace(/^error: /, "");
   const sentence = message.replace(/\s*\n\s*/g, " ").replace(/[.\s]+$/, "");

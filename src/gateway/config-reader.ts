@@ -1,6 +1,6 @@
 /** Typed values out of parsed configuration; what does not fit is collected, nothing is thrown. */
 import { type ConfigIssue, nearest, unknownKey } from "../policy/issue.ts";
-import { NAME } from "../policy/rules.ts";
+import { NAME } from "../policy/read.ts";
 import { parseDuration, parseSize } from "./units.ts";
 
 /** Keys and positions from the root of the configuration. */

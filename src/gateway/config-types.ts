@@ -1,5 +1,6 @@
 /** The gateway's configuration: as it is written, and as the gateway runs on it. */
-import type { Policy, PolicyRule } from "../policy/index.ts";
+import type { AuthorizerSettings } from "../policy/authorizer-settings.ts";
+import type { AuthorizerInput, Policy, PolicyRule } from "../policy/index.ts";
 import type { PathPattern } from "../policy/path.ts";
 import type { UpstreamTarget } from "./upstream-url.ts";
 
@@ -39,6 +40,24 @@ export interface RouteInput {
   readonly timeout?: string;
 }
 
+/** Rules, written out and in files. */
+export interface PolicySetInput {
+  readonly rules?: readonly PolicyRule[];
+  /** Files by name, `*` in the last part for several; each speaks only for the IDs below one of its prefixes. */
+  readonly files?: readonly { readonly glob: string; readonly idPrefixes: readonly string[] }[];
+  /** For every rule written out here that does not say its own. */
+  readonly mode?: "enforce" | "audit";
+  readonly until?: string;
+}
+
+/** The policy as it is written, where a list of rules is not enough. */
+export interface PolicyInput extends PolicySetInput {
+  /** A policy that decides nothing: where it would decide otherwise is counted and logged. */
+  readonly candidate?: readonly PolicyRule[] | PolicySetInput;
+  /** Asked about each request that the rules allow; it may deny and add headers of its list. */
+  readonly authorizer?: AuthorizerInput;
+}
+
 /** The gateway file. Durations are written `500ms`, `30s`, `5m`, sizes `32KiB`, `10MiB`. */
 export interface GatewayInput {
   readonly identity?: { readonly socket?: string; readonly startupTimeout?: string };
@@ -46,9 +65,11 @@ export interface GatewayInput {
   readonly listen: ListenerInput | readonly ListenerInput[];
   readonly upstreams: Readonly<Record<string, UpstreamInput>>;
   readonly routes: readonly RouteInput[];
-  readonly policy: readonly PolicyRule[];
+  readonly policy: readonly PolicyRule[] | PolicyInput;
   readonly limits?: { readonly handshake?: string; readonly body?: string; readonly idle?: string };
   readonly drain?: { readonly deadline?: string };
+  /** The last key of the file, so that one cut short can be told from it. */
+  readonly end?: true;
 }
 
 /** A listener to open. */
@@ -87,6 +108,8 @@ export interface GatewayConfig {
   readonly upstreams: readonly UpstreamConfig[];
   readonly routes: readonly RouteConfig[];
   readonly policy: Policy;
+  readonly candidate: Policy | undefined;
+  readonly authorizer: AuthorizerSettings | undefined;
   readonly limits: { readonly handshakeMs: number; readonly bodyBytes: number; readonly idleMs: number };
   readonly drain: { readonly deadlineMs: number };
 }

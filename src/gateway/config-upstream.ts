@@ -1,5 +1,5 @@
 /** What an upstream may be: proven by SPIFFE ID over TLS, or in plaintext that stays on this machine. */
-import { readId } from "../policy/rules.ts";
+import { readId } from "../policy/principals.ts";
 import type { Path, Reader } from "./config-reader.ts";
 import type { UpstreamConfig } from "./config-types.ts";
 import { parseUpstreamUrl, type UpstreamTarget } from "./upstream-url.ts";

@@ -1,13 +1,15 @@
 /** From the text of a gateway file to a checked configuration, or to a list of everything that is wrong with it. */
 import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { SpiffeError } from "../base/index.ts";
-import { Policy, type PolicyRule } from "../policy/index.ts";
+import { type ConfigOrigin, readConfigText } from "../policy/config-text.ts";
 import { parsePathPattern } from "../policy/path.ts";
-import { checkRules } from "../policy/rules.ts";
+import { checkEnd } from "../policy/rule-set.ts";
+import { type PolicyConfig, type PolicyContext, type PolicyFileReader, readPolicy } from "./config-policy.ts";
 import { isRecord, type Path, Reader } from "./config-reader.ts";
-import { type ConfigOrigin, readConfigText } from "./config-text.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
 import { readUpstream } from "./config-upstream.ts";
+import { readPolicyFiles } from "./policy-files.ts";
 
 const checked = new WeakSet<GatewayConfig>();
 
@@ -125,26 +127,15 @@ function readRoutes(
   return routes;
 }
 
-function readPolicy(read: Reader, value: unknown, routes: readonly RouteConfig[]): readonly PolicyRule[] {
-  const expected = '- { rule: <name>, allow: { ids: ["spiffe://<domain>/<path>"] }, routes: [<name>] }';
-  if (value === undefined || (Array.isArray(value) && value.length === 0)) {
-    read.report(["policy"], value === undefined ? "is missing" : "is empty", "every request would be denied", expected);
-    return [];
-  }
-  const { issues, rules } = checkRules(value, ["policy"]);
-  read.issues.push(...issues);
-  if (issues.length > 0) return [];
-  const names = routes.map((route) => route.name);
-  for (const [i, rule] of rules.entries()) {
-    for (const [j, name] of [...(rule.routes ?? [])].entries())
-      read.reference(name, ["policy", i, "routes", j], names, "route");
-  }
-  return value as readonly PolicyRule[];
-}
+const ROOT = ["identity", "status", "listen", "upstreams", "routes", "policy", "limits", "drain", "end"];
 
-const ROOT = ["identity", "status", "listen", "upstreams", "routes", "policy", "limits", "drain"];
+type Rest = Omit<GatewayConfig, keyof PolicyConfig>;
 
-function readConfig(read: Reader, value: unknown): Omit<GatewayConfig, "policy"> & { rules: readonly PolicyRule[] } {
+function readConfig(
+  read: Reader,
+  value: unknown,
+  context: Omit<PolicyContext, "ended" | "routes">,
+): Rest & { decides: PolicyConfig | undefined } {
   const root = read.object(value, [], ROOT);
   const identity = read.object(root.identity, ["identity"], ["socket", "startupTimeout"]);
   const status = read.object(root.status, ["status"], ["address", "port"]);
@@ -155,6 +146,7 @@ function readConfig(read: Reader, value: unknown): Omit<GatewayConfig, "policy">
   // a route names what is written, also where that has faults of its own
   const upstreamNames = isRecord(root.upstreams) ? Object.keys(root.upstreams) : [];
   const routes = readRoutes(read, root.routes, listeners, upstreamNames);
+  const ended = checkEnd(root, [], (issue) => read.issues.push(issue));
   return {
     identity: {
       socket: read.string(identity.socket, ["identity", "socket"], "unix:///path/of/the/agent.sock"),
@@ -167,7 +159,7 @@ function readConfig(read: Reader, value: unknown): Omit<GatewayConfig, "policy">
     listeners,
     upstreams,
     routes,
-    rules: readPolicy(read, root.policy, routes),
+    decides: readPolicy(read, root.policy, { ...context, ended, routes: routes.map((route) => route.name) }),
     limits: {
       handshakeMs: read.duration(limits.handshake, ["limits", "handshake"], 5_000, 10_000),
       bodyBytes: read.size(limits.body, ["limits", "body"], 10_485_760),
@@ -183,6 +175,8 @@ export interface ParseOptions {
   readonly file?: string | undefined;
   /** Variables for `${NAME}`; those of the process by default. */
   readonly env?: ConfigOrigin["env"] | undefined;
+  /** Reads the files that `policy.files` names; {@link loadGatewayConfig} looks beside the gateway file. */
+  readonly readPolicyFiles?: PolicyFileReader | undefined;
 }
 
 /**
@@ -211,11 +205,14 @@ export function parseGatewayConfig(input: string | GatewayInput, options: ParseO
     env,
   });
   const read = new Reader();
-  const found = parsed.faults.length > 0 ? undefined : readConfig(read, parsed.value);
-  const faults = found === undefined ? parsed.faults : read.issues.map((issue) => parsed.sentence(issue));
-  if (found === undefined || faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", faults.join("\n"));
-  const { rules, ...rest } = found;
-  const config: GatewayConfig = Object.freeze({ ...rest, policy: Policy.compile(rules) });
+  const faults = [...parsed.faults];
+  const file = options.file ?? "gateway.yaml";
+  const context = { file, env, readFiles: options.readPolicyFiles, faults };
+  const found = faults.length > 0 ? undefined : readConfig(read, parsed.value, context);
+  faults.unshift(...read.issues.map((issue) => parsed.sentence(issue)));
+  if (found?.decides === undefined || faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", faults.join("\n"));
+  const { decides, ...rest } = found;
+  const config: GatewayConfig = Object.freeze({ ...rest, ...decides });
   checked.add(config);
   return config;
 }
@@ -237,7 +234,8 @@ export async function loadGatewayConfig(
     const code = (cause as { code?: string }).code ?? "unknown error";
     throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: the gateway file cannot be read (${code})`, { cause });
   }
-  return parseGatewayConfig(text, { ...options, file });
+  const readFiles: PolicyFileReader = (glob) => readPolicyFiles(glob, dirname(file));
+  return parseGatewayConfig(text, { readPolicyFiles: readFiles, ...options, file });
 }
 
 /** Whether a value came out of {@link parseGatewayConfig}. */

@@ -1,6 +1,8 @@
 /** `createGateway()`: listeners, routes, policy, upstreams and the status port of one configuration. */
-import { type Clock, isSpiffeError, systemClock } from "../base/index.ts";
+import { type Clock, isSpiffeError, systemClock, timeOf } from "../base/index.ts";
 import type { JwtBundleSource } from "../jwt/index.ts";
+import { Authorizer } from "../policy/authorizer.ts";
+import { Shadow } from "../policy/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { gatewayMetrics } from "../telemetry/metrics.ts";
 import { listen, type TlsIdentity, type TlsListener } from "../tls/index.ts";
@@ -110,6 +112,8 @@ class RunningGateway implements Gateway {
   readonly #metrics = gatewayMetrics(() => this.#readings());
   readonly #stop = new AbortController();
   readonly #startedAt: number;
+  readonly #shadow: Shadow | undefined;
+  readonly #authorizer: Authorizer | undefined;
   #state: Gateway["state"] = "starting";
   #identity: GatewayIdentity | undefined;
   #owned: Workload | undefined;
@@ -126,6 +130,9 @@ class RunningGateway implements Gateway {
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#startedAt = this.#clock.now();
+    const { candidate, authorizer } = config;
+    this.#shadow = candidate === undefined ? undefined : new Shadow(candidate);
+    this.#authorizer = authorizer === undefined ? undefined : new Authorizer(authorizer, { clock: this.#clock });
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });
@@ -182,6 +189,8 @@ class RunningGateway implements Gateway {
       listener: config.name,
       routes: new RouteTable(this.#config.routes, config.name),
       policy: this.#config.policy,
+      shadow: this.#shadow,
+      authorizer: this.#authorizer,
       upstreams: this.#upstreams,
       bundles: workload.jwt,
       limits: this.#config.limits,
@@ -229,6 +238,8 @@ class RunningGateway implements Gateway {
     const warnings = this.#config.upstreams
       .filter((upstream) => upstream.unsafePlain)
       .map((upstream) => `upstream ${upstream.name} is reached in plaintext over a network`);
+    const audits = this.#config.policy.audits(timeOf(this.#clock));
+    warnings.push(...audits.map((rule) => `rule ${rule} is in audit and not enforced`));
     return { ready: reasons.length === 0, reasons, warnings };
   }
 
@@ -285,6 +296,7 @@ class RunningGateway implements Gateway {
       })),
       upstreams: upstreams.map(({ name, targets, id }) => ({ name, url: targets.map((target) => target.url), id })),
       rules: policy.rules,
+      candidate: this.#shadow && { rules: this.#shadow.candidate.rules, ...this.#shadow.counters },
     };
   }
 

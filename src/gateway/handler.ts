@@ -1,15 +1,25 @@
 /** The way of one request through the gateway: target, route, identity, policy, upstream; each step may end it. */
-import { type Clock, type Reason, SpiffeError } from "../base/index.ts";
+import { type Clock, type Reason, SpiffeError, timeOf } from "../base/index.ts";
 import type { Peer } from "../id/index.ts";
 import type { JwtBundleSource } from "../jwt/index.ts";
-import { type Decision, decide, explain, type Policy } from "../policy/index.ts";
+import {
+  type Authorizer,
+  type AuthorizerOutcome,
+  type Decision,
+  type Difference,
+  decide,
+  explain,
+  headerName,
+  type Policy,
+  type Shadow,
+} from "../policy/index.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { GatewayMetrics } from "../telemetry/metrics.ts";
 import { connectionPeer, type Handler, type ListenerRequest, type ListenerResponse } from "../tls/index.ts";
 import { answerProblem } from "./answer.ts";
 import type { GatewayConfig, RouteConfig } from "./config-types.ts";
-import { fieldsOf, requestFields } from "./headers.ts";
-import { authenticate, carriesSvid } from "./middleware/authenticate.ts";
+import { endToEnd, fieldsOf, requestFields } from "./headers.ts";
+import { type Authentication, authenticate, carriesSvid } from "./middleware/authenticate.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { type Passed, pass } from "./proxy-stream.ts";
 import type { RouteTable } from "./routes.ts";
@@ -21,6 +31,8 @@ export interface Room {
   readonly listener: string;
   readonly routes: RouteTable;
   readonly policy: Policy;
+  readonly shadow: Shadow | undefined;
+  readonly authorizer: Authorizer | undefined;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly bundles: JwtBundleSource;
   readonly limits: GatewayConfig["limits"];
@@ -38,6 +50,29 @@ interface Journey {
   route?: RouteConfig;
   peer?: Peer;
   decision?: Decision;
+  /** What the candidate policy would have decided, where that differs. */
+  difference?: Difference | undefined;
+  /** What the external authorizer made of it, where one was asked. */
+  confirmed?: AuthorizerOutcome | undefined;
+}
+
+/** A request that may go on. */
+interface Judged {
+  readonly target: RequestTarget;
+  readonly route: RouteConfig;
+  readonly peer: Peer | undefined;
+}
+
+/** The headers that the rules look at, of those that the upstream will see. */
+function headerFacts(room: Room, request: ListenerRequest): Record<string, string[]> | undefined {
+  const names = new Set([...room.policy.headers, ...(room.shadow?.candidate.headers ?? [])]);
+  if (names.size === 0) return undefined;
+  const found: Record<string, string[]> = Object.create(null);
+  for (const [name, value] of endToEnd(fieldsOf(request.rawHeaders))) {
+    const plain = headerName(name);
+    if (names.has(plain)) (found[plain] ??= []).push(value);
+  }
+  return found;
 }
 
 function addressOf(request: ListenerRequest): string | undefined {
@@ -57,11 +92,7 @@ const badRequest = (reason: Reason, detail: string): Problem => ({
 });
 
 /** Judges one request; what it needs to go on, or the answer it gets. */
-async function judge(
-  room: Room,
-  request: ListenerRequest,
-  journey: Journey,
-): Promise<Problem | { target: RequestTarget; route: RouteConfig; peer: Peer }> {
+async function judge(room: Room, request: ListenerRequest, journey: Journey): Promise<Problem | Judged> {
   const verdict = connectionPeer(request);
   // the listener lets no other connection this far; this is the second look
   if (verdict?.accepted !== true)
@@ -78,25 +109,37 @@ async function judge(
   const jwt = route.audience.length === 0 ? undefined : { audience: route.audience, bundles: room.bundles };
   const authorization = target.authorization === undefined ? [] : [target.authorization];
   const outcome = await authenticate({ x509: verdict.peer, authorization }, jwt, room.clock);
-  if (!outcome.ok) {
-    const { status, reason, message: detail, challenge } = outcome;
-    return { status, code: status === 400 ? "ERR_SPIFFE_REQUEST" : "ERR_SPIFFE_NO_PEER", reason, detail, challenge };
-  }
-  const { peer } = outcome;
-  journey.peer = peer;
-  const decision = decide(room.policy, peer, {
+  const nobody = !outcome.ok && outcome.reason === "request.no-credentials";
+  const refused = outcome.ok ? undefined : problemOf(outcome);
+  if (refused !== undefined && !(nobody && room.policy.namesAnonymous)) return refused;
+  const peer = outcome.ok ? outcome.peer : undefined;
+  if (peer !== undefined) journey.peer = peer;
+  const facts = {
     method: target.method,
     path: target.path,
     host: target.host,
     listener: room.listener,
     route: route.name,
-  });
+    headers: headerFacts(room, request),
+    now: timeOf(room.clock),
+  };
+  const ruled = decide(room.policy, peer, facts);
+  journey.difference = room.shadow?.compare(ruled, peer, facts);
+  journey.confirmed = await room.authorizer?.confirm(ruled, peer, facts);
+  const decision = journey.confirmed?.decision ?? ruled;
   journey.decision = decision;
   room.metrics.decision(decision.verdict, decision.reason);
   if (decision.verdict === "allow") return { target, route, peer };
+  // whom no rule lets in without an identity is asked for one
+  if (refused !== undefined) return refused;
   // which rule denied is for the log, not for the caller
-  const detail = decision.rule === undefined ? explain(decision, peer) : `a rule denies ${peer.id.uri}`;
+  const detail = decision.reason === "policy.denied" ? `a rule denies ${peer?.id.uri}` : explain(decision, peer);
   return { status: 403, code: "ERR_SPIFFE_DENIED", reason: decision.reason, detail };
+}
+
+function problemOf(outcome: Extract<Authentication, { ok: false }>): Problem {
+  const { status, reason, message: detail, challenge } = outcome;
+  return { status, code: status === 400 ? "ERR_SPIFFE_REQUEST" : "ERR_SPIFFE_NO_PEER", reason, detail, challenge };
 }
 
 function record(room: Room, request: ListenerRequest, journey: Journey, passed: Passed): void {
@@ -120,6 +163,7 @@ function record(room: Room, request: ListenerRequest, journey: Journey, passed: 
     method: request.method,
     // a path that was refused is not repeated: it may be anything
     path: target?.path,
+    host: target?.host,
     status,
     peer: peer?.id.uri,
     via: peer?.via,
@@ -127,6 +171,12 @@ function record(room: Room, request: ListenerRequest, journey: Journey, passed: 
     verdict: decision?.verdict,
     reason: problem?.reason ?? decision?.reason,
     rule: decision?.rule,
+    mode: decision?.mode,
+    audited: decision?.audited?.verdict,
+    auditedRule: decision?.audited?.rule,
+    candidate: journey.difference?.candidate.verdict,
+    candidateRule: journey.difference?.candidate.rule,
+    authorizer: journey.confirmed?.failure,
     code: problem?.code,
     error: error === undefined ? undefined : error instanceof Error ? error.message : String(error),
     complete,
@@ -176,13 +226,18 @@ export function requestHandler(room: Room): Handler {
           target: target.target,
           fields: (host) =>
             requestFields(received, {
-              peerId: peer.id.uri,
+              peerId: peer?.id.uri,
+              authorizer: room.authorizer && {
+                names: room.authorizer.headers,
+                fields: journey.confirmed?.headers ?? [],
+              },
               dropAuthorization,
               host,
               forwardedHost: target.authority,
               address: journey.address,
               requestId,
             }),
+          reserved: [...room.policy.headers, ...(room.authorizer?.headers ?? [])],
           timeoutMs: route.timeoutMs,
           idleMs: room.limits.idleMs,
           bodyBytes: room.limits.bodyBytes,

@@ -185,6 +185,7 @@ describe("[S-21] fields of an answer and trailers", () => {
     const sly = ["Host", "Content-Length", "Transfer-Encoding", "Authorization", "Set-Cookie", "X-Forwarded-For"];
     assert.deepEqual(trailerFields(sly.map((name) => [name, "x"])), []);
     assert.deepEqual(trailerFields([["x-checksum", "1"]]), [["x-checksum", "1"]]);
+    assert.deepEqual(trailerFields([["X_Checksum", "1"]], ["x-checksum"]), []);
   });
 });
 

@@ -1,4 +1,5 @@
 /** What of a message's fields crosses the gateway, and what it adds (S-21). Works on names and values as received. */
+import { headerName } from "../policy/index.ts";
 
 /** One field: name as received, value. */
 export type Field = readonly [name: string, value: string];
@@ -20,7 +21,7 @@ const HOP_BY_HOP = new Set([
   "upgrade",
 ]);
 
-/** Names that claim an identity, compared after {@link plainName}. */
+/** Names that claim an identity, compared after {@link headerName}. */
 const IDENTITY = new Set([IDENTITY_FIELD, "x-forwarded-client-cert"]);
 
 /** What only a proxy may say about the way a request came; a caller's own claims are dropped. */
@@ -36,14 +37,9 @@ const OVERRIDES = new Set([
   "x-rewrite-url",
 ]);
 
-/** A name as programs see it that do not tell `_`, `.` and the like from `-`, as CGI and its heirs. */
-function plainName(name: string): string {
-  return name.toLowerCase().replace(/[^a-z0-9]/g, "-");
-}
-
 /** Whether a field name claims an identity, in any spelling. */
 export function isIdentityField(name: string): boolean {
-  return IDENTITY.has(plainName(name));
+  return IDENTITY.has(headerName(name));
 }
 
 /** Pairs up names and values that come in turn, as node's `rawHeaders` and `rawTrailers`. */
@@ -68,8 +64,10 @@ export function endToEnd(fields: readonly Field[]): Field[] {
 
 /** What the gateway knows of a request when it writes the upstream's. */
 export interface ForwardedRequest {
-  /** The verified caller's ID. */
-  readonly peerId: string;
+  /** The verified caller's ID; undefined for a caller without one, whom the policy allows. */
+  readonly peerId: string | undefined;
+  /** Names that only an external authorizer sets, as `headerName` writes them, and the values it set. */
+  readonly authorizer?: { readonly names: readonly string[]; readonly fields: readonly Field[] } | undefined;
   /** Drop `Authorization`: it carried a JWT-SVID. */
   readonly dropAuthorization: boolean;
   /** Host as the upstream shall see it. */
@@ -87,9 +85,10 @@ export function requestFields(received: readonly Field[], request: ForwardedRequ
   const cookies: string[] = [];
   for (const [name, value] of endToEnd(received)) {
     const lower = name.toLowerCase();
-    const plain = plainName(lower);
+    const plain = headerName(lower);
     if (lower === "host" || lower === "expect" || FORWARDING.test(plain) || OVERRIDES.has(plain)) continue;
     if (lower === "authorization" && request.dropAuthorization) continue;
+    if (request.authorizer?.names.includes(plain)) continue;
     // HTTP/2 splits cookies, HTTP/1.1 servers read one field only (RFC 9113 §8.2.3)
     if (lower === "cookie") cookies.push(value);
     else fields.push([name, value]);
@@ -97,13 +96,14 @@ export function requestFields(received: readonly Field[], request: ForwardedRequ
   if (cookies.length > 0) fields.push(["cookie", cookies.join("; ")]);
   if (request.address !== undefined) fields.push(["x-forwarded-for", request.address]);
   fields.push(["x-forwarded-host", request.forwardedHost], ["x-forwarded-proto", "https"]);
-  fields.push(["x-request-id", request.requestId], [IDENTITY_FIELD, request.peerId]);
+  fields.push(["x-request-id", request.requestId], ...(request.authorizer?.fields ?? []));
+  if (request.peerId !== undefined) fields.push([IDENTITY_FIELD, request.peerId]);
   return fields;
 }
 
 /** The fields of the answer to the caller. */
 export function responseFields(received: readonly Field[], requestId: string): Field[] {
-  const fields = endToEnd(received).filter(([name]) => plainName(name) !== "x-request-id");
+  const fields = endToEnd(received).filter(([name]) => headerName(name) !== "x-request-id");
   return [...fields, ["x-request-id", requestId]];
 }
 
@@ -111,10 +111,15 @@ export function responseFields(received: readonly Field[], requestId: string): F
 const NEVER_TRAILER =
   /^(?:host|content-.*|authorization|cookie|set-cookie|cache-control|expect|max-forwards|range|location)$/;
 
-/** Trailers that may cross, in either direction. */
-export function trailerFields(received: readonly Field[]): Field[] {
+/**
+ * Trailers that may cross, in either direction.
+ *
+ * @param reserved names that may not, as `headerName` spells them
+ */
+export function trailerFields(received: readonly Field[], reserved: readonly string[] = []): Field[] {
   return endToEnd(received).filter(([name]) => {
-    const plain = plainName(name);
+    const plain = headerName(name);
+    if (reserved.includes(plain)) return false;
     return !NEVER_TRAILER.test(plain) && !FORWARDING.test(plain) && !OVERRIDES.has(plain);
   });
 }

@@ -16,6 +16,8 @@ export interface Passage {
   readonly target: string;
   /** Fields for the upstream at an address; the host differs by address. */
   fields(authority: string): Field[];
+  /** Names that never come as a trailer of the request, as `headerName` spells them: they have been judged or set. */
+  readonly reserved?: readonly string[] | undefined;
   /** Milliseconds until the answer begins. */
   readonly timeoutMs: number;
   /** Milliseconds without a byte of a body. */
@@ -186,7 +188,7 @@ class Exchange {
     this.#sent = true;
     if (this.#declared !== undefined && this.#bytesIn !== this.#declared) return void this.#misstated();
     this.#moved();
-    const trailers = trailerFields(fieldsOf(this.#request.rawTrailers ?? []));
+    const trailers = trailerFields(fieldsOf(this.#request.rawTrailers ?? []), this.#passage.reserved);
     if (trailers.length > 0 && outgoing.hasHeader("transfer-encoding")) outgoing.addTrailers(toTrailerObject(trailers));
     outgoing.end();
     if (this.#answered && !this.#response.writableEnded) (this.#response as ServerResponse).end();

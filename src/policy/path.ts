@@ -39,11 +39,11 @@ export function canonicalPath(raw: string): Verdict<string> {
   return accept(path);
 }
 
-/** A compiled path pattern: the path itself, or a path and everything below it. */
+/** The path of a route: itself alone, or with everything below it. */
 export interface PathPattern {
   /** As written. */
   readonly text: string;
-  /** Matches this path and, when `below`, what lies under it. No trailing slash when `below`. */
+  /** This path and, when `below`, what lies under it. No trailing slash when `below`. */
   readonly path: string;
   readonly below: boolean;
 }
@@ -67,17 +67,4 @@ export function parsePathPattern(text: string): Verdict<PathPattern> {
     return refuse("request.target", `"${text}" can never match: requests are judged as "${canonical.value}"`);
   }
   return accept({ text, path, below });
-}
-
-/** Whether a canonical path matches. */
-export function matchesPath(pattern: PathPattern, path: string): boolean {
-  if (path === pattern.path) return true;
-  return pattern.below && path.startsWith(pattern.path) && path.charCodeAt(pattern.path.length) === 0x2f;
-}
-
-/** As {@link matchesPath}, but a trailing slash makes no difference: what a deny rule uses, as many servers ignore it. */
-export function matchesPathLoosely(pattern: PathPattern, path: string): boolean {
-  if (matchesPath(pattern, path)) return true;
-  const trim = (text: string) => (text.length > 1 && text.endsWith("/") ? text.slice(0, -1) : text);
-  return trim(path) === trim(pattern.path);
 }

@@ -1,103 +1,117 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { type Peer, SpiffeId } from "../id/index.ts";
-import { Policy, type PolicyRule, type RequestFacts } from "./index.ts";
+import { Policy, type PolicyRule } from "./index.ts";
 import { canonicalPath } from "./path.ts";
-
-/** Numbers below n, the same in every run. */
-function dice(seed: number): (n: number) => number {
-  let state = seed;
-  return (n) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * n);
-  };
-}
-
-/** The rules as the documentation words them, one after the other and without any index. */
-function plainly(rules: readonly PolicyRule[], peer: Peer, facts: RequestFacts): string {
-  const shown = peer.via === "jwt" ? [{ via: "jwt", id: peer.id }] : [{ via: "x509", id: peer.id }];
-  const both = peer.via === "x509" && peer.token !== undefined ? [...shown, { via: "jwt", id: peer.token.id }] : shown;
-  const holds = (rule: PolicyRule): boolean => {
-    const deny = rule.deny !== undefined;
-    const who = rule.deny ?? rule.allow!;
-    const candidates =
-      who.via === undefined ? (deny ? both : shown) : both.filter(({ via }) => who.via!.includes(via as "x509"));
-    const named = candidates.some(
-      ({ id }) =>
-        (who.ids === undefined || who.ids.includes(id.uri)) &&
-        (who.trustDomains === undefined || who.trustDomains.includes(id.trustDomain.name)),
-    );
-    const method =
-      rule.methods === undefined ||
-      rule.methods.includes(facts.method) ||
-      (deny && facts.method === "HEAD" && rule.methods.includes("GET"));
-    const route = rule.routes === undefined || (facts.route === undefined ? deny : rule.routes.includes(facts.route));
-    const bare = (path: string) => (deny && path.length > 1 ? path.replace(/\/$/, "") : path);
-    const path =
-      rule.path === undefined ||
-      (rule.path.endsWith("/**")
-        ? `${facts.path}/`.startsWith(rule.path.slice(0, -2)) &&
-          (facts.path === rule.path.slice(0, -3) || facts.path.startsWith(rule.path.slice(0, -2)))
-        : bare(facts.path) === bare(rule.path));
-    return named && method && route && path;
-  };
-  const denied = rules.find((rule) => rule.deny !== undefined && holds(rule));
-  if (denied !== undefined) return `deny ${denied.rule}`;
-  const allowed = rules.find((rule) => rule.allow !== undefined && holds(rule));
-  return allowed === undefined ? "deny policy.default-deny" : `allow ${allowed.rule}`;
-}
+import { Draw, dice } from "./random.testing.ts";
+import { reference } from "./reference.testing.ts";
+import { trace } from "./trace.ts";
 
 describe("policy against its plain reading", () => {
-  it("5,000 random policies × 8 requests", () => {
-    const roll = dice(7);
-    const one = <T>(list: readonly T[]): T => list[roll(list.length)] as T;
-    const some = <T>(list: readonly T[]): T[] => list.filter(() => roll(2) === 0);
-    const orNone = <T>(list: readonly T[]): T[] | undefined =>
-      list.length === 0 || roll(3) === 0 ? undefined : [...list];
-    const domains = ["a.example", "b.example"];
-    const ids = domains.flatMap((domain) => ["/web", "/web/x", "/cron"].map((path) => `spiffe://${domain}${path}`));
-    const methods = ["GET", "HEAD", "POST"];
-    const routes = ["r1", "r2"];
-    const patterns = ["/**", "/a", "/a/", "/a/**", "/a/b/**", "/a/b"];
-    const paths = ["/", "/a", "/a/", "/ab", "/a/b", "/a/b/", "/a/bc", "/a/b/c"];
+  it("25,000 random policies × 4 requests", () => {
+    const draw = new Draw(7);
     const outcomes = new Map<string, number>();
-    for (let n = 0; n < 5_000; n++) {
-      const rules = Array.from({ length: 1 + roll(5) }, (_, i): PolicyRule => {
-        const via = orNone(some(["x509", "jwt"] as const));
-        const kind = roll(3);
-        const named = some(kind === 0 ? ids : domains);
-        const who =
-          kind === 2 || named.length === 0
-            ? { via: via ?? (["x509", "jwt"] as const) }
-            : { [kind === 0 ? "ids" : "trustDomains"]: named, via };
-        return {
-          rule: `rule-${i}`,
-          ...(roll(3) === 0 ? { deny: who } : { allow: who }),
-          methods: orNone(some(methods)),
-          routes: orNone(some(routes)),
-          path: roll(3) === 0 ? undefined : one(patterns),
-        } as PolicyRule;
-      });
+    for (let n = 0; n < 25_000; n++) {
+      const rules = draw.rules(6);
       const policy = Policy.compile(rules);
-      for (let k = 0; k < 8; k++) {
-        const id = SpiffeId.parse(one(ids));
-        const expiresAt = new Date(0);
-        const token = { id: SpiffeId.parse(one(ids)), expiresAt, audience: [], claims: {} };
-        const peer: Peer = one<() => Peer>([
-          () => ({ via: "x509", id, expiresAt }),
-          () => ({ via: "x509", id, expiresAt, token }),
-          () => ({ via: "jwt", id: token.id, expiresAt, token }),
-        ])();
-        const facts = { method: one(methods), path: one(paths), route: one([...routes, undefined]) };
-        const decision = policy.decide(peer, facts);
-        const outcome = `${decision.verdict} ${decision.rule ?? decision.reason}`;
-        assert.equal(outcome, plainly(rules, peer, facts), JSON.stringify({ rules, peer, facts }));
-        const kind = decision.rule === undefined ? "default" : decision.verdict;
+      for (let k = 0; k < 4; k++) {
+        const peer = draw.peer();
+        const facts = draw.facts();
+        const { verdict, rule, mode, audited } = policy.decide(peer, facts);
+        const outcome = `${verdict} ${rule ?? "default"}${audited === undefined ? "" : ` audit ${audited.rule}`}`;
+        assert.equal(outcome, reference(rules, peer, facts), JSON.stringify({ rules, peer, facts }));
+        assert.equal(mode, audited === undefined ? "enforce" : "audit");
+        const kind = `${rule === undefined ? "default" : verdict} ${mode}${peer === undefined ? " anonymous" : ""}`;
         outcomes.set(kind, (outcomes.get(kind) ?? 0) + 1);
       }
     }
-    for (const kind of ["allow", "deny", "default"])
-      assert.ok((outcomes.get(kind) ?? 0) > 4_000, `${kind} ${outcomes.get(kind)}`);
+    for (const [kind, least] of [
+      ["allow enforce", 1_000],
+      ["deny enforce", 1_000],
+      ["default enforce", 1_000],
+      ["allow audit", 200],
+      ["default audit", 200],
+      ["allow enforce anonymous", 50],
+      ["deny enforce anonymous", 50],
+      ["default enforce anonymous", 1_000],
+    ] as const) {
+      assert.ok((outcomes.get(kind) ?? 0) > least, `${kind} ${outcomes.get(kind)}`);
+    }
+  });
+
+  it("a trace names as matching what decides, and nothing that would have", () => {
+    const draw = new Draw(13);
+    for (let n = 0; n < 5_000; n++) {
+      const policy = Policy.compile(draw.rules(6));
+      const { decision, rules } = trace(policy, draw.peer(), draw.facts());
+      const matching = rules.filter(({ misfit, mode }) => misfit === undefined && mode === "enforce");
+      const denies = matching.find(({ effect }) => effect === "deny");
+      assert.equal((denies ?? matching[0])?.rule, decision.rule);
+      const audits = rules.some(({ misfit, mode, effect }) => {
+        return misfit === undefined && mode === "audit" && denies === undefined && effect !== decision.verdict;
+      });
+      assert.equal(audits, decision.mode === "audit");
+    }
+  });
+});
+
+describe("what more rules do", () => {
+  const order = { deny: 0, allow: 1 } as const;
+  const wherever = (rules: readonly PolicyRule[], more: PolicyRule, at: number) => [
+    ...rules.slice(0, at),
+    more,
+    ...rules.slice(at),
+  ];
+
+  for (const [effect, title] of [
+    ["deny", "one more deny rule never allows more"],
+    ["allow", "one more allow rule never denies more"],
+  ] as const) {
+    it(`${title}, 10,000 random policies × 4 requests`, () => {
+      const draw = new Draw(effect === "deny" ? 17 : 19);
+      let changed = 0;
+      for (let n = 0; n < 10_000; n++) {
+        const rules = draw.rules(5);
+        const before = Policy.compile(rules);
+        const after = Policy.compile(wherever(rules, draw.rule("more", effect), draw.roll(rules.length + 1)));
+        for (let k = 0; k < 4; k++) {
+          const [peer, facts] = [draw.peer(), draw.facts()];
+          const [was, is] = [before.decide(peer, facts).verdict, after.decide(peer, facts).verdict];
+          const fine = effect === "deny" ? order[is] <= order[was] : order[is] >= order[was];
+          assert.ok(fine, JSON.stringify({ rules, peer, facts, was, is }));
+          if (is !== was) changed++;
+        }
+      }
+      assert.ok(changed > 500, String(changed));
+    });
+  }
+
+  it("deny first: where a deny rule alone denies by name, it denies among any others", () => {
+    const draw = new Draw(23);
+    let denied = 0;
+    for (let n = 0; n < 10_000; n++) {
+      const deny = draw.rule("deny", "deny");
+      const rules = draw.rules(5);
+      const [peer, facts] = [draw.peer(), draw.facts()];
+      if (Policy.compile([deny]).decide(peer, facts).rule !== "deny") continue;
+      denied++;
+      const among = Policy.compile(wherever(rules, deny, draw.roll(rules.length + 1)));
+      assert.equal(among.decide(peer, facts).verdict, "deny");
+    }
+    assert.ok(denied > 1_000, String(denied));
+  });
+
+  it("time only closes: a policy with audits allows later nothing that it denies now, but for windows", () => {
+    const draw = new Draw(29);
+    let closed = 0;
+    for (let n = 0; n < 10_000; n++) {
+      const rules = draw.rules(6).map((rule) => ({ ...rule, time: undefined }) as PolicyRule);
+      const policy = Policy.compile(rules);
+      const [peer, facts] = [draw.peer(), draw.facts()];
+      const [now, later] = [100_000, 300_000].map((at) => policy.decide(peer, { ...facts, now: at }).verdict);
+      assert.ok(!(now === "deny" && later === "allow"), JSON.stringify(rules));
+      if (now === "allow" && later === "deny") closed++;
+    }
+    assert.ok(closed > 50, String(closed));
   });
 });
 

@@ -1,30 +1,44 @@
 /** Policy rules as they are written, and the check that turns them into something worth compiling. */
-import { SpiffeId, TrustDomain } from "../id/index.ts";
-import { type ConfigIssue, unknownKey } from "./issue.ts";
-import { type PathPattern, parsePathPattern } from "./path.ts";
-
-/**
- * Who a rule speaks of: callers with one of `ids`, or members of one of `trustDomains`, or, with `via` alone, every
- * verified caller of that kind.
- */
-export interface Principals {
-  /** Exact SPIFFE IDs. Not together with `trustDomains`. */
-  readonly ids?: readonly string[] | undefined;
-  /** Names of trust domains, each with all its workloads. Not together with `ids`. */
-  readonly trustDomains?: readonly string[] | undefined;
-  /** How the identity must be proven. Without it, an allow rule looks at the peer's own ID, a deny rule at every identity shown. */
-  readonly via?: readonly ("x509" | "jwt")[] | undefined;
-}
+import {
+  type ClaimRule,
+  type ClaimTest,
+  checkClaims,
+  checkHeaders,
+  checkHosts,
+  checkTime,
+  type HeaderTest,
+  type HostTest,
+} from "./conditions.ts";
+import { type ConfigIssue, nearest } from "./issue.ts";
+import { canonicalPath } from "./path.ts";
+import { decodeSegment, isFault, type PatternFault, parseSegments, plainForm, type SegmentPattern } from "./pattern.ts";
+import { type CheckedPrincipals, checkPrincipals, type IdPrefix, type Principals } from "./principals.ts";
+import { checkKeys, isRecord, NAME, type Path, type Report, readInstant, stringList } from "./read.ts";
 
 interface RuleScope {
   /** A name, unique in the policy; it appears in decisions and logs. */
   readonly rule: string;
-  /** HTTP methods in capitals; every method when absent. */
+  /** HTTP methods in capitals; every method when absent. In a deny rule GET takes HEAD along. */
   readonly methods?: readonly string[] | undefined;
+  /** Host names in small letters, `*.` for one label more; every host when absent. */
+  readonly hosts?: readonly string[] | undefined;
+  /**
+   * A pattern of canonical paths; every path when absent. `*` is one segment, `{name}` one that is compared with the
+   * same name elsewhere in the rule, a final `**` the path and everything below.
+   */
+  readonly path?: string | undefined;
+  /** Header values, text with `{name}` and a final `*`; of a list one is enough. Of several headers each has to fit. */
+  readonly headers?: Readonly<Record<string, string | readonly string[]>> | undefined;
+  /** Claims of the token shown, as `headers`; of a claim that is a list one value is enough. */
+  readonly claims?: Readonly<Record<string, ClaimRule>> | undefined;
+  /** When it holds: from inclusive, to exclusive, both with their zone. */
+  readonly time?: { readonly from?: string | undefined; readonly to?: string | undefined } | undefined;
   /** Names of gateway routes; every route when absent. */
   readonly routes?: readonly string[] | undefined;
-  /** `/a/b` for exactly that path, `/a/b/**` for it and everything below; every path when absent. */
-  readonly path?: string | undefined;
+  /** `audit` only records what the rule would change, until `until`; then a deny rule is enforced and an allow rule ends. */
+  readonly mode?: "enforce" | "audit" | undefined;
+  /** End of the audit, with its zone. */
+  readonly until?: string | undefined;
 }
 
 /** One rule of a policy: it allows or it denies. */
@@ -33,146 +47,56 @@ export type PolicyRule =
   | (RuleScope & { readonly deny: Principals; readonly allow?: undefined });
 
 /** A rule that passed the check, with everything parsed. */
-export interface CheckedRule {
+export interface CheckedRule extends CheckedPrincipals {
   readonly name: string;
-  readonly effect: "allow" | "deny";
-  readonly ids: readonly string[];
-  readonly trustDomains: readonly string[];
-  readonly via: ReadonlySet<string> | undefined;
+  readonly deny: boolean;
   readonly methods: ReadonlySet<string> | undefined;
+  readonly hosts: HostTest | undefined;
+  readonly path: SegmentPattern | undefined;
+  readonly headers: readonly HeaderTest[] | undefined;
+  readonly claims: readonly ClaimTest[] | undefined;
+  readonly time: { readonly from: number; readonly to: number } | undefined;
   readonly routes: ReadonlySet<string> | undefined;
-  readonly path: PathPattern | undefined;
+  /** End of the rule's audit, milliseconds since the epoch; undefined where it is enforced. */
+  readonly auditUntil: number | undefined;
+  /** How many segments it captures. */
+  readonly captures: number;
 }
 
-type Path = readonly (string | number)[];
-type Report = (issue: ConfigIssue) => void;
-
-const RULE_KEYS = ["rule", "allow", "deny", "methods", "routes", "path"] as const;
-const PRINCIPAL_KEYS = ["ids", "trustDomains", "via"] as const;
-/** A rule or route name: short, printable, safe in a log line and a metric label. */
-export const NAME: RegExp = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
-/** A non-empty list of strings, or undefined after reporting why not. */
-function stringList(value: unknown, path: Path, example: string, report: Report): string[] | undefined {
-  if (value === undefined) return undefined;
-  if (!Array.isArray(value) || !value.every((item) => typeof item === "string")) {
-    report({ path, what: "is not a list of strings", expected: example });
-    return undefined;
-  }
-  if (value.length === 0) {
-    report({
-      path,
-      what: "is empty",
-      why: "an empty list matches nobody, and leaving it out matches all",
-      expected: example,
-    });
-    return undefined;
-  }
-  return value as string[];
+/** What a whole set of rules says for those that do not say it themselves, and what they may speak for. */
+export interface RuleSetScope {
+  readonly auditUntil?: number | undefined;
+  readonly prefixes?: readonly IdPrefix[] | undefined;
+  /** Names taken by other files, and where. */
+  readonly names?: Map<string, string> | undefined;
+  /** What a second rule of the same name is told about the first. */
+  readonly file?: string | undefined;
 }
 
-/** The same ID with the scheme, where somebody left it out as Istio does. */
-function withScheme(text: string): string | undefined {
-  const candidate = `spiffe://${text}`;
-  return !text.includes("://") && text.includes("/") && SpiffeId.safeParse(candidate).ok ? candidate : undefined;
-}
+const RULE_KEYS = [
+  "rule",
+  "allow",
+  "deny",
+  "methods",
+  "hosts",
+  "path",
+  "headers",
+  "claims",
+  "time",
+  "routes",
+  "mode",
+  "until",
+] as const;
+const EXPECTED_RULE = '{ rule: <name>, allow: { ids: ["spiffe://<domain>/<path>"] } }';
 
-/** Reads one SPIFFE ID of a configuration; reports and returns undefined when it is none. */
-export function readId(value: string, path: Path, report: Report): string | undefined {
-  const expected = '"spiffe://<domain>/<path>"';
-  const parsed = SpiffeId.safeParseConfig(value);
-  if (parsed.ok && parsed.value.path !== "") return parsed.value.uri;
-  if (parsed.ok) {
-    report({
-      path,
-      what: `"${value}" names a trust domain, not a workload`,
-      why: "no workload has it",
-      expected: `${expected}, or trustDomains`,
-    });
-    return undefined;
-  }
-  const guess = withScheme(value);
-  if (guess !== undefined) {
-    report({ path, what: `"${value}" has no scheme (did you mean "${guess}"?)`, expected });
-  } else if (/[*{}]/.test(value)) {
-    report({
-      path,
-      what: `"${value}" is a pattern`,
-      why: "IDs are compared exactly",
-      expected: `${expected}, or trustDomains`,
-    });
-  } else {
-    report({ path, what: `"${value}" is no SPIFFE ID: ${parsed.message}`, expected });
-  }
-  return undefined;
-}
-
-function readTrustDomain(value: string, path: Path, report: Report): string | undefined {
-  const parsed = TrustDomain.safeParseConfig(value);
-  if (!value.includes("/") && parsed.ok) return parsed.value.name;
-  const why = parsed.ok ? "a rule for a trust domain takes all of it" : parsed.message;
-  report({ path, what: `"${value}" is no trust domain name`, why, expected: "a name such as example.org" });
-  return undefined;
-}
-
-/** Checks who a rule speaks of. */
-export function checkPrincipals(
-  input: unknown,
+function checkName(
+  input: Record<string, unknown>,
   path: Path,
+  names: Map<string, string>,
+  file: string,
   report: Report,
-): Pick<CheckedRule, "ids" | "trustDomains" | "via"> {
-  const nobody = { ids: [], trustDomains: [], via: undefined };
-  const expected = '{ ids: ["spiffe://<domain>/<path>"] }, { trustDomains: [<domain>] } or { via: [x509] }';
-  if (!isRecord(input)) {
-    report({ path, what: "does not say who", expected });
-    return nobody;
-  }
-  for (const key of Object.keys(input)) {
-    if (!(PRINCIPAL_KEYS as readonly string[]).includes(key)) report(unknownKey(path, key, PRINCIPAL_KEYS));
-  }
-  const { ids, trustDomains, via } = input;
-  if (ids === undefined && trustDomains === undefined && via === undefined) {
-    report({ path, what: "does not say who", why: "a rule for everybody has to be written out", expected });
-  }
-  if (ids !== undefined && trustDomains !== undefined) {
-    report({
-      path,
-      what: "has both ids and trustDomains",
-      why: "it would be read as either or as both",
-      expected: "two rules",
-    });
-  }
-  const ways = stringList(via, [...path, "via"], "[x509], [jwt] or [x509, jwt]", report);
-  for (const [i, way] of (ways ?? []).entries()) {
-    if (way !== "x509" && way !== "jwt") {
-      report({ path: [...path, "via", i], what: `"${way}" is no kind of identity`, expected: "x509 or jwt" });
-    }
-  }
-  const read = (list: string[] | undefined, key: string, one: typeof readId) =>
-    (list ?? []).flatMap((item, i) => one(item, [...path, key, i], report) ?? []);
-  return {
-    ids: read(stringList(ids, [...path, "ids"], '["spiffe://<domain>/<path>"]', report), "ids", readId),
-    trustDomains: read(
-      stringList(trustDomains, [...path, "trustDomains"], "[example.org]", report),
-      "trustDomains",
-      readTrustDomain,
-    ),
-    via: ways === undefined ? undefined : new Set(ways),
-  };
-}
-
-function checkRule(input: unknown, path: Path, names: Set<string>, report: Report): CheckedRule | undefined {
-  if (!isRecord(input)) {
-    report({ path, what: "is not a rule", expected: '{ rule: <name>, allow: { ids: ["spiffe://<domain>/<path>"] } }' });
-    return undefined;
-  }
-  for (const key of Object.keys(input)) {
-    if (!(RULE_KEYS as readonly string[]).includes(key)) report(unknownKey(path, key, RULE_KEYS));
-  }
-  const { rule: name, allow, deny } = input;
+): void {
+  const { rule: name } = input;
   if (typeof name !== "string" || !NAME.test(name)) {
     report({
       path: name === undefined ? path : [...path, "rule"],
@@ -180,49 +104,162 @@ function checkRule(input: unknown, path: Path, names: Set<string>, report: Repor
       why: "decisions and logs say which rule made them",
       expected: "rule: up to 63 letters, digits, dots, dashes or underscores",
     });
-  } else if (names.has(name)) {
-    report({
-      path: [...path, "rule"],
-      what: `a second rule is called "${name}"`,
-      why: "a decision names its rule",
-      expected: "another name",
-    });
-  } else names.add(name);
+    return;
+  }
+  const other = names.get(name);
+  if (other === undefined) names.set(name, file);
+  else {
+    const where = other === file ? "" : ` (the first is in ${other})`;
+    const what = `a second rule is called "${name}"${where}`;
+    report({ path: [...path, "rule"], what, why: "a decision names its rule", expected: "another name" });
+  }
+}
+
+function checkMethods(input: unknown, path: Path, report: Report): ReadonlySet<string> | undefined {
+  const methods = stringList(input, path, "[GET, POST]", report);
+  for (const [i, method] of (methods ?? []).entries()) {
+    if (/^[A-Z]+(?:-[A-Z]+)*$/.test(method)) continue;
+    const guess = /^[A-Za-z-]+$/.test(method) ? ` (did you mean "${method.toUpperCase()}"?)` : "";
+    const what = `"${method}" is no HTTP method${guess}`;
+    report({ path: [...path, i], what, why: "methods are case-sensitive", expected: "capital letters, as in GET" });
+  }
+  return methods === undefined ? undefined : new Set(methods);
+}
+
+/** Compiles a path pattern that some canonical path can equal; deny rules make no difference for a final slash and for escapes. */
+export function parsePath(text: string, names: string[], deny: boolean): SegmentPattern | PatternFault {
+  const expected = '"/a/b", "/a/*/b", "/a/{name}" or "/a/b/**"';
+  if (!text.startsWith("/")) return { what: `"${text}" can never match: a path begins with /`, expected };
+  const pattern = parseSegments(text, names);
+  if (isFault(pattern)) return pattern;
+  const plain = plainForm(pattern);
+  const canonical = canonicalPath(plain);
+  if (!canonical.ok) return { what: `"${text}" can never match: ${canonical.message.toLowerCase()}`, expected };
+  if (canonical.value !== plain) {
+    return { what: `"${text}" can never match: requests are judged as "${canonical.value}"`, expected };
+  }
+  if (!deny) return pattern;
+  const texts = pattern.texts.map((part) => (part === undefined ? undefined : decodeSegment(part)));
+  const slash = !pattern.rest && texts.length > 1 && texts.at(-1) === "";
+  return slash ? { ...pattern, texts: texts.slice(0, -1), slots: pattern.slots.slice(0, -1) } : { ...pattern, texts };
+}
+
+/** Every capture is compared with something, and captured whichever ID the caller has. */
+function checkCaptures(
+  rule: CheckedRule,
+  names: readonly string[],
+  compared: ReadonlySet<number>,
+  path: Path,
+  report: Report,
+): void {
+  const effect = rule.deny ? "deny" : "allow";
+  for (const [slot, name] of names.entries()) {
+    const capturing = rule.patterns.filter(({ pattern }) => pattern.slots.includes(slot));
+    const inPath = rule.path?.slots.filter((one) => one === slot).length ?? 0;
+    const elsewhere = inPath > 0 || compared.has(slot);
+    if (capturing.length > 0) {
+      const others = rule.ids.length + rule.patterns.length - capturing.length + (rule.anonymous ? 1 : 0);
+      const twice = capturing.every(({ pattern }) => pattern.slots.filter((one) => one === slot).length > 1);
+      if (!elsewhere && !twice) {
+        const guess = nearest(
+          name,
+          names.filter((_, i) => i !== slot),
+        );
+        const meant = guess === undefined ? "" : ` (did you mean "{${guess}}"?)`;
+        const what = `nothing else of the rule is compared with {${name}}${meant}`;
+        report({ path: [...path, effect], what, why: "it would take any segment", expected: "* for any segment" });
+      } else if (elsewhere && others > 0) {
+        const what = `not every caller named here has {${name}}`;
+        report({ path: [...path, effect], what, why: "for the others it would fit anything", expected: "two rules" });
+      }
+    } else if (inPath === 0) {
+      const guess = nearest(
+        name,
+        names.filter((_, i) => i !== slot),
+      );
+      const meant = guess === undefined ? "" : ` (did you mean "{${guess}}"?)`;
+      report({ path, what: `nothing captures {${name}}${meant}`, expected: `{${name}} in ids or in path` });
+    } else if (inPath === 1 && !compared.has(slot)) {
+      const what = `nothing else of the rule is compared with {${name}}`;
+      report({
+        path: [...path, "path"],
+        what,
+        why: "it would take any segment",
+        expected: `* for any segment, or {${name}} in ids`,
+      });
+    }
+  }
+}
+
+/** The end of the audit that a rule or a set of rules asks for; null where it asks for enforcement. */
+export function checkMode(input: Record<string, unknown>, path: Path, report: Report): number | null | undefined {
+  const { mode, until } = input;
+  if (mode !== undefined && mode !== "enforce" && mode !== "audit") {
+    report({ path: [...path, "mode"], what: `${JSON.stringify(mode)} is no mode`, expected: "enforce or audit" });
+    return undefined;
+  }
+  if (mode !== "audit") {
+    if (until !== undefined)
+      report({ path: [...path, "until"], what: "ends no audit", expected: "mode: audit beside it" });
+    return mode === undefined ? undefined : null;
+  }
+  if (until !== undefined) return readInstant(until, [...path, "until"], report);
+  const why = "an audit that nobody ends lets pass what should be denied";
+  report({ path, what: 'mode: audit needs "until"', why, expected: "until: 2026-12-15T00:00:00Z" });
+  return undefined;
+}
+
+function checkRule(
+  input: unknown,
+  path: Path,
+  scope: RuleSetScope & { names: Map<string, string> },
+  report: Report,
+): CheckedRule | undefined {
+  if (!isRecord(input)) {
+    report({ path, what: "is not a rule", expected: EXPECTED_RULE });
+    return undefined;
+  }
+  checkKeys(input, path, RULE_KEYS, report);
+  checkName(input, path, scope.names, scope.file ?? "this policy", report);
+  const { allow, deny } = input;
   if ((allow === undefined) === (deny === undefined)) {
     const what = allow === undefined ? "neither allows nor denies" : "allows and denies";
     report({ path, what, why: "a rule does one of both", expected: "allow: { … } or deny: { … }" });
     return undefined;
   }
-  const effect = allow === undefined ? "deny" : "allow";
-  const principals = checkPrincipals(input[effect], [...path, effect], report);
-  const methods = stringList(input.methods, [...path, "methods"], "[GET, POST]", report);
-  for (const [i, method] of (methods ?? []).entries()) {
-    if (!/^[A-Z]+(?:-[A-Z]+)*$/.test(method)) {
-      const why = "methods are case-sensitive";
-      report({
-        path: [...path, "methods", i],
-        what: `"${method}" is no HTTP method`,
-        why,
-        expected: "capital letters, as in GET",
-      });
-    }
-  }
-  const routes = stringList(input.routes, [...path, "routes"], "[<name of a route>]", report);
-  let pattern: PathPattern | undefined;
+  const denies = allow === undefined;
+  const effect = denies ? "deny" : "allow";
+  const names: string[] = [];
+  const principals = checkPrincipals(input[effect], [...path, effect], names, scope.prefixes, report);
+  let pattern: SegmentPattern | undefined;
   if (input.path !== undefined) {
-    const expected = '"/a/b" or "/a/b/**"';
-    const parsed = typeof input.path === "string" ? parsePathPattern(input.path) : undefined;
-    if (parsed?.ok) pattern = parsed.value;
-    else report({ path: [...path, "path"], what: parsed === undefined ? "is not a string" : parsed.message, expected });
+    const fault = { what: "is not a string", expected: '"/a/b" or "/a/b/**"' };
+    const parsed = typeof input.path === "string" ? parsePath(input.path, names, denies) : fault;
+    if (isFault(parsed)) report({ path: [...path, "path"], what: parsed.what, expected: parsed.expected });
+    else pattern = parsed;
   }
-  return {
-    name: String(name),
-    effect,
+  const headers = checkHeaders(input.headers, [...path, "headers"], names, denies, report);
+  const claims = checkClaims(input.claims, [...path, "claims"], names, denies, report);
+  const routes = stringList(input.routes, [...path, "routes"], "[<name of a route>]", report);
+  const mode = checkMode(input, path, report);
+  const rule: CheckedRule = {
+    name: String(input.rule),
+    deny: denies,
     ...principals,
-    methods: methods === undefined ? undefined : new Set(methods),
-    routes: routes === undefined ? undefined : new Set(routes),
+    methods: checkMethods(input.methods, [...path, "methods"], report),
+    hosts: checkHosts(input.hosts, [...path, "hosts"], report),
     path: pattern,
+    headers,
+    claims,
+    time: checkTime(input.time, [...path, "time"], report),
+    routes: routes === undefined ? undefined : new Set(routes),
+    auditUntil: mode === undefined ? scope.auditUntil : (mode ?? undefined),
+    captures: names.length,
   };
+  const compared = [...(headers ?? []), ...(claims ?? [])].flatMap(({ patterns }) => patterns);
+  const slots = compared.flatMap(({ parts }) => parts.filter((part) => typeof part === "number"));
+  checkCaptures(rule, names, new Set(slots), path, report);
+  return rule;
 }
 
 /**
@@ -232,14 +269,18 @@ function checkRule(input: unknown, path: Path, names: Set<string>, report: Repor
  * @param path where the list stands in the whole configuration, for the messages
  * @returns the checked rules, of use only when `issues` is empty
  */
-export function checkRules(input: unknown, path: Path = []): { rules: CheckedRule[]; issues: ConfigIssue[] } {
+export function checkRules(
+  input: unknown,
+  path: Path = [],
+  scope: RuleSetScope = {},
+): { rules: CheckedRule[]; issues: ConfigIssue[] } {
   const issues: ConfigIssue[] = [];
   const report: Report = (issue) => issues.push(issue);
   if (!Array.isArray(input)) {
     report({ path, what: "is not a list of rules", expected: "- { rule: <name>, allow: { … } }" });
     return { rules: [], issues };
   }
-  const names = new Set<string>();
-  const rules = input.flatMap((rule, i) => checkRule(rule, [...path, i], names, report) ?? []);
+  const whole = { ...scope, names: scope.names ?? new Map<string, string>() };
+  const rules = input.flatMap((rule, i) => checkRule(rule, [...path, i], whole, report) ?? []);
   return { rules, issues };
 }

@@ -1,5 +1,7 @@
 /** Runs in workerd: judges single cases, and whole sets of test vectors, and says with which verifiers. */
+import { SpiffeId } from "spiffe-edge";
 import { chooseVerifier } from "spiffe-edge/crypto";
+import { parsePolicy } from "spiffe-edge/policy";
 import { judge } from "../packed/judge.mjs";
 import type { JudgedCase } from "../support/cases.ts";
 import { backends } from "../vectors/set.ts";
@@ -11,8 +13,20 @@ export interface SetQuestion {
   readonly contents: Readonly<Record<string, unknown>>;
 }
 
+/** A policy file and a request of a caller with a certificate. */
+export interface PolicyQuestion {
+  readonly text: string;
+  readonly peer: string;
+  readonly path: string;
+}
+
 export default {
   async fetch(request: Request): Promise<Response> {
+    if (new URL(request.url).pathname === "/policy") {
+      const { text, peer, path } = (await request.json()) as PolicyQuestion;
+      const caller = { via: "x509", id: SpiffeId.parse(peer), expiresAt: new Date(2 ** 42) } as const;
+      return Response.json(parsePolicy(text).decide(caller, { method: "GET", path }));
+    }
     if (new URL(request.url).pathname === "/vectors") {
       const { set: name, contents } = (await request.json()) as SetQuestion;
       const set = SETS.find((one) => one.name === name)!;

@@ -37,6 +37,19 @@ for (const [verifier, date] of Object.entries(DATES)) {
       });
     }
 
+    it("reads a policy file and decides", async () => {
+      const text = `
+rules:
+  - { rule: own, allow: { ids: ["spiffe://example.org/ns/{tenant}/sa/*"] }, path: "/of/{tenant}/**" }
+end: true
+`;
+      const peer = "spiffe://example.org/ns/acme/sa/web";
+      const ask = (path: string) => workerd.ask("/policy", { text, peer, path });
+      const allowed = { verdict: "allow", reason: "policy.allowed", rule: "own", mode: "enforce" };
+      assert.deepEqual(await ask("/of/acme/1"), allowed);
+      assert.deepEqual(await ask("/of/other/1"), { verdict: "deny", reason: "policy.default-deny", mode: "enforce" });
+    });
+
     for (const set of SETS) {
       const title = `[S-15] ${set.name}: every case has the file's verdict, by ${verifier}`;
       it(title, set.folder === "spiffe" ? {} : present, async () => {

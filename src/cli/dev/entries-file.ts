@@ -4,7 +4,7 @@ import process from "node:process";
 import type { AuthorityEntry } from "../../authority/index.ts";
 import { SpiffeError } from "../../base/index.ts";
 import { Reader } from "../../gateway/config-reader.ts";
-import { readConfigText } from "../../gateway/config-text.ts";
+import { readConfigText } from "../../policy/config-text.ts";
 
 const KEYS = ["id", "socket", "hint", "ttl", "federatesWith"];
 const EXAMPLE = '- { id: "spiffe://x0tta6bl4.local/orders", socket: orders }';

@@ -4,7 +4,7 @@ import { constants } from "node:os";
 import process from "node:process";
 import { SpiffeError } from "../../base/index.ts";
 import { type Path, Reader, type Values } from "../../gateway/config-reader.ts";
-import { readConfigText } from "../../gateway/config-text.ts";
+import { readConfigText } from "../../policy/config-text.ts";
 import { parseEndpoint } from "../../workload/index.ts";
 import { splitArguments } from "./arguments.ts";
 

@@ -11,7 +11,7 @@ import type { ErrorLog } from "./spiffe.ts";
 export type TokenPeer = JwtPeer | (X509Peer & { readonly token: TokenIdentity });
 
 interface Named<Via extends "x509" | "jwt" | undefined> {
-  /** Exact SPIFFE IDs. */
+  /** SPIFFE IDs, exact or with whole segments as `*` and a final `**`, as in a policy rule. */
   readonly ids?: readonly string[] | undefined;
   /** Names of trust domains, each with all its workloads. */
   readonly trustDomains?: readonly string[] | undefined;

@@ -1,7 +1,7 @@
 /** YAML to plain values, with the place of each: one document, no aliases, no duplicate keys (S-26). */
 import { isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, parseAllDocuments, visit } from "yaml";
 import { LIMITS } from "../base/index.ts";
-import { type ConfigIssue, formatIssue } from "../policy/issue.ts";
+import { type ConfigIssue, formatIssue } from "./issue.ts";
 
 /** The largest configuration that is read, in bytes of text. */
 const MAX_TEXT = 1_048_576;

@@ -1,0 +1,377 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { type Peer, SpiffeId } from "../id/index.ts";
+import { Policy, type PolicyRule, type RequestFacts } from "./index.ts";
+
+const expiresAt = new Date(2 ** 42);
+const id = (text: string) => SpiffeId.parse(`spiffe://example.org${text}`);
+const x509 = (path: string): Peer => ({ via: "x509", id: id(path), expiresAt });
+const jwt = (path: string, claims: Record<string, unknown> = {}): Peer => {
+  return { via: "jwt", id: id(path), expiresAt, token: { id: id(path), expiresAt, audience: ["a"], claims } };
+};
+const both = (path: string, claims: Record<string, unknown>): Peer => {
+  return { ...x509(path), token: { id: id(path), expiresAt, audience: ["a"], claims } } as Peer;
+};
+const web = x509("/web");
+const noon = Date.parse("2026-12-10T12:00:00Z");
+
+type Case = [title: string, peer: Peer | undefined, facts: Partial<RequestFacts>, matches: boolean];
+
+/** Each case under an allow rule, and, unless told apart, under a deny rule beside an allow for everybody. */
+function judge(
+  rule: Omit<PolicyRule, "rule" | "allow" | "deny"> & { who?: object },
+  cases: readonly Case[],
+  effect: "allow" | "deny",
+): void {
+  const { who = { via: ["x509", "jwt"] }, ...rest } = rule;
+  const everybody = { rule: "everybody", allow: { via: ["x509", "jwt"], anonymous: true } } as const;
+  const rules = [{ rule: "tested", [effect]: who, ...rest } as PolicyRule, ...(effect === "deny" ? [everybody] : [])];
+  const policy = Policy.compile(rules);
+  for (const [title, peer, facts, matches] of cases) {
+    it(`${effect}: ${title}: ${matches ? "matches" : "does not match"}`, () => {
+      const decision = policy.decide(peer, { method: "GET", path: "/", now: noon, ...facts });
+      assert.equal(decision.rule === "tested", matches, JSON.stringify(decision));
+      assert.equal(decision.verdict, matches === (effect === "allow") ? "allow" : "deny");
+    });
+  }
+}
+
+describe("patterns of IDs and captures", () => {
+  const rule = { who: { ids: ["spiffe://example.org/ns/{tenant}/sa/*"] }, path: "/reports/{tenant}/**" };
+  const cases: Case[] = [
+    ["the own tenant", x509("/ns/acme/sa/web"), { path: "/reports/acme/1" }, true],
+    ["the own tenant itself", x509("/ns/acme/sa/web"), { path: "/reports/acme" }, true],
+    ["another tenant", x509("/ns/acme/sa/web"), { path: "/reports/other/1" }, false],
+    ["a tenant that begins alike", x509("/ns/acme/sa/web"), { path: "/reports/acme2/1" }, false],
+    ["a tenant in another case", x509("/ns/acme/sa/web"), { path: "/reports/Acme/1" }, false],
+    ["an ID with more segments", x509("/ns/acme/sa/web/1"), { path: "/reports/acme/1" }, false],
+    ["an ID with fewer segments", x509("/ns/acme/sa"), { path: "/reports/acme/1" }, false],
+    ["the path with an empty tenant", x509("/ns/acme/sa/web"), { path: "/reports/" }, false],
+    ["no caller", undefined, { path: "/reports/acme/1" }, false],
+  ];
+  judge(rule, cases, "allow");
+  judge(rule, cases, "deny");
+  judge(
+    { who: { ids: ["spiffe://example.org/ns/{tenant}/**"] }, headers: { "x-tenant": "t-{tenant}" } },
+    [
+      ["its header", x509("/ns/acme"), { headers: { "x-tenant": ["t-acme"] } }, true],
+      ["another's header", x509("/ns/acme"), { headers: { "x-tenant": ["t-other"] } }, false],
+      ["a longer one", x509("/ns/acme"), { headers: { "x-tenant": ["t-acme2"] } }, false],
+      ["no header", x509("/ns/acme"), {}, false],
+    ],
+    "allow",
+  );
+  judge(
+    { path: "/t/{tenant}/**", claims: { tenant: "{tenant}" } },
+    [
+      ["a claim that equals the path", jwt("/web", { tenant: "acme" }), { path: "/t/acme/x" }, true],
+      ["a claim that does not", jwt("/web", { tenant: "acme" }), { path: "/t/other/x" }, false],
+      ["no claim", jwt("/web"), { path: "/t/acme/x" }, false],
+    ],
+    "allow",
+  );
+  judge(
+    { who: { ids: ["spiffe://example.org/ns/**"] } },
+    [
+      ["the ID itself", x509("/ns"), {}, true],
+      ["below", x509("/ns/a/b/c"), {}, true],
+      ["beside", x509("/nsx"), {}, false],
+    ],
+    "allow",
+  );
+});
+
+describe("callers without an identity", () => {
+  judge(
+    { who: { anonymous: true }, path: "/health" },
+    [
+      ["is named", undefined, { path: "/health" }, true],
+      ["elsewhere", undefined, { path: "/x" }, false],
+      ["somebody is not nobody", web, { path: "/health" }, false],
+    ],
+    "allow",
+  );
+  for (const who of [
+    { via: ["x509", "jwt"] },
+    { trustDomains: ["example.org"] },
+    { ids: ["spiffe://example.org/**"] },
+  ]) {
+    for (const effect of ["allow", "deny"] as const) {
+      judge(
+        { who },
+        [
+          [`not named by ${JSON.stringify(who)}`, undefined, {}, false],
+          ["somebody", web, {}, true],
+        ],
+        effect,
+      );
+    }
+  }
+});
+
+describe("hosts", () => {
+  const rule = { hosts: ["orders.example", "*.shop.example", "[::1]"] };
+  const cases: Case[] = [
+    ["an exact host", web, { host: "orders.example" }, true],
+    ["one label more", web, { host: "eu.shop.example" }, true],
+    ["two labels more", web, { host: "a.eu.shop.example" }, false],
+    ["no label more", web, { host: "shop.example" }, false],
+    ["only a dot more", web, { host: ".shop.example" }, false],
+    ["an address", web, { host: "[::1]" }, true],
+    ["another host", web, { host: "orders.example.evil" }, false],
+  ];
+  judge(rule, [...cases, ["no host", web, {}, false]], "allow");
+  judge(rule, [...cases, ["no host", web, {}, true]], "deny");
+});
+
+describe("headers", () => {
+  const rule = { headers: { "X-Stage": ["test*", "prod"], x_region: "eu" } };
+  const eu = { "x-region": ["eu"] };
+  const cases: Case[] = [
+    ["a whole value", web, { headers: { ...eu, "x-stage": ["prod"] } }, true],
+    ["the begin of a value", web, { headers: { ...eu, "x-stage": ["test-2"] } }, true],
+    ["a longer value", web, { headers: { ...eu, "x-stage": ["prod2"] } }, false],
+    ["another second header", web, { headers: { "x-region": ["us"], "x-stage": ["prod"] } }, false],
+  ];
+  judge(
+    rule,
+    [
+      ...cases,
+      ["one of two values fits", web, { headers: { ...eu, "x-stage": ["prod", "evil"] } }, false],
+      ["both values fit", web, { headers: { ...eu, "x-stage": ["prod", "test"] } }, true],
+      ["a list of values", web, { headers: { ...eu, "x-stage": ["evil, prod"] } }, false],
+      ["a header is missing", web, { headers: eu }, false],
+      ["no headers are known", web, {}, false],
+      ["a header of an object's own names", web, { headers: Object.create({ "x-stage": ["prod"], ...eu }) }, false],
+    ],
+    "allow",
+  );
+  judge(
+    rule,
+    [
+      ...cases,
+      ["one of two values fits", web, { headers: { ...eu, "x-stage": ["evil", "prod"] } }, true],
+      ["a list of values", web, { headers: { ...eu, "x-stage": ["evil, prod"] } }, true],
+      ["a header is missing", web, { headers: eu }, true],
+      ["no headers are known", web, {}, true],
+      ["a header without a value", web, { headers: { ...eu, "x-stage": [] } }, true],
+    ],
+    "deny",
+  );
+});
+
+describe("claims", () => {
+  const rule = { claims: { groups: ["ops", "dev"], level: 5, realm: { admin: true } } };
+  const good = { groups: ["qa", "dev"], level: 5, realm: { admin: true } };
+  judge(
+    rule,
+    [
+      ["all of them", jwt("/web", good), {}, true],
+      ["of a token beside a certificate", both("/web", good), {}, true],
+      ["one value in place of a list", jwt("/web", { ...good, groups: "ops" }), {}, true],
+      ["another value", jwt("/web", { ...good, groups: ["qa"] }), {}, false],
+      ["text in place of a number", jwt("/web", { ...good, level: "5" }), {}, false],
+      ["text in place of true", jwt("/web", { ...good, realm: { admin: "true" } }), {}, false],
+      ["a block is missing", jwt("/web", { ...good, realm: undefined }), {}, false],
+      ["a list where a block belongs", jwt("/web", { ...good, realm: [{ admin: true }] }), {}, false],
+      ["no token", web, {}, false],
+      ["a claim of an object's own names", jwt("/web", { ...good, realm: Object.create({ admin: true }) }), {}, false],
+    ],
+    "allow",
+  );
+  judge(
+    { claims: { level: 5 } },
+    [
+      ["the value", jwt("/web", { level: 5 }), {}, true],
+      ["the value as text", jwt("/web", { level: "5" }), {}, true],
+      ["another value", jwt("/web", { level: 6 }), {}, false],
+      ["the value among others", jwt("/web", { level: [6, 5] }), {}, true],
+      ["an empty list", jwt("/web", { level: [] }), {}, true],
+      ["a block in its place", jwt("/web", { level: { a: 6 } }), {}, true],
+      ["null", jwt("/web", { level: null }), {}, true],
+      ["no claim", jwt("/web"), {}, true],
+      ["no token", web, {}, true],
+    ],
+    "deny",
+  );
+});
+
+describe("time", () => {
+  const rule = { time: { from: "2026-12-10T12:00:00Z", to: "2026-12-10T14:00:00+01:00" } };
+  const cases: Case[] = [
+    ["at its begin", web, { now: noon }, true],
+    ["just before", web, { now: noon - 1 }, false],
+    ["just before its end", web, { now: noon + 3_599_999 }, true],
+    ["at its end", web, { now: noon + 3_600_000 }, false],
+  ];
+  judge(rule, [...cases, ["a clock that tells no time", web, { now: Number.NaN }, false]], "allow");
+  judge(rule, [...cases, ["a clock that tells no time", web, { now: Number.NaN }, true]], "deny");
+
+  it("the policy's clock counts where the request says no time, and one that throws closes", () => {
+    const clock = (now: () => number) => ({ now, monotonic: () => 0, sleep: async () => {} });
+    const rules: PolicyRule[] = [{ rule: "window", allow: { via: ["x509"] }, ...rule }];
+    const at = (now: () => number) =>
+      Policy.compile(rules, { clock: clock(now) }).decide(web, { method: "GET", path: "/" });
+    assert.equal(at(() => noon).verdict, "allow");
+    assert.equal(at(() => noon - 1).verdict, "deny");
+    assert.equal(
+      at(() => {
+        throw new Error("no clock");
+      }).verdict,
+      "deny",
+    );
+  });
+});
+
+describe("[S-26] audit", () => {
+  const until = "2026-12-10T12:00:00Z";
+  const policy = Policy.compile([
+    { rule: "web", allow: { ids: ["spiffe://example.org/web"] } },
+    { rule: "trial-deny", deny: { via: ["x509"] }, path: "/old/**", mode: "audit", until },
+    { rule: "trial-allow", allow: { ids: ["spiffe://example.org/cron"] }, mode: "audit", until },
+    { rule: "hard-deny", deny: { via: ["x509"] }, path: "/never" },
+  ]);
+  const at = (now: number, path: string, peer: Peer = web) => policy.decide(peer, { method: "GET", path, now });
+
+  it("a deny rule only records until its time, and is enforced from then on", () => {
+    const audited = { verdict: "deny", reason: "policy.denied", rule: "trial-deny" };
+    const decision = { verdict: "allow", reason: "policy.allowed", rule: "web", mode: "audit", audited };
+    assert.deepEqual(at(noon - 1, "/old/x"), decision);
+    assert.deepEqual(at(noon, "/old/x"), {
+      verdict: "deny",
+      reason: "policy.denied",
+      rule: "trial-deny",
+      mode: "enforce",
+    });
+    assert.equal(at(noon - 1, "/new").mode, "enforce");
+  });
+
+  it("an allow rule only records, and is over at its time: it never lets anybody pass", () => {
+    const audited = { verdict: "allow", reason: "policy.allowed", rule: "trial-allow" };
+    const cron = x509("/cron");
+    assert.deepEqual(at(noon - 1, "/", cron), {
+      verdict: "deny",
+      reason: "policy.default-deny",
+      mode: "audit",
+      audited,
+    });
+    assert.deepEqual(at(noon, "/", cron), { verdict: "deny", reason: "policy.default-deny", mode: "enforce" });
+    assert.equal(at(noon, "/").verdict, "allow");
+  });
+
+  it("a rule that is enforced denies whatever is in audit", () => {
+    assert.deepEqual(at(noon - 1, "/never"), {
+      verdict: "deny",
+      reason: "policy.denied",
+      rule: "hard-deny",
+      mode: "enforce",
+    });
+  });
+
+  it("without a clock, deny rules are enforced and allow rules are over", () => {
+    assert.equal(at(Number.NaN, "/old/x").verdict, "deny");
+    assert.equal(at(Number.NaN, "/", x509("/cron")).mode, "enforce");
+    assert.deepEqual(policy.audits(noon - 1), ["trial-deny", "trial-allow"]);
+    assert.deepEqual(policy.audits(noon), []);
+    assert.deepEqual(policy.audits(Number.NaN), []);
+  });
+});
+
+describe("work is bounded by what is written, not by what callers send", () => {
+  /** Counts how often strings are read, in place of judging a time. */
+  const steps = (policy: Policy, facts: RequestFacts, peer: Peer = web): number => {
+    const read = String.prototype.startsWith;
+    let count = 0;
+    String.prototype.startsWith = function (this: string, ...args: [string, number?]) {
+      count++;
+      return read.apply(this, args);
+    };
+    try {
+      policy.decide(peer, facts);
+    } finally {
+      String.prototype.startsWith = read;
+    }
+    return count;
+  };
+
+  it("a path of 100,000 segments is split no further than the longest pattern", () => {
+    const stars = `/${Array(30).fill("*").join("/")}/end`;
+    const rules: PolicyRule[] = Array.from({ length: 200 }, (_, i) => ({
+      rule: `r${i}`,
+      allow: { via: ["x509"] },
+      path: `${stars}-${i}/**`,
+    }));
+    const policy = Policy.compile(rules);
+    const split = String.prototype.indexOf;
+    let looked = 0;
+    String.prototype.indexOf = function (this: string, ...args: [string, number?]) {
+      looked++;
+      return split.apply(this, args);
+    };
+    try {
+      assert.equal(policy.decide(web, { method: "GET", path: "/a".repeat(100_000) }).verdict, "deny");
+      assert.ok(looked > 0 && looked < 100, String(looked));
+    } finally {
+      String.prototype.indexOf = split;
+    }
+  });
+
+  it("patterns that make backtracking matchers slow are compared once per segment", () => {
+    const pattern = `/${Array(60).fill("*").join("/")}/b/**`;
+    const policy = Policy.compile([
+      { rule: "id", allow: { ids: [`spiffe://example.org${pattern}`] } },
+      { rule: "path", allow: { via: ["x509"] }, path: pattern },
+      { rule: "same", allow: { ids: [`spiffe://example.org/${Array(40).fill("{x}").join("/")}/**`] } },
+    ]);
+    for (const length of [40, 60, 61, 500]) {
+      const path = "/a".repeat(length);
+      const decision = policy.decide(x509(path.slice(0, 2_000)), { method: "GET", path });
+      assert.equal(decision.rule, length >= 40 ? "same" : undefined);
+      assert.equal(policy.decide(web, { method: "GET", path }).verdict, "deny");
+    }
+    assert.equal(policy.decide(web, { method: "GET", path: `${"/a".repeat(60)}/b/c` }).rule, "path");
+  });
+
+  it("a value of 100,000 characters is compared once per pattern part", () => {
+    const rules: PolicyRule[] = Array.from({ length: 100 }, (_, i) => ({
+      rule: `r${i}`,
+      allow: { via: ["x509"] },
+      headers: { "x-a": `a${i}*` },
+    }));
+    const policy = Policy.compile(rules);
+    const facts = (length: number) => ({ method: "GET", path: "/", headers: { "x-a": ["a".repeat(length)] } });
+    assert.equal(steps(policy, facts(100_000)), steps(policy, facts(10)));
+    assert.ok(steps(policy, facts(10)) <= 110);
+  });
+});
+
+describe("what has neither method nor path, as a TCP connection", () => {
+  const tcp = { method: "", path: "" };
+  judge({ routes: ["db"] }, [["a rule that asks for neither", web, { ...tcp, route: "db" }, true]], "allow");
+  const asking = [{ methods: ["GET"] }, { path: "/**" }, { path: "/a/*" }, { path: "/" }];
+  for (const conditions of asking) {
+    const title = `a rule that asks for ${JSON.stringify(conditions)}`;
+    judge(conditions, [[title, web, tcp, false]], "allow");
+    judge(conditions, [[title, web, tcp, true]], "deny");
+  }
+  judge({ path: "/orders" }, [["a path without its slash", web, { path: "xorders" }, false]], "allow");
+  judge({ path: "/orders" }, [["a path without its slash", web, { path: "xorders" }, true]], "deny");
+});
+
+describe("paths under a deny rule", () => {
+  const deny: Case[] = [
+    ["the path", web, { path: "/a:b/c" }, true],
+    ["an escape that many servers decode", web, { path: "/a%3Ab/c" }, true],
+    ["a final slash", web, { path: "/a:b/" }, true],
+    ["another path", web, { path: "/a%3Bb/c" }, false],
+  ];
+  judge({ path: "/a:b/**" }, deny, "deny");
+  judge(
+    { path: "/a:b/**" },
+    [
+      ["an escape is another path", web, { path: "/a%3Ab/c" }, false],
+      ["the path", web, { path: "/a:b/c" }, true],
+    ],
+    "allow",
+  );
+});

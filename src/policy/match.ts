@@ -1,0 +1,190 @@
+/** Whether one rule speaks of one identity and one request. Work grows with the rule and the request, never with both. */
+import type { Peer, SpiffeId } from "../id/index.ts";
+import type { ClaimTest, HeaderTest, HostTest } from "./conditions.ts";
+import { decodeSegment, matchesSegments, type SegmentPattern, splitSegments } from "./pattern.ts";
+import type { CheckedRule } from "./rules.ts";
+import { fitsValue } from "./value.ts";
+
+/** What a policy may look at beside the peer. */
+export interface RequestFacts {
+  /** The HTTP method as the handler or upstream will see it; empty for what has none, such as a TCP connection. */
+  readonly method: string;
+  /** The canonical path, without the query; what does not begin with a slash counts as none. */
+  readonly path: string;
+  /** The request's host, lower-case, without port. */
+  readonly host?: string | undefined;
+  /** Name of the gateway listener it came in by. */
+  readonly listener?: string | undefined;
+  /** Name of the gateway route it matched. */
+  readonly route?: string | undefined;
+  /**
+   * Header values by name: lower case, every other character than a letter or digit as `-`, so that no second spelling
+   * slips past. A name that is absent is a header that is absent.
+   */
+  readonly headers?: Readonly<Record<string, readonly string[] | undefined>> | undefined;
+  /** When it is judged, in milliseconds since the epoch; the policy's clock when absent. */
+  readonly now?: number | undefined;
+}
+
+/** What a rule asked that did not hold. */
+export type Misfit =
+  | "principal"
+  | "via"
+  | "methods"
+  | "routes"
+  | "hosts"
+  | "path"
+  | "time"
+  | "headers"
+  | "claims"
+  | "mode";
+
+/** One identity the caller has proven. */
+export interface Identity {
+  readonly via: "x509" | "jwt";
+  readonly id: SpiffeId;
+  /** Whether it is the peer's own, the one a rule without `via` allows. */
+  readonly own: boolean;
+}
+
+/** The identities of a caller, its own first. */
+export function identitiesOf(peer: Peer): readonly Identity[] {
+  if (peer.via === "jwt") return [{ via: "jwt", id: peer.id, own: true }];
+  const own: Identity = { via: "x509", id: peer.id, own: true };
+  return peer.token === undefined ? [own] : [own, { via: "jwt", id: peer.token.id, own: false }];
+}
+
+/** A request on trial: what is worked out once for all rules. */
+export class Trial {
+  readonly facts: RequestFacts;
+  readonly now: number;
+  readonly claims: Readonly<Record<string, unknown>> | undefined;
+  /** The host without its first label, with the dot; empty where it has but one. */
+  readonly hostTail: string;
+  /** Segments captured by the rule that is looked at. */
+  readonly captured: (string | undefined)[] = [];
+  /** Whether there is a path to compare. */
+  readonly hasPath: boolean;
+  readonly #limit: number;
+  #segments: readonly string[] | undefined;
+  #decoded: readonly string[] | undefined;
+
+  /** @param limit segments that any pattern can tell apart, and two more */
+  constructor(peer: Peer | undefined, facts: RequestFacts, now: number, limit: number) {
+    this.facts = facts;
+    this.now = now;
+    this.claims = peer?.token?.claims;
+    const dot = facts.host?.indexOf(".") ?? -1;
+    this.hostTail = dot > 0 ? (facts.host as string).slice(dot) : "";
+    this.hasPath = facts.path.startsWith("/");
+    this.#limit = limit;
+  }
+
+  /** Empties the slots before the next rule is looked at. */
+  forget(count: number): void {
+    for (let slot = 0; slot < count; slot++) this.captured[slot] = undefined;
+  }
+
+  /** Segments of the path as they are, or decoded, as deny rules look at them: `/a%3Ab` must not lead around `/a:b`. */
+  segmentsFor(deny: boolean): readonly string[] {
+    const segments = (this.#segments ??= splitSegments(this.facts.path, this.#limit));
+    if (!deny) return segments;
+    return (this.#decoded ??= this.facts.path.includes("%") ? segments.map(decodeSegment) : segments);
+  }
+}
+
+/** True, false, or undefined where the request says nothing that could be judged. */
+type Answer = boolean | undefined;
+
+/** Doubt closes: where it is open whether a condition holds, a deny rule takes it and an allow rule does not. */
+const holds = (answer: Answer, deny: boolean): boolean => (deny ? answer !== false : answer === true);
+
+function fitsHost(test: HostTest, { facts: { host }, hostTail }: Trial): Answer {
+  if (host === undefined || host === "") return undefined;
+  return test.exact.has(host) || (hostTail !== "" && test.suffixes.has(hostTail));
+}
+
+function fitsPart(test: HeaderTest, value: string, trial: Trial): boolean {
+  if (!value.includes(",")) return false;
+  return value.split(",").some((part) => fitsValue(test, part.trim(), trial.captured));
+}
+
+/** An allow rule wants every value of the header to fit, a deny rule any, alone or in a list. */
+function fitsHeader(test: HeaderTest, deny: boolean, trial: Trial): Answer {
+  const { headers } = trial.facts;
+  const given = headers !== undefined && Object.hasOwn(headers, test.name) ? headers[test.name] : undefined;
+  if (given === undefined || given.length === 0) return undefined;
+  for (const value of given) {
+    const fits = fitsValue(test, value, trial.captured) || (deny && fitsPart(test, value, trial));
+    if (fits === deny) return deny;
+  }
+  return !deny;
+}
+
+const isScalar = (value: unknown): boolean =>
+  typeof value === "string" || typeof value === "number" || typeof value === "boolean" || typeof value === "bigint";
+
+/** What the names lead to, as a list; undefined where they lead nowhere. */
+function claimAt(path: readonly string[], claims: Trial["claims"]): readonly unknown[] | undefined {
+  let found: unknown = claims;
+  for (const name of path) {
+    if (typeof found !== "object" || found === null || Array.isArray(found)) return undefined;
+    if (!Object.hasOwn(found, name)) return undefined;
+    found = (found as Record<string, unknown>)[name];
+  }
+  return Array.isArray(found) ? found : [found];
+}
+
+function fitsClaim(test: ClaimTest, deny: boolean, trial: Trial): Answer {
+  const given = claimAt(test.path, trial.claims);
+  if (given === undefined || given.length === 0) return undefined;
+  let judged = true;
+  for (const value of given) {
+    if (!isScalar(value)) judged = false;
+    else if (typeof value === "string" || deny) {
+      if (fitsValue(test, String(value), trial.captured)) return true;
+    } else if (test.scalars.has(value)) return true;
+  }
+  return judged ? false : undefined;
+}
+
+function fitsTime({ from, to }: { from: number; to: number }, now: number): Answer {
+  return Number.isNaN(now) ? undefined : now >= from && now < to;
+}
+
+function fitsPath(pattern: SegmentPattern, deny: boolean, trial: Trial): boolean {
+  const segments = trial.segmentsFor(deny);
+  // many servers ignore a final slash, so that it must not lead around a deny rule
+  const slash = deny && segments.length > 1 && segments[segments.length - 1] === "";
+  return matchesSegments(pattern, segments, slash ? segments.length - 1 : segments.length, trial.captured);
+}
+
+/** Whether a rule means identities of this kind: an allow rule without `via` means the peer's own alone. */
+export function meansKind(rule: CheckedRule, via: Identity["via"], own: boolean): boolean {
+  return rule.via === undefined ? rule.deny || own : rule.via.has(via);
+}
+
+/** What of a rule does not hold, beside whom it speaks of; undefined when all of it does. */
+export function misfitOf(rule: CheckedRule, trial: Trial): Misfit | undefined {
+  const { deny, methods, routes, path, hosts, time, headers, claims } = rule;
+  const { facts } = trial;
+  if (methods !== undefined && !methods.has(facts.method)) {
+    // a server answers HEAD by running its GET handler
+    const alike = facts.method === "" || (facts.method === "HEAD" && methods.has("GET"));
+    if (!deny || !alike) return "methods";
+  }
+  if (routes !== undefined && !holds(facts.route === undefined ? undefined : routes.has(facts.route), deny))
+    return "routes";
+  if (path !== undefined && !holds(trial.hasPath ? fitsPath(path, deny, trial) : undefined, deny)) return "path";
+  if (hosts !== undefined && !holds(fitsHost(hosts, trial), deny)) return "hosts";
+  if (time !== undefined && !holds(fitsTime(time, trial.now), deny)) return "time";
+  // without a path nothing may be captured that values could be compared with: a deny rule takes them
+  if (path !== undefined && !trial.hasPath && rule.captures > 0) return undefined;
+  if (headers !== undefined) {
+    for (const test of headers) if (!holds(fitsHeader(test, deny, trial), deny)) return "headers";
+  }
+  if (claims !== undefined) {
+    for (const test of claims) if (!holds(fitsClaim(test, deny, trial), deny)) return "claims";
+  }
+  return undefined;
+}

@@ -1,0 +1,213 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { isSpiffeError } from "../base/index.ts";
+import { SpiffeId } from "../id/index.ts";
+import { admitReload, Policy, parsePolicy, Shadow } from "./index.ts";
+
+const expiresAt = new Date(2 ** 42);
+const peerOf = (path: string, domain = "example.org") =>
+  ({ via: "x509", id: SpiffeId.parse(`spiffe://${domain}${path}`), expiresAt }) as const;
+const FILE = `rules:
+  - rule: everybody-reads
+    allow: { trustDomains: [example.org] }
+    methods: [GET]
+  - rule: admin
+    allow: { ids: ["spiffe://example.org/admin", "spiffe://example.org/ops/**"] }
+  - rule: no-secrets
+    deny: { trustDomains: [example.org] }
+    path: /secret/**
+  - rule: not-by-guests
+    deny: { ids: ["spiffe://example.org/guest"] }
+    path: /orders/**
+  - rule: trial
+    deny: { ids: ["spiffe://example.org/web"] }
+    path: /old
+    mode: audit
+    until: 2026-12-15T00:00:00Z
+end: true
+`;
+
+function faults(input: Parameters<typeof parsePolicy>[0]): string {
+  try {
+    parsePolicy(input);
+  } catch (error) {
+    assert.ok(isSpiffeError(error, "ERR_SPIFFE_CONFIG"), String(error));
+    return error.message;
+  }
+  return "accepted";
+}
+
+describe("policy files", () => {
+  it("a file is read whole, and faults have their place", () => {
+    const policy = parsePolicy([{ file: "shop.yaml", text: FILE }]);
+    assert.deepEqual(policy.rules, ["everybody-reads", "admin", "no-secrets", "not-by-guests", "trial"]);
+    assert.deepEqual(policy.sources, [{ file: "shop.yaml", ended: true }]);
+    assert.equal(
+      faults([{ file: "shop.yaml", text: FILE.replace("methods:", "method:") }]),
+      'shop.yaml:4:5 rules[0].method: unknown key (did you mean "methods"?); a key that is not read would silently not hold. Expected: one of rule, allow, deny, methods, hosts, path, headers, claims, time, routes, mode, until',
+    );
+  });
+
+  it("[S-26] duplicate keys, aliases and several documents are refused; the same without them is not", () => {
+    assert.equal(faults(FILE), "accepted");
+    assert.match(faults(FILE.replace("    methods: [GET]", "    methods: [GET]\n    methods: [POST]")), /unique/);
+    assert.match(faults(FILE.replace("rules:", "rules: &r")), /is an anchor/);
+    assert.match(faults(`${FILE}---\nrules: []\n`), /second document/);
+    assert.match(faults(""), /is empty/);
+    assert.match(faults("5"), /is no set of rules/);
+  });
+
+  it("the mode of a set goes to every rule that says none", () => {
+    const set = (rest: string) =>
+      `mode: audit\nuntil: 2026-12-15T00:00:00Z\nrules:\n  - { rule: a, deny: { via: [x509] }${rest} }\n`;
+    const before = Date.parse("2026-12-14T00:00:00Z");
+    assert.deepEqual(parsePolicy(set("")).audits(before), ["a"]);
+    assert.deepEqual(parsePolicy(set(", mode: enforce")).audits(before), []);
+    assert.match(faults("mode: audit\nrules: []\n"), /mode: audit needs "until"/);
+  });
+
+  it("end: true is the last key and nothing but true", () => {
+    assert.match(faults("end: true\nrules: []\n"), /end: is not the last key; what follows could be cut off unseen/);
+    assert.match(faults("rules: []\nend: yes\n"), /end: is not true/);
+    assert.equal(parsePolicy("rules: []\n").sources[0]?.ended, false);
+  });
+
+  it("a file speaks only for what is below its prefixes", () => {
+    const told = (rule: string, prefix = "spiffe://example.org/ns/shop") =>
+      faults([{ file: "shop.yaml", text: `- { rule: r, ${rule} }`, idPrefixes: [prefix] }]);
+    for (const rule of [
+      'allow: { ids: ["spiffe://example.org/ns/shop"] }',
+      'allow: { ids: ["spiffe://example.org/ns/shop/sa/web"] }',
+      'allow: { ids: ["spiffe://example.org/ns/shop/*/x"] }',
+      'deny: { ids: ["spiffe://example.org/ns/shop/**"], via: [jwt] }',
+    ]) {
+      assert.equal(told(rule), "accepted", rule);
+    }
+    for (const rule of [
+      'allow: { ids: ["spiffe://example.org/ns/shopping"] }',
+      'allow: { ids: ["spiffe://example.org/ns"] }',
+      'allow: { ids: ["spiffe://example.com/ns/shop"] }',
+      'allow: { ids: ["spiffe://example.org/ns/*/sa/web"] }',
+      'allow: { ids: ["spiffe://example.org/ns/**"] }',
+      'deny: { ids: ["spiffe://example.org/ns/shop", "spiffe://example.org/other"] }',
+      "allow: { trustDomains: [example.org] }",
+      "deny: { via: [jwt] }",
+      "allow: { anonymous: true }",
+    ]) {
+      assert.match(told(rule), /is not for this file to say|alone speaks for everybody/, rule);
+    }
+    assert.equal(told("allow: { trustDomains: [example.org] }", "spiffe://example.org"), "accepted");
+    assert.match(told("allow: { trustDomains: [example.com] }", "spiffe://example.org"), /is not for this file to say/);
+    assert.match(
+      told('allow: { ids: ["spiffe://example.org/ns/shop"] }', "spiffe://example.org/ns/*"),
+      /idPrefixes\[0\]/,
+    );
+  });
+
+  it("names of rules are unique over all files", () => {
+    const one = { file: "a.yaml", text: "- { rule: r, allow: { via: [x509] } }" };
+    assert.match(faults([one, { ...one, file: "b.yaml" }]), /^b\.yaml:1:\d+ .*"r" \(the first is in a\.yaml\)/);
+    assert.equal(faults([one, { file: "b.yaml", text: one.text.replace("rule: r", "rule: s") }]), "accepted");
+  });
+});
+
+describe("[S-26] reloads", () => {
+  const live = parsePolicy([{ file: "a.yaml", text: FILE }]);
+  const next = (text: string, file = "a.yaml") => admitReload(live, parsePolicy([{ file, text }]));
+
+  it("the same policy, and one with other rules, may follow", () => {
+    assert.ok(next(FILE).ok);
+    assert.ok(next(FILE.replace("  - rule: admin\n    allow:", "  - rule: root\n    allow:")).ok);
+    assert.ok(admitReload(parsePolicy("[]"), live).ok);
+    assert.ok(admitReload(parsePolicy("[]"), parsePolicy("[]")).ok);
+  });
+
+  it("no rules after some are refused", () => {
+    const verdict = next("rules: []\nend: true\n");
+    assert.equal(verdict.ok ? "accepted" : verdict.reason, "policy.no-rules");
+  });
+
+  it("a file without its end after one with it is refused, under its own name alone", () => {
+    const cut = FILE.replace("end: true\n", "");
+    const verdict = next(cut);
+    assert.equal(verdict.ok ? "accepted" : verdict.reason, "policy.truncated");
+    assert.ok(next(cut, "b.yaml").ok);
+    assert.ok(
+      admitReload(parsePolicy([{ file: "a.yaml", text: cut }]), parsePolicy([{ file: "a.yaml", text: cut }])).ok,
+    );
+  });
+
+  const requests = ["/", "/secret/x", "/orders/7", "/old"].flatMap((path) =>
+    ["GET", "POST"].flatMap((method) =>
+      ["/web", "/admin", "/guest", "/ops/a"].map((peer) => [peerOf(peer), { method, path, now: 2 ** 42 }] as const),
+    ),
+  );
+  const policies: [title: string, text: string][] = [
+    ["block", FILE],
+    ["flow", JSON.stringify({ rules: JSON.parse(JSON.stringify(flowRules())), end: true })],
+    [
+      "flow YAML",
+      `{ rules: [${flowRules()
+        .map((rule) => JSON.stringify(rule))
+        .join(", ")}], end: true }\n`,
+    ],
+  ];
+
+  function flowRules(): object[] {
+    return [
+      { rule: "all", allow: { trustDomains: ["example.org"] } },
+      { rule: "no-secrets", deny: { trustDomains: ["example.org"] }, path: "/secret/**" },
+      { rule: "no-guests", deny: { ids: ["spiffe://example.org/guest"] } },
+    ];
+  }
+
+  for (const [title, text] of policies) {
+    it(`[A-16] a ${title} file cut off at every byte allows nothing that the whole one denies`, () => {
+      const whole = parsePolicy([{ file: "a.yaml", text }]);
+      const allows = (policy: Policy) =>
+        requests.filter(([peer, facts]) => policy.decide(peer, facts).verdict === "allow");
+      assert.ok(allows(whole).length > 0 && allows(whole).length < requests.length);
+      let read = 0;
+      let admitted = 0;
+      let dangerous = 0;
+      for (let length = 0; length <= text.length; length++) {
+        let policy: Policy;
+        try {
+          policy = parsePolicy([{ file: "a.yaml", text: text.slice(0, length) }]);
+        } catch (error) {
+          assert.ok(isSpiffeError(error, "ERR_SPIFFE_CONFIG"), String(error));
+          continue;
+        }
+        read++;
+        const more = allows(policy).filter((request) => !allows(whole).includes(request));
+        if (more.length > 0) dangerous++;
+        if (!admitReload(whole, policy).ok) continue;
+        admitted++;
+        assert.deepEqual(more, [], text.slice(0, length));
+      }
+      assert.ok(admitted >= 1, "the whole file is admitted");
+      // a block file has cuts that parse and would open something: the end mark is what refuses them
+      if (title === "block") assert.ok(read > admitted && dangerous > 0, `${read} ${admitted} ${dangerous}`);
+    });
+  }
+});
+
+describe("a candidate beside the live policy", () => {
+  it("counts and tells where it differs, and decides nothing", () => {
+    const live = Policy.compile([
+      { rule: "all", allow: { trustDomains: ["example.org"] } },
+      { rule: "no-post", deny: { via: ["x509"] }, methods: ["POST"] },
+    ]);
+    const shadow = new Shadow(Policy.compile([{ rule: "web", allow: { ids: ["spiffe://example.org/web"] } }]));
+    const ask = (path: string, method: string) => {
+      const facts = { method, path: "/" };
+      return shadow.compare(live.decide(peerOf(path), facts), peerOf(path), facts);
+    };
+    assert.equal(ask("/web", "GET"), undefined);
+    assert.equal(ask("/web", "POST")?.candidate.rule, "web");
+    const stricter = ask("/cron", "GET");
+    assert.deepEqual([stricter?.live.verdict, stricter?.candidate.verdict], ["allow", "deny"]);
+    assert.equal(ask("/cron", "POST"), undefined, "denied by both, by other rules");
+    assert.deepEqual(shadow.counters, { same: 2, wouldAllow: 1, wouldDeny: 1 });
+  });
+});

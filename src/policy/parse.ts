@@ -1,0 +1,126 @@
+/** From policy files to a policy, or to everything that is wrong with them. */
+import { accept, refuse, SpiffeError, type Verdict } from "../base/index.ts";
+import { readConfigText } from "./config-text.ts";
+import { formatIssue } from "./issue.ts";
+import { makePolicy, type Policy, type PolicyOptions } from "./policy.ts";
+import { type IdPrefix, readIdPrefix } from "./principals.ts";
+import type { Report } from "./read.ts";
+import { checkRuleSet } from "./rule-set.ts";
+import type { CheckedRule } from "./rules.ts";
+
+/** The text of one policy file. */
+export interface PolicySource {
+  /** Its name, for messages and reloads. */
+  readonly file: string;
+  /** YAML or JSON: a list of rules, or a block with `rules`. */
+  readonly text: string;
+  /** What the file may speak for, `spiffe://domain` or `spiffe://domain/path`; everything when absent. */
+  readonly idPrefixes?: readonly string[] | undefined;
+}
+
+/** Settings of {@link parsePolicy}. */
+export interface ParsePolicyOptions extends PolicyOptions {
+  /** Variables for `${NAME}`; none by default. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+}
+
+/** Rules out of several texts, and every fault as a sentence. */
+export interface ParsedSources {
+  readonly rules: readonly CheckedRule[];
+  readonly sources: readonly { readonly file: string; readonly ended: boolean }[];
+  readonly faults: readonly string[];
+}
+
+/**
+ * Reads policy files one after the other.
+ *
+ * @param names names of rules taken already, by the file that has them
+ */
+export function readSources(
+  sources: readonly PolicySource[],
+  env: NonNullable<ParsePolicyOptions["env"]>,
+  names: Map<string, string>,
+): ParsedSources {
+  const faults: string[] = [];
+  const rules: CheckedRule[] = [];
+  const read = sources.map(({ file, text, idPrefixes }) => {
+    const report: Report = (issue) => faults.push(formatIssue(issue));
+    const prefixes = idPrefixes?.flatMap((prefix, i): IdPrefix[] | IdPrefix => {
+      return readIdPrefix(prefix, ["idPrefixes", i], report) ?? [];
+    });
+    const parsed = readConfigText(text, { file, env });
+    faults.push(...parsed.faults);
+    if (parsed.faults.length > 0) return { file, ended: false };
+    const checked = checkRuleSet(parsed.value, { file, prefixes, names });
+    faults.push(...checked.issues.map((issue) => parsed.sentence(issue)));
+    rules.push(...checked.rules);
+    return { file, ended: checked.ended };
+  });
+  return { rules, sources: read, faults };
+}
+
+/**
+ * Checks and compiles policy files, one or several; names of rules are unique over all of them. Nothing is read from
+ * disk here.
+ *
+ * @param input the text of one file, or several with their names
+ * @throws `ERR_SPIFFE_CONFIG`, one line per fault: file, line and column, what is wrong, why it matters, what was expected
+ *
+ * @example
+ * ```ts
+ * import { parsePolicy } from "spiffe-edge/policy";
+ * const policy = parsePolicy([
+ *   {
+ *     file: "shop.yaml",
+ *     text: `
+ * rules:
+ *   - { rule: shop-reads, allow: { ids: ["spiffe://example.org/ns/shop/**"] }, methods: [GET] }
+ * end: true
+ * `,
+ *     idPrefixes: ["spiffe://example.org/ns/shop"],
+ *   },
+ * ]);
+ * console.assert(policy.rules.join() === "shop-reads" && policy.sources[0]?.ended === true);
+ * ```
+ */
+export function parsePolicy(input: string | readonly PolicySource[], options: ParsePolicyOptions = {}): Policy {
+  const sources = typeof input === "string" ? [{ file: "policy", text: input }] : input;
+  const { rules, sources: read, faults } = readSources(sources, options.env ?? {}, new Map());
+  if (faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", faults.join("\n"));
+  return makePolicy(rules, options, read);
+}
+
+/**
+ * Says whether a policy may take the place of the one that is in force (S-26). One without rules does not replace one
+ * with rules, and where a file ended with `end: true`, one of the same name without it is taken as cut short.
+ *
+ * @param live the policy in force
+ * @param next the one that would follow
+ * @returns the next policy, or a refusal with `policy.no-rules` or `policy.truncated`: the live one stays
+ *
+ * @example
+ * ```ts
+ * import { admitReload, parsePolicy } from "spiffe-edge/policy";
+ * const whole = '- { rule: web, allow: { ids: ["spiffe://example.org/web"] } }';
+ * const live = parsePolicy(whole);
+ * console.assert(admitReload(live, parsePolicy(whole)).ok);
+ * const verdict = admitReload(live, parsePolicy("[]"));
+ * console.assert(!verdict.ok && verdict.reason === "policy.no-rules");
+ * ```
+ */
+export function admitReload(live: Policy, next: Policy): Verdict<Policy> {
+  if (live.rules.length > 0 && next.rules.length === 0) {
+    const count = `${live.rules.length} ${live.rules.length === 1 ? "rule" : "rules"}`;
+    return refuse("policy.no-rules", `Expected a policy with rules to follow one of ${count}, but it has none`);
+  }
+  for (const { file, ended } of next.sources) {
+    const before = live.sources.find((source) => source.file === file);
+    if (before?.ended === true && !ended) {
+      return refuse(
+        "policy.truncated",
+        `Expected ${file} to end with "end: true", as it did, but the file was cut short`,
+      );
+    }
+  }
+  return accept(next);
+}
