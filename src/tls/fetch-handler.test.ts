@@ -13,6 +13,7 @@ import {
   http2Ended,
   http2Requests,
   identityOf,
+  Opened,
   rawExchange,
   rawOptions,
   type Shown,
@@ -28,6 +29,7 @@ let good: Shown;
 let server: TlsListener;
 let call: SpiffeFetch;
 let base: string;
+const opened = new Opened();
 
 const answer: FetchHandler = async (request, info) => {
   const { pathname, protocol } = new URL(request.url);
@@ -68,7 +70,10 @@ describe("listen with fetch", () => {
     base = `https://127.0.0.1:${server.port}`;
     call = createFetch(web, { peer: ORDERS });
   });
-  after(() => server.close({ deadlineMs: 0 }));
+  after(async () => {
+    await opened.close();
+    await server.close({ deadlineMs: 0 });
+  });
 
   it("gives request and peer, and takes a response, also a streaming one", async () => {
     const response = await call(`${base}/echo?x=1`, { method: "POST", body: "hello" });
@@ -101,20 +106,22 @@ describe("listen with fetch", () => {
 
   it("[S-1] a caller without a certificate has no peer, and one that does not verify reaches nothing", async () => {
     let called = 0;
-    const open = await listen(await identityOf(ORDERS, ca), {
-      address: "127.0.0.1",
-      port: 0,
-      throttle: false,
-      clientCertificate: "optional",
-      fetch: (request, { peer }) => {
-        called++;
-        assert.throws(
-          () => peer ?? peerOf(request),
-          (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_NO_PEER"),
-        );
-        return new Response("nobody");
-      },
-    });
+    const open = opened.add(
+      await listen(await identityOf(ORDERS, ca), {
+        address: "127.0.0.1",
+        port: 0,
+        throttle: false,
+        clientCertificate: "optional",
+        fetch: (request, { peer }) => {
+          called++;
+          assert.throws(
+            () => peer ?? peerOf(request),
+            (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_NO_PEER"),
+          );
+          return new Response("nobody");
+        },
+      }),
+    );
     const get = async (show: Shown) =>
       (await rawExchange(rawOptions(open.port, show, "http/1.1"), http1Get(), http1Done)).bytes.toString();
     assert.match(await get(undefined), /nobody$/);

@@ -13,7 +13,7 @@ import { accept, refuse } from "../base/verdict.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import { listen, type TlsListener } from "./listen.ts";
 import { peerOf } from "./peer.ts";
-import { http1Done, http1Get, identityOf, many, rawExchange, rawOptions, shown } from "./wire.testing.ts";
+import { http1Done, http1Get, identityOf, many, Opened, rawExchange, rawOptions, shown } from "./wire.testing.ts";
 
 const OPENSSL = "/usr/bin/openssl";
 const CURL = "/usr/bin/curl";
@@ -25,6 +25,7 @@ let orders: StaticIdentity;
 let server: TlsListener;
 let directory: string;
 let handled = 0;
+const opened = new Opened();
 
 function needs(title: string, program: string) {
   return skipMissing(title, existsSync(program) ? undefined : `${program} is not installed`);
@@ -80,6 +81,7 @@ describe("other TLS stacks", () => {
     });
   });
   after(async () => {
+    await opened.close();
     await server.close();
     await rm(directory, { recursive: true });
   });
@@ -160,18 +162,20 @@ describe("other TLS stacks", () => {
     for (const { name, change, back } of changes) {
       const own = await identityOf(ORDERS, ca);
       handled = 0;
-      const replayed = await listen(own, {
-        port: 0,
-        address: "127.0.0.1",
-        throttle: false,
-        clock,
-        authorize: (peer) =>
-          peer.id.uri === welcome ? accept(peer.id) : refuse("peer.not-authorized", "not expected"),
-        handler: (_request, response) => {
-          handled++;
-          response.end("ok");
-        },
-      });
+      const replayed = opened.add(
+        await listen(own, {
+          port: 0,
+          address: "127.0.0.1",
+          throttle: false,
+          clock,
+          authorize: (peer) =>
+            peer.id.uri === welcome ? accept(peer.id) : refuse("peer.not-authorized", "not expected"),
+          handler: (_request, response) => {
+            handled++;
+            response.end("ok");
+          },
+        }),
+      );
       await rm(join(directory, "kept"), { force: true });
       assert.match(
         await openssl(...OWN, "-connect", `127.0.0.1:${replayed.port}`, "-sess_out", "kept"),

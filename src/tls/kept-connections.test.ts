@@ -12,7 +12,7 @@ import { X509Bundle } from "../x509/index.ts";
 import { createFetch, type FetchOptions } from "./fetch.ts";
 import { poolOf } from "./kept-connections.ts";
 import { listen, type TlsListener } from "./listen.ts";
-import { identityOf } from "./wire.testing.ts";
+import { identityOf, Opened } from "./wire.testing.ts";
 
 const ORDERS = "spiffe://example.org/orders";
 const WEB = "spiffe://example.org/web";
@@ -21,6 +21,7 @@ let ca: TestCa;
 let orders: StaticIdentity;
 let server: TlsListener;
 let arrived: string[] = [];
+const opened = new Opened();
 
 /** One call, read to its end; the number of connections that it opened. */
 async function call(
@@ -54,7 +55,10 @@ describe("kept connections of createFetch", () => {
       },
     });
   });
-  after(() => server.close({ deadlineMs: 0 }));
+  after(async () => {
+    await opened.close();
+    await server.close({ deadlineMs: 0 });
+  });
 
   const key = "[S-6] [G-2] used again for an equal expectation by value, and for nothing else";
   it(key, only(key), async () => {
@@ -124,17 +128,19 @@ describe("kept connections of createFetch", () => {
   it(gone, only(gone), async () => {
     const web = await identityOf(WEB, ca);
     let answered = 0;
-    const other = await listen(orders, {
-      address: "127.0.0.1",
-      port: 0,
-      throttle: false,
-      handler: (request, response) => {
-        answered++;
-        response.end(request.url);
-        // The next request finds the connection closed, or closing.
-        setTimeout(() => request.socket.destroy(), answered % 3);
-      },
-    });
+    const other = opened.add(
+      await listen(orders, {
+        address: "127.0.0.1",
+        port: 0,
+        throttle: false,
+        handler: (request, response) => {
+          answered++;
+          response.end(request.url);
+          // The next request finds the connection closed, or closing.
+          setTimeout(() => request.socket.destroy(), answered % 3);
+        },
+      }),
+    );
     const fetchIt = createFetch(web, { peer: ORDERS });
     for (let i = 0; i < 60; i++) {
       const answer = await fetchIt(`https://127.0.0.1:${other.port}/${i}`);
@@ -152,11 +158,13 @@ describe("kept connections of createFetch", () => {
     const until = new Date(clock.now() + 60_000);
     const short = await identityOf(ORDERS, ca);
     await short.update({ svid: await ca.issue({ id: ORDERS, notAfter: until }) });
-    const other = await listen(short, {
-      address: "127.0.0.1",
-      port: 0,
-      handler: (_, response) => void response.end("ok"),
-    });
+    const other = opened.add(
+      await listen(short, {
+        address: "127.0.0.1",
+        port: 0,
+        handler: (_, response) => void response.end("ok"),
+      }),
+    );
     const answer = await createFetch(web, { peer: ORDERS, clock })(`https://127.0.0.1:${other.port}/`);
     assert.equal(await answer.text(), "ok");
     await clock.advance(20_000);

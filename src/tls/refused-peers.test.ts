@@ -9,6 +9,7 @@ import {
   http2Requests,
   identityOf,
   many,
+  Opened,
   Relay,
   rawExchange,
   rawOptions,
@@ -24,6 +25,7 @@ const PIPELINED = 250;
 let world: World;
 let server: TlsListener;
 let handled = 0;
+const opened = new Opened();
 
 /** One client of HTTP/1.1 or HTTP/2; gives back how many answers it got. */
 async function client(port: number, show: Shown, h2: boolean, relay?: Relay): Promise<number> {
@@ -54,7 +56,10 @@ async function start(): Promise<void> {
 
 describe("refused peers of a listener", () => {
   before(start);
-  after(() => server.close());
+  after(async () => {
+    await opened.close();
+    await server.close({ deadlineMs: 0 });
+  });
 
   it("[S-1] [S-2] [S-7] [S-12] [A-7] [G-2] every class of wrong peers is refused with its reason, its twin is served", async () => {
     assert.ok(world.wrong.length >= 17, `only ${world.wrong.length} classes`);
@@ -91,15 +96,17 @@ describe("refused peers of a listener", () => {
 
   it("[G-2] peers whose bundle was redacted are refused at the next handshake, and welcome before and after", async () => {
     const orders = await identityOf(`spiffe://${HOME}/orders`, world.home, world.partner);
-    const open = await listen(orders, {
-      port: 0,
-      address: "127.0.0.1",
-      throttle: false,
-      handler: (_request, response) => {
-        handled++;
-        response.end("ok");
-      },
-    });
+    const open = opened.add(
+      await listen(orders, {
+        port: 0,
+        address: "127.0.0.1",
+        throttle: false,
+        handler: (_request, response) => {
+          handled++;
+          response.end("ok");
+        },
+      }),
+    );
     const show = shown(await world.partner.issue({ id: `spiffe://${PARTNER}/web` }));
     handled = 0;
     for (const [bundles, answers] of [
@@ -117,20 +124,22 @@ describe("refused peers of a listener", () => {
 
   it("[A-6] upgrades, CONNECT and Expect by refused peers reach nothing; a welcome peer's do", async () => {
     let upgrades = 0;
-    const strict = await listen(await identityOf(`spiffe://${HOME}/orders`, world.home), {
-      port: 0,
-      address: "127.0.0.1",
-      throttle: false,
-      authorize: authorizeId(WEB),
-      handler: (_request, response) => {
-        handled++;
-        response.end("ok");
-      },
-      onUpgrade: (_request, socket) => {
-        upgrades++;
-        socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
-      },
-    });
+    const strict = opened.add(
+      await listen(await identityOf(`spiffe://${HOME}/orders`, world.home), {
+        port: 0,
+        address: "127.0.0.1",
+        throttle: false,
+        authorize: authorizeId(WEB),
+        handler: (_request, response) => {
+          handled++;
+          response.end("ok");
+        },
+        onUpgrade: (_request, socket) => {
+          upgrades++;
+          socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+        },
+      }),
+    );
     const ways: readonly [alpn: string, bytes: Uint8Array][] = [
       ["http/1.1", http1Get("/", ["connection: upgrade", "upgrade: echo"])],
       ["http/1.1", Buffer.from("CONNECT orders:1 HTTP/1.1\r\nhost: orders:1\r\n\r\n")],

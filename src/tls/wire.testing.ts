@@ -18,6 +18,20 @@ export async function identityOf(id: string, ca: TestCa, ...others: TestCa[]): P
   return staticIdentity({ svid: await ca.issue({ id }), bundles: [ca, ...others].map((each) => each.x509Bundle()) });
 }
 
+/** Listeners that a test opens beside the common one; closed at the end, also after a failure. */
+export class Opened {
+  readonly #listeners: { close(options: { deadlineMs: number }): Promise<unknown> }[] = [];
+
+  add<T extends { close(options: { deadlineMs: number }): Promise<unknown> }>(listener: T): T {
+    this.#listeners.push(listener);
+    return listener;
+  }
+
+  async close(): Promise<void> {
+    for (const listener of this.#listeners) await listener.close({ deadlineMs: 0 });
+  }
+}
+
 /** Bundles that can be looked up like those of a workload. */
 export function bundlesOf(...bundles: X509Bundle[]): { x509BundleFor(td: TrustDomain): X509Bundle | undefined } {
   return { x509BundleFor: (td) => bundles.find((bundle) => bundle.trustDomain.equals(td)) };
