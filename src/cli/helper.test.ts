@@ -124,7 +124,7 @@ describe("spiffe-edge helper --once", () => {
   });
 
   const failures: [what: string, more: Record<string, unknown>, code: number, says: RegExp, timeout?: string][] = [
-    ["the agent is not there", { agent_address: "/nowhere/agent.sock" }, 1, /no such socket/, "500ms"],
+    ["the agent is not there", { agent_address: "/nowhere/agent.sock" }, 1, /no such socket/, "2s"],
     ["no SVID has the hint", { hint: "internal" }, 1, /No X509-SVID has the hint "internal"/],
     ["the folder can not be made", { cert_dir: "/dev/null/certs" }, 2, /\/dev\/null/],
     [
