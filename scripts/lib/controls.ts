@@ -1,4 +1,5 @@
 /** The controls whose absence some test must notice, on each runtime. */
+import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
 
 export interface Control {
   name: string;
@@ -228,4 +229,5 @@ export const CONTROLS: readonly Control[] = [
     ],
     tests: ["src/gateway/middleware/middleware.test.ts"],
   },
+  ...WORKLOAD_CONTROLS,
 ];
