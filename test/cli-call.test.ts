@@ -17,6 +17,7 @@ const TD = "x0tta6bl4.local";
 const ORDERS = `spiffe://${TD}/orders`;
 const WEB = `spiffe://${TD}/web`;
 const AUDIENCE = "orders";
+const ENTRIES = ["orders", "web"].map((name) => ({ id: `spiffe://${TD}/${name}`, socket: name }));
 const LARGE = "0123456789abcdef".repeat(65_536);
 
 let folder: string;
@@ -42,8 +43,7 @@ const handler: Handler = async (request, response) => {
 
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), "call-"));
-  const entries = ["orders", "web"].map((name) => ({ id: `spiffe://${TD}/${name}`, socket: name }));
-  authority = await Authority.start({ trustDomain: TD, entries });
+  authority = await Authority.start({ trustDomain: TD, entries: ENTRIES });
   orders = await Workload.open({ socket: authority.socketFor("orders") });
   const options = { port: 0, address: "127.0.0.1", throttle: false as const, handler };
   server = await listen(orders, options);
@@ -122,6 +122,26 @@ describe("spiffe-edge call", () => {
     assert.equal(ended.code, 0, ended.stderr);
     assert.match(ended.stdout, new RegExp(`"token":"${WEB}"`));
     assert.doesNotMatch(`${ended.stdout}${ended.stderr}`, /eyJ|Bearer/);
+  });
+
+  it("--hint takes the SVID with it, and the token of the same identity", async () => {
+    const entry = (name: string, socket: string, hint: string) => ({ id: `spiffe://${TD}/${name}`, socket, hint });
+    const several = [entry("first", "two", "a"), entry("second", "two", "b")];
+    await authority.setEntries([...ENTRIES, ...several]);
+    const env = { SPIFFE_ENDPOINT_SOCKET: authority.socketFor("two") };
+    const url = `https://127.0.0.1:${server.port}/`;
+    for (const [args, name] of [
+      [[], "first"],
+      [["--hint", "b"], "second"],
+    ] as const) {
+      const ended = await spiffeEdge(["call", url, ...to(ORDERS), "--jwt", AUDIENCE, ...args], { env });
+      const { peer, token } = JSON.parse(ended.stdout) as { peer: string; token: string };
+      assert.deepEqual([peer, token], [`spiffe://${TD}/${name}`, `spiffe://${TD}/${name}`], ended.stderr);
+    }
+    requests = [];
+    const absent = await spiffeEdge(["call", url, ...to(ORDERS), "--hint", "c"], { env });
+    assertSentence(absent, 1, /own SVID with the hint "c", but there are \S+\/first with "a", \S+\/second with "b"/);
+    assert.deepEqual(requests, []);
   });
 
   it("a large body arrives whole", async () => {

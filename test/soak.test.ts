@@ -5,7 +5,7 @@ import { staticIdentity, TestCa } from "../src/authority/testing.ts";
 import { SpiffeError } from "../src/base/errors.ts";
 import type { X509Svid } from "../src/x509/index.ts";
 import { fakeSoak } from "./soak/fake-soak.ts";
-import { FAULT_NAMES } from "./soak/faults.ts";
+import { MOMENT_NAMES } from "./soak/faults.ts";
 import { missedByFake } from "./soak/goals.ts";
 import { Random } from "./soak/random.ts";
 import { SHOW_MS, Witness } from "./soak/witness.ts";
@@ -81,6 +81,33 @@ describe("the soak's witness", () => {
     }
   });
 
+  it("allows ERR_SPIFFE_EXPIRED after a fault that came before the client was over the last, and not after one alone", async () => {
+    for (const [isOver, thrown] of [
+      [true, 1],
+      [false, 0],
+    ] as const) {
+      const svid = await svidUntil(10_000);
+      const { witness, pass, throwing, kinds } = staged(svid);
+      witness.sent(svid.leaf.serialNumber);
+      pass(200);
+      witness.next("first");
+      witness.disturbed();
+      pass(500);
+      if (isOver) witness.sent(svid.leaf.serialNumber);
+      pass(5);
+      witness.next("second");
+      throwing("ERR_SPIFFE_EXPIRED");
+      pass(5);
+      assert.equal(kinds().length, thrown);
+      // Once it was served, it has to have something to show again.
+      witness.sent("bb");
+      pass(SHOW_MS);
+      assert.equal(kinds().includes("thrown"), isOver);
+      pass(5);
+      assert.equal(kinds().includes("thrown"), true);
+    }
+  });
+
   it("misses an SVID that is not seen in its time, unless a fault came in between", async () => {
     for (const [disturb, missed] of [
       [false, 1],
@@ -145,11 +172,11 @@ describe("the soak's witness", () => {
   it("draws the same faults again from the same seed", () => {
     const draw = (seed: number) => {
       const random = new Random(seed);
-      return Array.from({ length: 200 }, () => random.pick(FAULT_NAMES)).join();
+      return Array.from({ length: 200 }, () => random.pick(MOMENT_NAMES)).join();
     };
     assert.equal(draw(7), draw(7));
     assert.notEqual(draw(7), draw(8));
-    assert.equal(new Set(draw(7).split(",")).size, FAULT_NAMES.length);
+    assert.equal(new Set(draw(7).split(",")).size, MOMENT_NAMES.length);
   });
 });
 
@@ -160,6 +187,7 @@ describe("the soak in short", () => {
       rotations: 20,
       reads: 100,
       outages: 1,
+      eachFirst: false,
       settled: 5,
       ttlMs: 1_000,
       rotateEveryMs: 100,

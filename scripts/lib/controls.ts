@@ -1,4 +1,5 @@
 /** The controls whose absence some test must notice, on each runtime. */
+import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
 import type { RuntimeName } from "./runtimes.ts";
 
 export interface Control {
@@ -638,4 +639,5 @@ export const CONTROLS: readonly Control[] = [
     ],
     tests: ["src/gateway/middleware/middleware.test.ts"],
   },
+  ...WORKLOAD_CONTROLS,
 ];

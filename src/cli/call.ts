@@ -1,13 +1,14 @@
 /** `spiffe-edge call`: one request with the own SVID to a peer that must be who it is said to be. */
 import process from "node:process";
 import { Command } from "commander";
+import { SpiffeError } from "../base/index.ts";
 import { presentedChain } from "../tls/chain.ts";
 import { exchange } from "../tls/fetch-exchange.ts";
 import type { Call } from "../tls/fetch-request.ts";
 import type { TlsIdentity } from "../tls/index.ts";
 import { connect } from "../tls/index.ts";
 import type { X509Context } from "../workload/index.ts";
-import { Certificate, type X509BundleSource } from "../x509/index.ts";
+import { Certificate, type X509BundleSource, type X509Svid } from "../x509/index.ts";
 import { peersOf, type RequestOptions, requestOf } from "./call/request.ts";
 import { Timings } from "./call/timings.ts";
 import { type ConnectionOptions, collect, openClient, withConnection } from "./connection.ts";
@@ -17,6 +18,7 @@ import { printable } from "./printable.ts";
 
 interface CallCommandOptions extends ConnectionOptions, RequestOptions {
   peer: string[];
+  hint?: string;
   include?: true;
 }
 
@@ -29,6 +31,7 @@ export function callCommand(finish: (code: ExitCode) => void): Command {
     .description("make a request over mTLS with the own SVID; body on stdout, who answered and how fast on stderr")
     .argument("<url>", "https://host[:port]/path; the host is where to dial, and proves nothing")
     .requiredOption("--peer <spiffe-id>", "who must answer; given several times, one of them must", collect)
+    .option("--hint <hint>", "which of several own SVIDs to call with; default the agent's first")
     .option("--method <method>", "default GET, with --data POST")
     .option("--header <line>", "'name: value'; may be given several times", collect)
     .option("--data <text>", "the body; @file takes a file, @- stdin")
@@ -53,11 +56,13 @@ async function call(url: string, options: CallCommandOptions): Promise<ExitCode>
   const client = openClient(options);
   try {
     const context = await client.fetchX509Context();
+    const svid = ownSvid(context.svids, options.hint);
     if (options.jwt !== undefined) {
-      const { token } = await client.fetchJwtSvid({ audience: options.jwt });
+      // Of the same identity: certificate and token are to name one caller.
+      const { token } = await client.fetchJwtSvid({ audience: options.jwt, id: svid.id });
       request.headers.set("authorization", `Bearer ${token}`);
     }
-    const identity = identityOf(context);
+    const identity = identityOf(svid, context);
     const timings = new Timings();
     const { socket } = await connect(identity, {
       host: request.url.hostname.replace(/^\[|\]$/g, ""),
@@ -77,11 +82,20 @@ async function call(url: string, options: CallCommandOptions): Promise<ExitCode>
   }
 }
 
+/** The first SVID, or the one with the hint. */
+function ownSvid(svids: readonly X509Svid[], hint: string | undefined): X509Svid {
+  const svid = hint === undefined ? svids[0] : svids.find((candidate) => candidate.hint === hint);
+  if (svid !== undefined) return svid;
+  const there = svids.map(({ id, hint }) => (hint === undefined ? `${id}` : `${id} with ${JSON.stringify(hint)}`));
+  const sentence = `Expected an own SVID with the hint ${JSON.stringify(hint)}, but there are ${there.join(", ")}`;
+  throw new SpiffeError("ERR_SPIFFE_NO_IDENTITY", sentence, { reason: "workload.no-svid" });
+}
+
 /** The identity as it was fetched: one call does not outlive it. */
-function identityOf({ svids, bundles }: X509Context): TlsIdentity {
+function identityOf(svid: X509Svid, { bundles }: X509Context): TlsIdentity {
   return {
     x509: {
-      x509Svid: () => svids[0]!,
+      x509Svid: () => svid,
       x509BundleFor: ({ name }) => bundles.get(name),
       async *updates() {},
     },

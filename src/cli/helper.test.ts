@@ -5,6 +5,7 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -15,9 +16,11 @@ import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { onThisRuntime, Program, spiffeEdge } from "../../test/support/programs.ts";
 import { eventually } from "../../test/support/workload-server.ts";
 import { Authority } from "../authority/index.ts";
+import { systemClock } from "../base/index.ts";
 import { safeValidateJwtSvid } from "../jwt/index.ts";
 import { FileSource } from "../workload/index.ts";
 import { safeVerifyX509Svid, X509Bundle, X509Svid } from "../x509/index.ts";
+import { FolderLock } from "./helper/lock.ts";
 
 const ENTRY = { id: "spiffe://example.org/web", socket: "web" };
 const FILES = {
@@ -30,6 +33,7 @@ const FILES = {
     { jwt_audience: "cron", jwt_svid_file_name: "cron.jwt" },
   ],
 };
+const LOCK = ".spiffe-edge-helper.lock";
 const NAMES = ["bundle.pem", "cron.jwt", "jwt.json", "key.pem", "orders.jwt", "svid.pem"];
 
 let authority: Authority;
@@ -37,6 +41,8 @@ let folder: string;
 let certs: string;
 let programs: Program[] = [];
 
+/** What others see of the folder: all but its lock. */
+const visible = () => (existsSync(certs) ? readdirSync(certs).filter((name) => name !== LOCK) : []);
 const at = (name: string) => join(certs, "current", name);
 const read = (name: string) => readFileSync(at(name), "utf8");
 
@@ -124,7 +130,7 @@ describe("spiffe-edge helper --once", () => {
   });
 
   const failures: [what: string, more: Record<string, unknown>, code: number, says: RegExp, timeout?: string][] = [
-    ["the agent is not there", { agent_address: "/nowhere/agent.sock" }, 1, /no such socket/, "500ms"],
+    ["the agent is not there", { agent_address: "/nowhere/agent.sock" }, 1, /no such socket/, "2s"],
     ["no SVID has the hint", { hint: "internal" }, 1, /No X509-SVID has the hint "internal"/],
     ["the folder can not be made", { cert_dir: "/dev/null/certs" }, 2, /\/dev\/null/],
     [
@@ -140,7 +146,7 @@ describe("spiffe-edge helper --once", () => {
       assert.equal(ended.code, code, ended.stdout);
       assert.match(ended.stderr, says);
       assert.doesNotMatch(ended.stderr, /\bat .*:\d+:\d+\)/);
-      assert.ok(!existsSync(certs));
+      assert.deepEqual(existsSync(certs) ? readdirSync(certs) : [], []);
     });
   }
 
@@ -193,7 +199,7 @@ describe("spiffe-edge helper", () => {
       await authority.rotate();
       await eventually(() => runs().length >= 2 * (n + 1), `run ${n + 1}`);
       await assertWhole();
-      await eventually(() => readdirSync(certs).length <= 3, "the removal of the others");
+      await eventually(() => visible().length <= 3, "the removal of the others");
     }
     // The command saw the link where its own generation is.
     for (let i = 0; i < runs().length; i += 2) assert.equal(runs()[i], runs()[i + 1]);
@@ -229,7 +235,7 @@ describe("spiffe-edge helper", () => {
     await eventually(() => existsSync(at("svid.pem")), "the files");
     assert.equal(await status(), 200);
     await authority.setEntries([]);
-    await eventually(() => readdirSync(certs).length === 0, "the removal");
+    await eventually(() => visible().length === 0, "the removal");
     assert.equal(await status(), 503);
     await authority.setEntries([ENTRY]);
     await eventually(() => existsSync(at("svid.pem")), "the files again");
@@ -247,7 +253,44 @@ describe("spiffe-edge helper", () => {
     assert.deepEqual(((await answer.json()) as { reasons: string[] }).reasons, ["no generation is written"]);
     assert.equal((await fetch(`http://127.0.0.1:${port}/live`)).status, 200);
     assert.equal((await program.end("SIGINT")).code, 0);
-    assert.ok(!existsSync(certs));
+    assert.deepEqual(readdirSync(certs), []);
+  });
+
+  it("is the only one that writes to its folder: a second one ends with code 2, also with --once", async () => {
+    const args = configure();
+    const first = start(args);
+    await first.until(/generation written/);
+    const before = readlinkSync(join(certs, "current"));
+    for (const more of [[], ["--once"]]) {
+      const second = await spiffeEdge([...args, ...more]);
+      assert.equal(second.code, 2);
+      assert.match(
+        second.stderr,
+        /^spiffe-edge: Expected to be the only helper that writes to \S+, but another one does already\. Stop that one, or give each a cert_dir of its own\.?\n$/,
+      );
+      assert.equal(readlinkSync(join(certs, "current")), before);
+    }
+    assert.equal((await first.end()).code, 0);
+    const third = await spiffeEdge([...args, "--once"]);
+    assert.equal(third.code, 0, third.stderr);
+    assert.notEqual(readlinkSync(join(certs, "current")), before);
+  });
+
+  it("ends with code 2 instead of writing where another one took its folder", async () => {
+    const first = start(configure());
+    await first.until(/generation written/);
+    const other = new FolderLock(join(folder, "other"), systemClock);
+    await other.hold();
+    renameSync(join(folder, "other", LOCK), join(certs, LOCK));
+    const before = readlinkSync(join(certs, "current"));
+    await authority.rotate();
+    assert.equal((await first.ended).code, 2);
+    assert.match(first.stderr, /another one does already/);
+    assert.equal(readlinkSync(join(certs, "current")), before);
+    other.release();
+    const again = start(configure());
+    await again.until(/generation written/);
+    assert.equal((await again.end()).code, 0);
   });
 
   it("signals the process of the pid file", async () => {
@@ -279,7 +322,7 @@ describe("spiffe-edge helper", () => {
         const svid = await X509Svid.load(join(path, "svid.pem"), join(path, "key.pem"));
         assert.equal(svid.id.uri, ENTRY.id);
         // The link, two generations, and of a third what there is of it.
-        assert.ok(readdirSync(certs).length <= 5);
+        assert.ok(visible().length <= 5);
       }
     } finally {
       await short.close();

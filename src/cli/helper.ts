@@ -8,6 +8,7 @@ import { parseDuration } from "./connection.ts";
 import { EXIT, type ExitCode } from "./exit.ts";
 import { type HelperConfig, loadHelperConfig } from "./helper/config.ts";
 import { openHealth } from "./helper/health.ts";
+import { FolderLock } from "./helper/lock.ts";
 import { Command, Notifier, PidFileSignal, type Renewal } from "./helper/renewal.ts";
 import { HelperWriter } from "./helper/writer.ts";
 import { untilSignal } from "./signals.ts";
@@ -43,11 +44,19 @@ Examples:
 async function helper({ config: file, once, timeout }: HelperOptions): Promise<ExitCode> {
   const config = await loadHelperConfig(file);
   const logger = jsonLogger((line) => process.stdout.write(line));
-  return once === true || !config.daemon ? writeOnce(config, logger, timeout) : keepWritten(config, logger, file);
+  logger.info("starting", { version: VERSION, file });
+  const lock = new FolderLock(config.folder, systemClock);
+  try {
+    await lock.hold();
+    const isOnce = once === true || !config.daemon;
+    return await (isOnce ? writeOnce(config, lock, logger, timeout) : keepWritten(config, lock, logger));
+  } finally {
+    lock.release();
+  }
 }
 
-async function writeOnce(config: HelperConfig, logger: Logger, timeoutMs: number): Promise<ExitCode> {
-  const writer = new HelperWriter({ config, clock: systemClock, logger, onGeneration: () => {} });
+async function writeOnce(config: HelperConfig, lock: FolderLock, logger: Logger, timeoutMs: number): Promise<ExitCode> {
+  const writer = new HelperWriter({ config, lock, clock: systemClock, logger, onGeneration: () => {} });
   const { socket, hint } = config;
   const workload = await Workload.open({ socket, hint, timeoutMs });
   try {
@@ -58,9 +67,8 @@ async function writeOnce(config: HelperConfig, logger: Logger, timeoutMs: number
   }
 }
 
-async function keepWritten(config: HelperConfig, logger: Logger, file: string): Promise<ExitCode> {
+async function keepWritten(config: HelperConfig, lock: FolderLock, logger: Logger): Promise<ExitCode> {
   const clock = systemClock;
-  logger.info("starting", { version: VERSION, file });
   const ending = new AbortController();
   const signal = untilSignal(() => process.exit(EXIT.failed));
   void signal.then(() => ending.abort());
@@ -74,7 +82,7 @@ async function keepWritten(config: HelperConfig, logger: Logger, file: string): 
   const onGeneration = (path: string) => {
     for (const notifier of notifiers) notifier.notify(path);
   };
-  const writer = new HelperWriter({ config, clock, logger, onGeneration });
+  const writer = new HelperWriter({ config, lock, clock, logger, onGeneration });
   const health = config.health && (await openHealth(config.health, () => writer.readiness(), writer.metrics));
   if (health !== undefined) logger.info("health endpoint", { port: health.port });
   try {

@@ -144,6 +144,21 @@ describe("BundleSource.fromUrl", () => {
     assert.equal(source.x509BundleFor(OWN)?.isEmpty, true);
   });
 
+  it("reads no further once a body is too large", async () => {
+    await using source = await open();
+    let pulled = 0;
+    const large = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        controller.enqueue(new Uint8Array(65_536).fill(0x20));
+        if (++pulled === 1_000) controller.close();
+      },
+    });
+    answers = [() => new Response(large)];
+    await clock.advance(5 * MINUTE);
+    assert.match(source.lastError?.message ?? "", /at most 4194304 bytes/);
+    assert.ok(pulled < 100, `${pulled} parts were read`);
+  });
+
   it("[FED-31] refuses a sequence that goes back, also while nothing is held, and takes the same and a later one", async () => {
     const huge = "18446744073709551615";
     answers = [ok(document("a", { spiffe_sequence: 9 }))];

@@ -128,12 +128,12 @@ export class Connection {
     const timeoutMs = checkTimeout(options.timeoutMs ?? this.#timeoutMs);
     const late = () => {
       this.probe();
-      const sentence = `The Workload API at ${socket} sent nothing within ${timeoutMs} ms`;
+      const sentence = `The Workload API at ${socket} sent nothing within ${timeoutMs} ms (DeadlineExceeded)`;
       return new SpiffeError("ERR_SPIFFE_TIMEOUT", sentence, { phase, retryable: true });
     };
     const read = async (api: WorkloadApi, { signal }: RpcOptions) => {
       for await (const first of profile.open(api, { signal })) return first;
-      const sentence = `The Workload API at ${socket} ended the stream without a message`;
+      const sentence = `The Workload API at ${socket} ended the stream without a message (OK)`;
       const reason = "workload.unavailable";
       throw new SpiffeError("ERR_SPIFFE_WORKLOAD_API", sentence, { phase, reason, retryable: true });
     };

@@ -48,7 +48,7 @@ export function parseEndpoint(value: string): Endpoint {
     case "tcp":
       return parseTcp(value, rest);
     case undefined:
-      throw malformed(value, "has no scheme", value.startsWith("/") ? correctedUnix(value) : EXAMPLE);
+      throw malformed(value, "has no scheme", value.startsWith("/") ? correctedPath(value) : EXAMPLE);
     default:
       throw malformed(value, `has the scheme ${scheme}, not unix or tcp`, EXAMPLE);
   }
@@ -102,7 +102,12 @@ function correctedUnix(path: string): string {
   } catch {
     // A percent sign that stands for itself.
   }
-  const absolute = `${plain.startsWith("/") ? "" : "/"}${plain}`.replaceAll("\0", "");
+  return correctedPath(plain);
+}
+
+/** A plain path, in which no character has a meaning, as a URI that is accepted. */
+function correctedPath(path: string): string {
+  const absolute = `${path.startsWith("/") ? "" : "/"}${path}`.replaceAll("\0", "");
   // Half a character has no encoding.
   return byteLength(absolute) > PATH_BYTES || !absolute.isWellFormed() ? EXAMPLE : unixUri(absolute);
 }

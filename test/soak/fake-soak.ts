@@ -4,7 +4,7 @@ import { FakeWorkloadApi } from "../../src/authority/testing.ts";
 import { isSpiffeError } from "../../src/base/errors.ts";
 import type { LogFields } from "../../src/telemetry/logger.ts";
 import { Workload } from "../../src/workload/index.ts";
-import { moment, outage, type Stage } from "./faults.ts";
+import { MOMENT_NAMES, moment, OUTAGE_NAMES, outage, type Stage } from "./faults.ts";
 import { Random } from "./random.ts";
 import { measureResources, type Resources } from "./resources.ts";
 import { type Violation, Witness } from "./witness.ts";
@@ -15,6 +15,8 @@ export interface FakeSoakOptions {
   readonly rotations: number;
   readonly reads: number;
   readonly outages: number;
+  /** Whether every fault comes once before they are drawn, so that its code is there when the heap is measured. */
+  readonly eachFirst: boolean;
   /** Rotations after which heap and files are measured the first time. */
   readonly settled: number;
   /** Life of an SVID; rounded up to whole seconds of the clock. */
@@ -78,20 +80,25 @@ export async function fakeSoak(options: FakeSoakOptions): Promise<FakeSoakReport
   let early: Resources | undefined;
   // Longer than an SVID that was sent just before, whose end is rounded up by a second at most.
   const outageMs = ttlMs + 1_000 + rotateEveryMs;
+  const strike = async (name: string) => {
+    watching.next(name);
+    if (OUTAGE_NAMES.includes(name)) await outage(stage, name, outageMs + random.between(50, 600));
+    else await moment(stage, name);
+    faults[name] = (faults[name] ?? 0) + 1;
+  };
+  const first = options.eachFirst ? [...MOMENT_NAMES, ...OUTAGE_NAMES] : [];
   watching.start();
   tokens.start();
   try {
     for (let step = 1; ; step++) {
       await wait(random.between(rotateEveryMs, 6 * rotateEveryMs));
-      if (early === undefined && fake.rotations >= options.settled) early = await quiet(stage, workload);
+      const isWarm = first.length === 0 && fake.rotations >= options.settled;
+      if (early === undefined && isWarm) early = await quiet(stage, workload);
       const outages = watching.outagesAbove(ttlMs);
       if (fake.rotations >= options.rotations && watching.reads >= options.reads && outages >= options.outages) break;
       // Outages are spread over the rotations.
-      const behind = outages < Math.ceil((options.outages * fake.rotations) / options.rotations);
-      watching.note("next fault");
-      const name = behind ? await outage(stage, outageMs + random.between(50, 600)) : await moment(stage);
-      watching.note(`was ${name}`);
-      faults[name] = (faults[name] ?? 0) + 1;
+      const isDue = outages < Math.ceil((options.outages * fake.rotations) / options.rotations);
+      await strike(first.shift() ?? random.pick(isDue ? OUTAGE_NAMES : MOMENT_NAMES));
       if (step % 25 === 0) {
         const counts = `${watching.reads} reads, ${outages} outages, ${watching.violated} violations`;
         options.say(`  ${fake.rotations} rotations, ${step} faults, ${counts}`);

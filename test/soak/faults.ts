@@ -125,20 +125,20 @@ const OUTAGES: Readonly<Record<string, Fault>> = {
   "outage: not renewing": ({ fake }) => fake.rotateEvery(0),
 };
 
-/** Names of all faults that are drawn. */
-export const FAULT_NAMES: readonly string[] = [...Object.keys(MOMENTS), ...Object.keys(OUTAGES)];
+/** Names of the faults of a moment. */
+export const MOMENT_NAMES: readonly string[] = Object.keys(MOMENTS);
 
-/** Does one thing of a moment; gives its name. */
-export async function moment(stage: Stage): Promise<string> {
-  const name = stage.random.pick(Object.keys(MOMENTS));
+/** Does one thing of a moment. */
+export async function moment(stage: Stage, name: string): Promise<void> {
   await MOMENTS[name]!(stage);
-  return name;
 }
 
-/** Lets the agent give nothing for so long, and waits until it has served again; gives the name. */
-export async function outage(stage: Stage, ms: number): Promise<string> {
+/** Names of the ways in which an agent gives nothing. */
+export const OUTAGE_NAMES: readonly string[] = Object.keys(OUTAGES);
+
+/** Lets the agent give nothing for so long, and waits until it has served again. */
+export async function outage(stage: Stage, name: string, ms: number): Promise<void> {
   const { fake, witness, random, rotateEveryMs } = stage;
-  const name = random.pick(Object.keys(OUTAGES));
   const trouble = witness.begin("outage");
   await OUTAGES[name]!(stage);
   await wait(ms);
@@ -150,5 +150,4 @@ export async function outage(stage: Stage, ms: number): Promise<string> {
   fake.rotateEvery(rotateEveryMs);
   witness.heal(trouble);
   while (trouble.servedAt === undefined) await wait(5);
-  return name;
 }

@@ -34,6 +34,7 @@ console.log(`${label}: seed ${seed}`);
 const fake = await fakeSoak({
   ...goals,
   seed,
+  eachFirst: true,
   settled: Math.round(rotations / 10),
   ttlMs: TTL_MS,
   rotateEveryMs: ROTATE_EVERY_MS,

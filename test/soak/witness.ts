@@ -15,9 +15,12 @@ const STARVED_MS = 500;
 /** How many of the last events a violation shows: what a seed repeats is the order of faults, not their times. */
 const KEPT_EVENTS = 25;
 
-/** A time in which the agent gave no identity, or took it away; or in which this process did not get to run. */
+/**
+ * A time in which the agent gave no identity, or took it away; in which a fault came before the client had got over the
+ * one before; or in which this process did not get to run.
+ */
 export interface Trouble {
-  readonly kind: "outage" | "redaction" | "starved";
+  readonly kind: "outage" | "redaction" | "storm" | "starved";
   readonly startedAt: number;
   /** When it was over on the agent's side; undefined while it lasts. */
   healedAt?: number;
@@ -78,6 +81,9 @@ export class Witness {
   #events: string[] = [];
   #lastSeen = "";
   #disturbedAt = 0;
+  #lastSent: Sent | undefined;
+  /** When the newest SVID that was seen had been sent. */
+  #shownAt = Number.POSITIVE_INFINITY;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(read: () => X509Svid, clocks: WitnessClocks = REAL) {
@@ -129,6 +135,20 @@ export class Witness {
     this.#waiting = [];
   }
 
+  /**
+   * Another fault begins. One alone is no reason for an expired SVID, since the client asks again within half of the time
+   * left to it; one that comes before the client was over the last may be.
+   */
+  next(name: string): void {
+    this.note(`next: ${name}`);
+    const last = this.troubles.at(-1);
+    if (this.#shownAt > this.#disturbedAt + DISTURBED_MS) return;
+    if (last !== undefined && last.servedAt === undefined) return;
+    this.note("storm");
+    const now = this.#clocks.now();
+    this.troubles.push({ kind: "storm", startedAt: now, healedAt: now, expired: 0 });
+  }
+
   begin(kind: Trouble["kind"]): Trouble {
     this.note(kind);
     this.disturbed();
@@ -146,6 +166,7 @@ export class Witness {
   sent(serial: string): void {
     const at = this.#attended();
     this.note(`sent ${serial.slice(0, 8)}`);
+    this.#lastSent = { serial, at };
     const last = this.troubles.at(-1);
     // An agent that does not renew sends what is over; that need not be taken.
     if (last !== undefined && last.healedAt === undefined) return;
@@ -157,6 +178,7 @@ export class Witness {
   seen(serial: string): void {
     if (serial !== this.#lastSeen) this.note(`seen ${serial.slice(0, 8)}`);
     this.#lastSeen = serial;
+    if (this.#lastSent?.serial === serial) this.#shownAt = this.#lastSent.at;
     const at = this.#waiting.findIndex((sent) => sent.serial === serial);
     if (at < 0) return;
     this.due++;

@@ -1,6 +1,11 @@
-/** The part of JSON Schema 2020-12 that the published schema uses; a keyword it does not know is an error. */
+/** The part of JSON Schema 2020-12 that the published schemas use; a keyword it does not know is an error. */
 
 type Schema = Record<string, unknown>;
+
+/** Whether the value is of the schema. */
+export function matchesSchema(value: unknown, schema: Schema): boolean {
+  return schemaFaults(schema, schema, value).length === 0;
+}
 
 const kindOf = (value: unknown): string => (value === null ? "null" : Array.isArray(value) ? "array" : typeof value);
 
@@ -11,6 +16,7 @@ export function schemaFaults(root: Schema, schema: Schema, value: unknown, at = 
   const block = kindOf(value) === "object" ? (value as Record<string, unknown>) : undefined;
   const list = Array.isArray(value) ? value : undefined;
   const text = typeof value === "string" ? value : undefined;
+  const isInteger = Number.isInteger(value);
   const no = (wrong: boolean, keyword: string) => (wrong ? [`${at}: ${keyword}`] : []);
   return Object.entries(schema).flatMap(([keyword, rule]): string[] => {
     switch (keyword) {
@@ -18,6 +24,7 @@ export function schemaFaults(root: Schema, schema: Schema, value: unknown, at = 
       case "$defs":
       case "title":
       case "description":
+      case "default":
       case "then":
       case "else":
         return [];
@@ -26,7 +33,7 @@ export function schemaFaults(root: Schema, schema: Schema, value: unknown, at = 
         return again((root.$defs as Record<string, Schema>)[target]);
       }
       case "type":
-        return no(![rule].flat().includes(kindOf(value)), keyword);
+        return no(![rule].flat().some((kind) => kind === kindOf(value) || (kind === "integer" && isInteger)), keyword);
       case "const":
         return no(value !== rule, keyword);
       case "enum":
@@ -39,6 +46,20 @@ export function schemaFaults(root: Schema, schema: Schema, value: unknown, at = 
         return (rule as string[]).flatMap((name) =>
           no(block !== undefined && block[name] === undefined, `required ${name}`),
         );
+      case "dependentRequired":
+        return Object.entries(rule as Record<string, string[]>).flatMap(([name, others]) =>
+          block?.[name] === undefined
+            ? []
+            : others.flatMap((other) => no(block[other] === undefined, `with ${name}: ${other}`)),
+        );
+      case "dependentSchemas":
+        return Object.entries(rule as Schema).flatMap(([name, inner]) =>
+          block?.[name] === undefined ? [] : again(inner),
+        );
+      case "minimum":
+        return no(typeof value === "number" && value < Number(rule), keyword);
+      case "maximum":
+        return no(typeof value === "number" && value > Number(rule), keyword);
       case "minProperties":
         return no(block !== undefined && Object.keys(block).length < Number(rule), keyword);
       case "properties":

@@ -51,7 +51,7 @@ export interface Stream {
 }
 
 /** How many of the last calls are remembered. */
-const SEEN_CALLS = 1_000;
+const SEEN_CALLS = 200;
 
 export class FakeService {
   readonly refusals: Map<FakeMethod | "all", Refusal> = new Map();

@@ -138,7 +138,7 @@ export class FakeWorkloadApi {
     return { accepted: this.#front.accepted, open: this.#front.open };
   }
 
-  /** The calls that came in, of one method or of all; the last 1,000. */
+  /** The calls that came in, of one method or of all; the last 200. */
   calls(method?: FakeMethod): readonly SeenCall[] {
     return this.#service.calls.filter((call) => method === undefined || call.method === method);
   }

@@ -1,13 +1,35 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
 import { describe, it } from "node:test";
+import { parse as parseYaml } from "yaml";
+import { Random } from "../../../test/soak/random.ts";
+import { matchesSchema } from "../../../test/support/json-schema.ts";
+import { isSpiffeError } from "../../base/index.ts";
 import { splitArguments } from "./arguments.ts";
 import { type HelperConfig, parseHelperConfig } from "./config.ts";
 
 const X509 = "svid_file_name: svid.pem\nsvid_key_file_name: key.pem\nsvid_bundle_file_name: bundle.pem\n";
 const GOOD = `agent_address: unix:///run/agent.sock\ncert_dir: certs\n${X509}`;
 
-const parse = (text: string, env: Record<string, string> = {}): HelperConfig =>
-  parseHelperConfig(text, "helper.yaml", env);
+const schema = JSON.parse(readFileSync(new URL("helper.schema.json", import.meta.url), "utf8"));
+
+/** Whether an editor that knows the schema finds nothing wrong. */
+function fitsSchema(text: string): boolean {
+  let value: unknown;
+  try {
+    value = parseYaml(text);
+  } catch {
+    return false;
+  }
+  return matchesSchema(value, schema);
+}
+
+function parse(text: string, env: Record<string, string> = {}): HelperConfig {
+  const config = parseHelperConfig(text, "helper.yaml", env);
+  assert.ok(fitsSchema(text), "the schema refuses what is right");
+  return config;
+}
 
 describe("the helper's file", () => {
   it("has defaults", () => {
@@ -109,6 +131,7 @@ health_checks: { listener_enabled: true, bind_port: 9000, liveness_path: /l, rea
     ["a token that everybody may read", `${GOOD}jwt_svid_file_mode: "0604"`, /"0604" is no mode/],
     ["a key that its owner can not read", `${GOOD}key_file_mode: "0040"`, /"0040" is no mode/],
     ["a program as mode", `${GOOD}cert_file_mode: "0755"`, /"0755" is no mode/],
+    ["nothing as flag", `${GOOD}omit_expired:`, /null is neither true nor false/],
     ["a word as flag", `${GOOD}omit_expired: "yes"`, /"yes" is neither true nor false/],
     ["arguments without command", `${GOOD}cmd_args: x`, /cmd_args: comes without cmd/],
     ["arguments with an open quote", `${GOOD}cmd: x\ncmd_args: 'a "b'`, /are no arguments/],
@@ -130,9 +153,12 @@ health_checks: { listener_enabled: true, bind_port: 9000, liveness_path: /l, rea
     ["no YAML", "cert_dir: [", /helper\.yaml:1:/],
     ["nothing", "", /empty/],
   ];
+  /** What no schema can see: it compares no values, and knows no environment. */
+  const beyond = ["no agent", "one name twice", "one path for both", "a variable that is not set"];
   for (const [what, text, says] of wrong) {
     it(`refuses ${what}`, () => {
       assert.throws(() => parse(text), { code: "ERR_SPIFFE_CONFIG", message: says });
+      assert.equal(fitsSchema(text), beyond.includes(what), "by the schema");
       assert.ok(parse(GOOD));
     });
   }
@@ -147,6 +173,84 @@ health_checks: { listener_enabled: true, bind_port: 9000, liveness_path: /l, rea
         );
       },
     );
+  });
+});
+
+describe("the schema of the helper's file", () => {
+  it("knows every key and every signal that the reader knows, and no other", () => {
+    const unknown = (text: string) => {
+      try {
+        parseHelperConfig(text, "helper.yaml", {});
+        return false;
+      } catch (error) {
+        return /unknown key/.test(String(error));
+      }
+    };
+    for (const key of Object.keys(schema.properties)) assert.ok(!unknown(`${key}: x`), key);
+    const health = Object.keys(schema.properties.health_checks.properties);
+    for (const key of health) assert.ok(!unknown(`health_checks: { ${key}: x }`), key);
+    assert.ok(unknown("svids: x"));
+    for (const name of Object.keys(constants.signals)) {
+      // A name without a signal, which Deno alone knows.
+      if (name === "SIGUNUSED") continue;
+      const text = `${GOOD}cmd: x\nrenew_signal: ${name}\n`;
+      assert.equal(fitsSchema(text), name !== "SIGKILL" && name !== "SIGSTOP", name);
+    }
+  });
+
+  it("says of random files what the reader says", () => {
+    const random = new Random(20_261_126);
+    const values = [
+      "",
+      "a",
+      "a b",
+      ".a",
+      "a/b",
+      "a.spiffe-trust-bundle.pem",
+      '"',
+      "0600",
+      "0640",
+      "0644",
+      "640",
+      "SIGHUP",
+    ];
+    values.push("SIGFOO", "/a", "unix:///a", "tcp://127.0.0.1:1", "5s", "5", "0s", "a\nb");
+    const any: unknown[] = [...values, 0, 8_081, 65_536, 1.5, true, false, null, [], ["a"], [""], [1], {}, { a: 1 }];
+    const block = (keys: readonly string[], likely: unknown[]) =>
+      Object.fromEntries(
+        Array.from({ length: random.between(0, 3) }, () => [
+          random.pick(keys),
+          random.pick(random.next() < 0.5 ? likely : any),
+        ]),
+      );
+    const inner = {
+      health: Object.keys(schema.properties.health_checks.properties),
+      token: ["jwt_audience", "jwt_extra_audiences"],
+    };
+    const verdicts = { accepted: 0, refused: 0, beyond: 0 };
+    for (let n = 0; n < 4_000; n++) {
+      const likely = [true, false, "a", "SIGHUP", "0600", ["a"]];
+      const more = { ...(parseYaml(GOOD) as object), ...block(Object.keys(schema.properties), likely) } as Record<
+        string,
+        unknown
+      >;
+      if (random.next() < 0.3) more.health_checks = block(inner.health, [true, 1, "/a", "/b"]);
+      if (random.next() < 0.3)
+        more.jwt_svids = [{ jwt_audience: "a", jwt_svid_file_name: "t", ...block(inner.token, ["a", ["b"]]) }];
+      const text = JSON.stringify(more);
+      let error: unknown;
+      try {
+        parseHelperConfig(text, "helper.yaml", {});
+      } catch (thrown) {
+        error = thrown;
+      }
+      assert.ok(error === undefined || isSpiffeError(error, "ERR_SPIFFE_CONFIG"));
+      const seen = /two files are called|for both paths|has no agent_address|The Workload API address/;
+      const isBeyond = error?.message.split("\n").every((line) => seen.test(line)) === true;
+      if (!isBeyond) assert.equal(fitsSchema(text), error === undefined, `${text}: ${error}`);
+      verdicts[isBeyond ? "beyond" : error === undefined ? "accepted" : "refused"]++;
+    }
+    assert.ok(verdicts.accepted > 200 && verdicts.refused > 200, JSON.stringify(verdicts));
   });
 });
 

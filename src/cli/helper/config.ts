@@ -232,7 +232,7 @@ class Settings extends Reader {
   }
 
   flag(block: Values, key: string, fallback: boolean, path: Path = []): boolean {
-    const value = block[key] ?? fallback;
+    const value = block[key] === undefined ? fallback : block[key];
     if (typeof value === "boolean") return value;
     this.report([...path, key], `${JSON.stringify(value)} is neither true nor false`, undefined, "true or false");
     return fallback;

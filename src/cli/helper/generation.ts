@@ -57,7 +57,7 @@ export function writeGeneration(folder: string, files: readonly GenerationFile[]
     renameSync(next, join(folder, LINK));
   } catch (error) {
     discard(path, next);
-    throw fault(folder, error);
+    throw folderFault(folder, error);
   }
   try {
     syncFolder(folder);
@@ -74,7 +74,7 @@ export function withdrawGenerations(folder: string): void {
     if (linkedGeneration(folder) !== undefined) rmSync(join(folder, LINK));
     removeOthers(folder, []);
   } catch (error) {
-    throw fault(folder, error);
+    throw folderFault(folder, error);
   }
 }
 
@@ -126,12 +126,13 @@ function removeOthers(folder: string, kept: readonly (string | undefined)[]): vo
   }
 }
 
-function fault(folder: string, cause: unknown): SpiffeError {
+/** The error of a folder that can not be written to. */
+export function folderFault(folder: string, cause: unknown): SpiffeError {
   const { code, message } = cause as NodeJS.ErrnoException;
   const denied = code === "EACCES" || code === "EPERM" || code === "EROFS";
   return new SpiffeError(
     denied ? "ERR_SPIFFE_PERMISSION" : "ERR_SPIFFE_CONFIG",
-    `Expected ${denied ? "to be allowed to write" : "to write"} a generation into ${folder}, but: ${message}`,
+    `Expected ${denied ? "to be allowed to write" : "to write"} into ${folder}, but: ${message}`,
     { phase: "write", retryable: true, cause },
   );
 }

@@ -7,6 +7,7 @@ import type { HelperConfig, TokenFile } from "./config.ts";
 import { filesOf } from "./files.ts";
 import { type GenerationFile, withdrawGenerations, writeGeneration } from "./generation.ts";
 import { HelperMetrics, type HelperReadiness } from "./health.ts";
+import type { FolderLock } from "./lock.ts";
 
 /** Changes that come together, such as those of a rotation, are one generation. */
 const TOGETHER_MS = 50;
@@ -25,6 +26,8 @@ const NO_TOKEN: Readonly<Token> = { svid: undefined, dueAt: 0, failures: 0, erro
 
 export interface WriterOptions {
   readonly config: HelperConfig;
+  /** Held before each change of the folder. */
+  readonly lock: FolderLock;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Called with the path of each new generation. */
@@ -83,7 +86,7 @@ export class HelperWriter {
   /**
    * Writes generation after generation until the signal aborts.
    *
-   * @throws SpiffeError when the Workload API forbids to ask again
+   * @throws SpiffeError when the Workload API forbids to ask again, or another process took the folder
    */
   async follow(workload: Workload, signal: AbortSignal): Promise<void> {
     this.#workload = workload;
@@ -96,12 +99,12 @@ export class HelperWriter {
     while (!signal.aborted) {
       if (over.error !== undefined) throw over.error;
       this.#wake = new AbortController();
-      if (workload.x509.state === "revoked") this.#withdraw();
+      if (workload.x509.state === "revoked") await this.#withdraw();
       else {
         const due = [...this.#tokens].filter(([, token]) => clock.monotonic() >= token.dueAt);
         await Promise.all(due.map(([file, token]) => this.#fetch(file, token)));
         if (signal.aborted) break;
-        if (clock.monotonic() >= this.#writeDueAt) this.#writeIfNew();
+        if (clock.monotonic() >= this.#writeDueAt) await this.#writeIfNew();
       }
       await clock.sleep(this.#dueIn(), this.#wake.signal).catch(() => {});
       if (!signal.aborted) await clock.sleep(TOGETHER_MS);
@@ -150,15 +153,17 @@ export class HelperWriter {
     throw new SpiffeError("ERR_SPIFFE_NOT_READY", `No generation is written: ${files}`, { retryable: true });
   }
 
-  #writeIfNew(): void {
-    const { clock, logger } = this.#options;
+  async #writeIfNew(): Promise<void> {
+    const { clock, logger, lock } = this.#options;
     try {
+      await lock.hold();
       const files = this.#files();
       this.#trouble = undefined;
       if (!sameFiles(files, this.#written)) this.#write(files);
       this.#writeFailures = 0;
     } catch (thrown) {
       const error = asError(thrown);
+      if (error.phase === "lock") throw error;
       this.#trouble = error;
       if (error.phase === "write") {
         this.metrics.writeFailures.inc();
@@ -182,17 +187,19 @@ export class HelperWriter {
   }
 
   /** The agent took the identity back: files would go on claiming it (WL-29). */
-  #withdraw(): void {
+  async #withdraw(): Promise<void> {
     if (this.#written === undefined) return;
-    const { config, logger } = this.#options;
+    const { config, logger, lock } = this.#options;
     try {
+      await lock.hold();
       withdrawGenerations(config.folder);
       this.#written = undefined;
       this.#svidEndsAt = undefined;
       for (const token of this.#tokens.values()) Object.assign(token, NO_TOKEN);
       logger.warn("the agent withdrew the identity: its files are removed", { folder: config.folder });
     } catch (thrown) {
-      const { code, message } = (this.#trouble = asError(thrown));
+      const { code, message, phase } = (this.#trouble = asError(thrown));
+      if (phase === "lock") throw thrown;
       logger.error("the files of a withdrawn identity can not be removed", { code, error: message });
     }
   }
