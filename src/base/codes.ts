@@ -159,6 +159,8 @@ export const REASONS = [
   "upstream.identity",
   "upstream.timeout",
   "upstream.aborted",
+  "upstream.breaker-open",
+  "upstream.unhealthy",
   // policy
   "policy.allowed",
   "policy.denied",
