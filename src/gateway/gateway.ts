@@ -283,7 +283,12 @@ class RunningGateway implements Gateway {
         audience,
         upstream,
       })),
-      upstreams: upstreams.map(({ name, targets, id }) => ({ name, url: targets.map((target) => target.url), id })),
+      upstreams: upstreams.map(({ name, targets, id }) => ({
+        name,
+        url: targets.map((target) => target.url),
+        id,
+        ...this.#upstreams.get(name)?.state(),
+      })),
       rules: policy.rules,
     };
   }
