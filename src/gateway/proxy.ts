@@ -164,9 +164,12 @@ async function send(
 ): Promise<Exchange> {
   const stop = new AbortController();
   let tries: Tries | undefined;
+  let outgoing: ClientRequest | undefined;
   const late = clock.sleep(timeoutMs, stop.signal).then(
     () => {
-      tries?.failed();
+      if (outgoing !== undefined) tries?.note("timeout");
+      // a body that is still on its way may be the caller's slowness
+      if (outgoing?.writableEnded === true) tries?.failed();
       throw new Refused(timeout("The upstream's answer did not begin in time"));
     },
     () => new Promise<never>(() => {}),
@@ -183,7 +186,7 @@ async function send(
     tries = entered;
     for (;;) {
       const { endpoint } = tries;
-      let outgoing: ClientRequest | undefined;
+      outgoing = undefined;
       try {
         const { method } = request;
         const sent = endpoint.send({ method, target, fields: fields(endpoint.target.authority) });
