@@ -629,6 +629,44 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/gateway/gateway.test.ts"],
   },
   {
+    name: "gateway-retry-idempotent",
+    patches: [
+      {
+        file: "src/gateway/upstream/tries.ts",
+        find: "return IDEMPOTENT.has(method);",
+        replace: "return true;",
+      },
+    ],
+    tests: ["src/gateway/upstream.test.ts"],
+  },
+  {
+    name: "gateway-retry-budget",
+    patches: [{ file: "src/gateway/upstream/budget.ts", find: "if (this.#left < 1) return false;", replace: "" }],
+    tests: ["src/gateway/upstream.test.ts"],
+  },
+  {
+    name: "gateway-breaker",
+    patches: [
+      {
+        file: "src/gateway/upstream/breaker.ts",
+        find: "if (probe || this.#failures >= FAILURES) this.#open();",
+        replace: "",
+      },
+    ],
+    tests: ["src/gateway/upstream.test.ts"],
+  },
+  {
+    name: "gateway-pinned-addresses",
+    patches: [
+      {
+        file: "src/gateway/upstream/endpoint.ts",
+        find: "      peer: id,\n",
+        replace: "      peer: { trustDomain: id.trustDomain.name },\n",
+      },
+    ],
+    tests: ["src/gateway/upstream.test.ts"],
+  },
+  {
     name: "middleware-authorize",
     patches: [
       {

@@ -162,6 +162,8 @@ export const REASONS = [
   "upstream.identity",
   "upstream.timeout",
   "upstream.aborted",
+  "upstream.breaker-open",
+  "upstream.unhealthy",
   // policy
   "policy.allowed",
   "policy.denied",

@@ -2,6 +2,7 @@
 import type { AuthorizerSettings } from "../policy/authorizer-settings.ts";
 import type { AuthorizerInput, Policy, PolicyRule } from "../policy/index.ts";
 import type { PathPattern } from "../policy/path.ts";
+import type { HealthConfig } from "./upstream/health.ts";
 import type { UpstreamTarget } from "./upstream-url.ts";
 
 /** A listener as it is written. */
@@ -24,6 +25,15 @@ export interface UpstreamInput {
   readonly id?: string;
   /** Allows plain http to another machine: every request and answer can be read and changed on the way. */
   readonly unsafePlainUpstream?: true;
+  /** Time of one try to a connection, and from the end of the request to the answer; the route's time by default. */
+  readonly tryTimeout?: string;
+  /**
+   * Further tries of a request that no address has seen, or whose repetition changes nothing: at most `max` (1 by
+   * default), all together a share of the requests (`10%` by default) and one per second.
+   */
+  readonly retries?: { readonly max?: number; readonly budget?: string };
+  /** Asks every address for `path` now and then: after two failures in a row it gets no requests, until it answers 2xx. */
+  readonly health?: { readonly path: string; readonly every?: string };
 }
 
 /** A route as it is written. */
@@ -88,6 +98,10 @@ export interface UpstreamConfig {
   readonly id: string | undefined;
   /** Whether it is reached in plaintext over a network. */
   readonly unsafePlain: boolean;
+  readonly tryTimeoutMs: number | undefined;
+  /** Further tries of one request, and their share of all requests, 0 to 1. */
+  readonly retries: { readonly max: number; readonly budget: number };
+  readonly health: HealthConfig | undefined;
 }
 
 /** A route to serve. */

@@ -2,11 +2,56 @@
 import { readId } from "../policy/principals.ts";
 import type { Path, Reader } from "./config-reader.ts";
 import type { UpstreamConfig } from "./config-types.ts";
+import { canonicalTarget } from "./target.ts";
 import { parseUpstreamUrl, type UpstreamTarget } from "./upstream-url.ts";
+
+/** Addresses of one upstream. */
+const MAX_TARGETS = 64;
+/** Tries of one request after its first. */
+const MAX_RETRIES = 10;
+/** Milliseconds between two health checks at least, so that checks are never the load. */
+const MIN_EVERY_MS = 1_000;
+
+const KEYS = ["url", "id", "unsafePlainUpstream", "tryTimeout", "retries", "health"];
+
+function readRetries(read: Reader, value: unknown, path: Path): UpstreamConfig["retries"] {
+  const { max = 1, budget = "10%" } = read.object(value, path, ["max", "budget"]);
+  if (!Number.isInteger(max) || (max as number) < 0 || (max as number) > MAX_RETRIES) {
+    const what = `${JSON.stringify(max)} is no number of retries`;
+    const why = "every one is load on an upstream that has trouble already";
+    read.report([...path, "max"], what, why, `a whole number from 0 to ${MAX_RETRIES}`);
+  }
+  const percent = typeof budget === "string" ? /^(0|[1-9][0-9]?|100)%$/.exec(budget)?.[1] : undefined;
+  if (percent === undefined) {
+    const what = `${JSON.stringify(budget)} is no share of the requests`;
+    read.report([...path, "budget"], what, "without one, retries multiply an outage", "a percentage such as 10%");
+  }
+  return { max: max as number, budget: Number(percent) / 100 };
+}
+
+function readHealth(read: Reader, value: unknown, path: Path): UpstreamConfig["health"] {
+  if (value === undefined) return undefined;
+  const expected = "health: { path: /healthz, every: 5s }";
+  const block = read.object(value, path, ["path", "every"]);
+  if (block.path === undefined) {
+    read.report(path, 'needs "path"', "the address alone does not say whether the upstream can serve", expected);
+  }
+  const target = typeof block.path === "string" ? canonicalTarget(block.path) : undefined;
+  if (block.path !== undefined && target?.ok !== true) {
+    const what = `${JSON.stringify(block.path)} is no path to ask for`;
+    read.report([...path, "path"], what, "every check would fail", 'a path such as "/healthz"');
+  }
+  const everyMs = read.duration(block.every, [...path, "every"], 5_000);
+  if (everyMs < MIN_EVERY_MS) {
+    const why = "checks would be a load of their own";
+    read.report([...path, "every"], `"${block.every}" is too often`, why, `at least ${MIN_EVERY_MS / 1_000}s`);
+  }
+  return { path: target?.ok === true ? target.value.target : "/", everyMs };
+}
 
 /** Reads one upstream at a place of the configuration; undefined where it has no address at all. */
 export function readUpstream(read: Reader, name: string, item: unknown, path: Path): UpstreamConfig | undefined {
-  const block = read.object(item, path, ["url", "id", "unsafePlainUpstream"]);
+  const block = read.object(item, path, KEYS);
   const urls = "https://host:port, http://127.0.0.1:port or unix:/path";
   if (block.url === undefined) {
     read.report(path, 'needs "url"', undefined, `url: ${urls}`);
@@ -23,7 +68,18 @@ export function readUpstream(read: Reader, name: string, item: unknown, path: Pa
     const at: Path = Array.isArray(block.url) ? [...path, "url", i] : [...path, "url"];
     const parsed = parseUpstreamUrl(url);
     if (parsed === undefined) read.report(at, `${JSON.stringify(url)} is no address of an upstream`, undefined, urls);
+    else if (targets.some((other) => other.url === parsed.url))
+      read.report(at, `"${parsed.url}" is there twice`, "it would get twice its share", "each address once");
     else targets.push(parsed);
+  }
+  if (list.length > MAX_TARGETS) {
+    const what = `${list.length} addresses are too many`;
+    read.report(
+      [...path, "url"],
+      what,
+      "each is dialled and checked by itself",
+      `at most ${MAX_TARGETS}, or one DNS name`,
+    );
   }
   const kinds = new Set(targets.map((target) => target.tls));
   const remote = targets.some((target) => target.plainRemote);
@@ -56,5 +112,15 @@ export function readUpstream(read: Reader, name: string, item: unknown, path: Pa
       "leave it out",
     );
   }
-  return { name, targets, id: pinned, unsafePlain: remote };
+  const tryTimeoutMs =
+    block.tryTimeout === undefined ? undefined : read.duration(block.tryTimeout, [...path, "tryTimeout"], 0);
+  return {
+    name,
+    targets,
+    id: pinned,
+    unsafePlain: remote,
+    tryTimeoutMs,
+    retries: readRetries(read, block.retries, [...path, "retries"]),
+    health: readHealth(read, block.health, [...path, "health"]),
+  };
 }

@@ -90,6 +90,23 @@ describe("gateway file", () => {
     assert.equal(config.drain.deadlineMs, 3_000);
   });
 
+  it("upstreams: tries, retries and health, and what holds without them", () => {
+    const with_ = (more: string) =>
+      parseGatewayConfig(
+        FILE.replace("    url: unix:/run/reports.sock\n", `    url: unix:/run/reports.sock\n${more}`),
+        {
+          env,
+        },
+      ).upstreams[1]!;
+    const { tryTimeoutMs, retries, health } = with_("");
+    assert.deepEqual([tryTimeoutMs, retries, health], [undefined, { max: 1, budget: 0.1 }, undefined]);
+    assert.equal(with_("    tryTimeout: 3s\n").tryTimeoutMs, 3_000);
+    assert.deepEqual(with_("    retries: { max: 0, budget: 100% }\n").retries, { max: 0, budget: 1 });
+    assert.deepEqual(with_("    retries: { budget: 0% }\n").retries, { max: 1, budget: 0 });
+    assert.deepEqual(with_("    health: { path: /healthz }\n").health, { path: "/healthz", everyMs: 5_000 });
+    assert.deepEqual(with_('    health: { path: "/h?a=1", every: 1s }\n').health, { path: "/h?a=1", everyMs: 1_000 });
+  });
+
   it("may be JSON, or an object of the same shape", () => {
     const input = {
       listen: { port: 8443 },
@@ -220,6 +237,72 @@ describe("gateway file", () => {
       "url: https://orders:8443",
       "url: [https://orders:8443, http://127.0.0.1:80]",
       /mixes https with plaintext/,
+    ],
+    [
+      "a try without a time",
+      "url: unix:/run/reports.sock",
+      "url: unix:/run/reports.sock\n    tryTimeout: fast",
+      /upstreams\.reports\.tryTimeout: "fast" is no duration. Expected: such as 500ms/,
+    ],
+    [
+      "too many retries",
+      "url: unix:/run/reports.sock",
+      "url: unix:/run/reports.sock\n    retries: { max: 11 }",
+      /upstreams\.reports\.retries\.max: 11 is no number of retries; every one is load on an upstream that has trouble already. Expected: a whole number from 0 to 10$/m,
+    ],
+    [
+      "half a retry",
+      "url: unix:/run/reports.sock",
+      "url: unix:/run/reports.sock\n    retries: { max: 0.5 }",
+      /retries\.max: 0\.5 is no number of retries/,
+    ],
+    [
+      "a budget that is no share",
+      "url: unix:/run/reports.sock",
+      "url: unix:/run/reports.sock\n    retries: { budget: 0.1 }",
+      /upstreams\.reports\.retries\.budget: 0\.1 is no share of the requests; without one, retries multiply an outage. Expected: a percentage such as 10%$/m,
+    ],
+    [
+      "a budget above all requests",
+      "url: unix:/run/reports.sock",
+      "url: unix:/run/reports.sock\n    retries: { budget: 101% }",
+      /retries\.budget: "101%" is no share/,
+    ],
+    [
+      "a mistyped budget",
+      "url: unix:/run/reports.sock",
+      "url: unix:/run/reports.sock\n    retries: { budgt: 10% }",
+      /retries\.budgt: unknown key \(did you mean "budget"/,
+    ],
+    [
+      "health without a path",
+      "url: unix:/run/reports.sock",
+      "url: unix:/run/reports.sock\n    health: { every: 5s }",
+      /upstreams\.reports\.health: needs "path"; the address alone does not say whether the upstream can serve. Expected: health: \{ path/,
+    ],
+    [
+      "a health path that no upstream gets",
+      "url: unix:/run/reports.sock",
+      "url: unix:/run/reports.sock\n    health: { path: /a/../b }",
+      /health\.path: "\/a\/\.\.\/b" is no path to ask for; every check would fail/,
+    ],
+    [
+      "health checks without pause",
+      "url: unix:/run/reports.sock",
+      "url: unix:/run/reports.sock\n    health: { path: /healthz, every: 999ms }",
+      /health\.every: "999ms" is too often; checks would be a load of their own. Expected: at least 1s$/m,
+    ],
+    [
+      "an upstream address that is there twice",
+      "url: https://orders:8443",
+      'url: ["https://orders:8443", "https://orders:8443"]',
+      /upstreams\.orders\.url\[1\]: "https:\/\/orders:8443" is there twice; it would get twice its share/,
+    ],
+    [
+      "more addresses than anybody dials",
+      "url: https://orders:8443",
+      `url: [${Array.from({ length: 65 }, (_, i) => `"https://orders-${i}:8443"`).join(", ")}]`,
+      /upstreams\.orders\.url: 65 addresses are too many; each is dialled and checked by itself. Expected: at most 64/,
     ],
     ["an upstream url with a path", "https://orders:8443", "https://orders:8443/base", /is no address of an upstream/],
     ["an upstream url with userinfo", "https://orders:8443", "https://a@orders:8443", /is no address of an upstream/],

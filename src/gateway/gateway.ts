@@ -294,7 +294,12 @@ class RunningGateway implements Gateway {
         audience,
         upstream,
       })),
-      upstreams: upstreams.map(({ name, targets, id }) => ({ name, url: targets.map((target) => target.url), id })),
+      upstreams: upstreams.map(({ name, targets, id }) => ({
+        name,
+        url: targets.map((target) => target.url),
+        id,
+        ...this.#upstreams.get(name)?.state(),
+      })),
       rules: policy.rules,
       candidate: this.#shadow && { rules: this.#shadow.candidate.rules, ...this.#shadow.counters },
     };

@@ -5,8 +5,12 @@ import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
 import { answerProblem, cutAnswer, endUnread, hasBody } from "./answer.ts";
 import { type Field, fieldsOf, responseFields, toHeaderObject, toTrailerObject, trailerFields } from "./headers.ts";
 import type { Problem } from "./middleware/problem.ts";
-import { isDialFailure, type Upstream } from "./upstream.ts";
-import { badGateway, timeout, unavailable } from "./upstream-problem.ts";
+import { isDialFailure } from "./upstream/endpoint.ts";
+import { Replay } from "./upstream/replay.ts";
+import { isIdempotent, type Tries } from "./upstream/tries.ts";
+import { TryTimer } from "./upstream/try-timer.ts";
+import type { Upstream } from "./upstream.ts";
+import { badGateway, dialOutcome, isOwnTrouble, timeout, unavailable } from "./upstream-problem.ts";
 
 /** What to send where, and how long to wait. */
 export interface Passage {
@@ -18,7 +22,7 @@ export interface Passage {
   fields(authority: string): Field[];
   /** Names that never come as a trailer of the request, as `headerName` spells them: they have been judged or set. */
   readonly reserved?: readonly string[] | undefined;
-  /** Milliseconds until the answer begins. */
+  /** Milliseconds until the answer begins, over all tries. */
   readonly timeoutMs: number;
   /** Milliseconds without a byte of a body. */
   readonly idleMs: number;
@@ -43,9 +47,6 @@ export interface Passed {
   readonly complete: boolean;
 }
 
-/** Methods whose repetition changes nothing (RFC 9110 §9.2.2). */
-const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"]);
-
 /** Passes one request on and its answer back; resolves when the caller's side is over. */
 export function pass(request: ListenerRequest, response: ListenerResponse, passage: Passage): Promise<Passed> {
   return new Promise((resolve) => new Exchange(request, response, passage, resolve).begin());
@@ -57,16 +58,21 @@ class Exchange {
   readonly #passage: Passage;
   readonly #resolve: (passed: Passed) => void;
   readonly #timers = new AbortController();
-  readonly #addresses: ReturnType<Upstream["targets"]>;
+  readonly #tryTimer: TryTimer;
+  readonly #replay: Replay;
   readonly #withBody: boolean;
   /** What `Content-Length` of the request says. */
   readonly #declared: number | undefined;
   readonly #startedAt: number;
+  #tries: Tries | undefined;
   #outgoing: ClientRequest | undefined;
   #incoming: IncomingMessage | undefined;
+  /** The request body is being read. */
   #sending = false;
+  /** The request body is read to its end. */
   #sent = false;
-  #repeated = false;
+  /** There is a connection that takes the body. */
+  #flowing = false;
   /** The upstream's answer is through. */
   #answered = false;
   #finished = false;
@@ -92,13 +98,15 @@ class Exchange {
     this.#sent = !this.#withBody;
     const length = request.headers["content-length"];
     this.#declared = length === undefined ? undefined : Number(length);
-    this.#addresses = passage.upstream.targets();
-    this.#startedAt = passage.clock.monotonic();
+    const { clock, upstream, method } = passage;
+    this.#tryTimer = new TryTimer(clock, upstream.tryTimeoutMs, () => this.#guard(() => this.#onTryLate()));
+    this.#replay = new Replay(this.#withBody && isIdempotent(method));
+    this.#startedAt = clock.monotonic();
     this.#movedAt = this.#startedAt;
   }
 
   begin(): void {
-    const { clock, timeoutMs, bodyBytes } = this.#passage;
+    const { clock, timeoutMs, bodyBytes, upstream } = this.#passage;
     this.#response.on("finish", () => {
       this.#finished = true;
     });
@@ -113,31 +121,50 @@ class Exchange {
     if ((this.#declared ?? 0) > bodyBytes) return void this.#tooLarge();
     clock.sleep(timeoutMs, this.#timers.signal).then(
       () => {
-        if (this.#incoming === undefined) this.#fail(timeout("The upstream's answer did not begin in time"));
+        if (this.#incoming !== undefined || this.#over) return;
+        if (this.#outgoing !== undefined) this.#tries?.note("timeout");
+        // a body that is still on its way may be the caller's slowness
+        if (!this.#sending || this.#sent) this.#tries?.failed();
+        this.#fail(timeout("The upstream's answer did not begin in time"));
       },
       () => {},
     );
     void this.#watchIdle();
-    this.#attempt(0);
+    const waiting = upstream.ready();
+    if (waiting === undefined) this.#enter();
+    else void waiting.then(() => this.#guard(() => this.#enter()));
   }
 
-  #attempt(index: number): void {
-    const address = this.#addresses[index];
-    if (address === undefined || this.#over || this.#problem !== undefined) return;
+  #enter(): void {
+    if (this.#timers.signal.aborted) return;
+    const entered = this.#passage.upstream.enter();
+    if ("status" in entered) return void this.#fail(entered);
+    this.#tries = entered;
+    this.#attempt(entered);
+  }
+
+  #attempt(tries: Tries): void {
+    if (this.#timers.signal.aborted) return;
     const { method, target } = this.#passage;
+    const { endpoint } = tries;
     let outgoing: ClientRequest;
     try {
-      const fields = this.#framed(this.#passage.fields(address.target.authority));
-      outgoing = address.send({ method, target, fields });
+      const fields = this.#framed(this.#passage.fields(endpoint.target.authority));
+      outgoing = endpoint.send({ method, target, fields });
     } catch (error) {
       return void this.#fail(unavailable(error), error);
     }
     this.#outgoing = outgoing;
-    outgoing.on("error", (error) => this.#guard(() => this.#onUpstreamError(error, index, outgoing)));
-    outgoing.once("response", (incoming) => this.#guard(() => this.#onResponse(incoming)));
+    this.#flowing = false;
+    this.#moved();
+    this.#tryTimer.start();
+    outgoing.on("error", (error) => this.#guard(() => this.#onUpstreamError(error, outgoing)));
+    outgoing.once("response", (incoming) => this.#guard(() => this.#onResponse(incoming, outgoing)));
     outgoing.once("upgrade", (_incoming, socket) => {
       socket.destroy();
-      this.#fail(badGateway("The upstream switched protocols without being asked"));
+      if (this.#outgoing !== outgoing) return;
+      tries.note("aborted");
+      this.#failUpstream(badGateway("The upstream switched protocols without being asked"));
     });
     if (!this.#withBody) return void outgoing.end();
     // the body waits for the connection, so that a failed dial has read none of it
@@ -164,35 +191,60 @@ class Exchange {
     return rest.length < fields.length ? fields : [...rest, ["transfer-encoding", "chunked"]];
   }
 
+  /** Sends what was read for an earlier try, then the rest of the body. */
   #sendBody(outgoing: ClientRequest): void {
-    if (this.#sending || this.#outgoing !== outgoing) return;
-    this.#sending = true;
+    if (this.#outgoing !== outgoing) return;
+    this.#tryTimer.stop();
     outgoing.flushHeaders();
     const request = this.#request as IncomingMessage;
-    outgoing.on("drain", () => request.resume());
+    outgoing.on("drain", () => {
+      if (this.#outgoing === outgoing) request.resume();
+    });
     // an upstream that has answered may hang up on the rest of the body
     outgoing.once("close", () => this.#unwanted(outgoing));
+    let room = true;
+    for (const chunk of this.#replay.chunks) room = outgoing.write(chunk);
+    this.#flowing = true;
+    if (this.#sent) this.#endBody(outgoing);
+    else if (!this.#sending) this.#readBody(request);
+    else if (room) request.resume();
+  }
+
+  #readBody(request: IncomingMessage): void {
+    this.#sending = true;
     request.on("data", (chunk: Uint8Array) => {
-      if (this.#outgoing !== outgoing) return;
+      if (this.#outgoing === undefined && !this.#replay.whole) return;
       this.#bytesIn += chunk.byteLength;
       if (this.#bytesIn > this.#passage.bodyBytes) return void this.#tooLarge();
       if (this.#bytesIn > (this.#declared ?? this.#bytesIn)) return void this.#misstated();
       this.#moved();
-      if (!outgoing.write(chunk)) request.pause();
+      this.#replay.add(chunk);
+      if (this.#flowing) {
+        if (this.#outgoing?.write(chunk) === false) request.pause();
+        return;
+      }
+      // between two tries it waits with what is kept
+      request.pause();
+      if (!this.#replay.whole) this.#failUpstream(badGateway("The upstream broke off before it answered"));
     });
-    request.on("end", () => this.#guard(() => this.#onRequestEnd(outgoing)));
+    request.on("end", () => this.#guard(() => this.#onRequestEnd()));
   }
 
-  #onRequestEnd(outgoing: ClientRequest): void {
-    if (this.#outgoing !== outgoing) return;
+  #onRequestEnd(): void {
+    if (this.#outgoing === undefined && !this.#replay.whole) return;
     this.#sent = true;
     if (this.#declared !== undefined && this.#bytesIn !== this.#declared) return void this.#misstated();
     this.#moved();
+    if (this.#flowing && this.#outgoing !== undefined) this.#endBody(this.#outgoing);
+    if (this.#answered && !this.#response.writableEnded) (this.#response as ServerResponse).end();
+    if (this.#over) this.#timers.abort();
+  }
+
+  #endBody(outgoing: ClientRequest): void {
     const trailers = trailerFields(fieldsOf(this.#request.rawTrailers ?? []), this.#passage.reserved);
     if (trailers.length > 0 && outgoing.hasHeader("transfer-encoding")) outgoing.addTrailers(toTrailerObject(trailers));
     outgoing.end();
-    if (this.#answered && !this.#response.writableEnded) (this.#response as ServerResponse).end();
-    if (this.#over) this.#timers.abort();
+    if (this.#incoming === undefined) this.#tryTimer.start();
   }
 
   /** Takes in the rest of a body that the upstream no longer reads. */
@@ -205,23 +257,66 @@ class Exchange {
     endUnread(this.#request, this.#response, this.#passage.bodyBytes);
   }
 
-  #onUpstreamError(error: Error, index: number, outgoing: ClientRequest): void {
+  #onUpstreamError(error: Error, outgoing: ClientRequest): void {
     if (this.#outgoing !== outgoing) return;
     if (this.#incoming !== undefined) return void this.#unwanted(outgoing);
-    const dial = isDialFailure(error);
-    if (dial && index + 1 < this.#addresses.length) return void this.#attempt(index + 1);
-    // an idle connection that the upstream closed meanwhile: once more, where that is harmless (S-24)
-    const stale = !dial && outgoing.reusedSocket && !this.#withBody && IDEMPOTENT.has(this.#passage.method);
-    if (stale && !this.#repeated) {
-      this.#repeated = true;
-      return void this.#attempt(index);
+    if (!isDialFailure(error)) {
+      this.#tries?.note("aborted");
+      const problem = badGateway("The upstream broke off before it answered");
+      return void this.#tryAgain(this.#isHarmless(), problem, error, outgoing.reusedSocket);
     }
-    this.#fail(dial ? unavailable(error) : badGateway("The upstream broke off before it answered"), error);
+    if (isOwnTrouble(error)) return void this.#fail(unavailable(error), error);
+    this.#tries?.note(dialOutcome(error));
+    this.#tryAgain(this.#isReplayable(), unavailable(error), error);
   }
 
-  #onResponse(incoming: IncomingMessage): void {
-    if (this.#over) return void incoming.destroy();
+  #onTryLate(): void {
+    const outgoing = this.#outgoing;
+    if (outgoing === undefined || this.#incoming !== undefined || this.#over) return;
+    this.#tries?.note("timeout");
+    this.#tryAgain(this.#isHarmless(), timeout("The upstream's answer did not begin in the time of one try"));
+  }
+
+  /** Whether the request may be sent again although the upstream may have seen it (S-24). */
+  #isHarmless(): boolean {
+    return isIdempotent(this.#passage.method) && this.#isReplayable();
+  }
+
+  /** Whether all of the body is still there; none of it is read before there is a connection. */
+  #isReplayable(): boolean {
+    return !this.#sending || this.#replay.whole;
+  }
+
+  #tryAgain(allowed: boolean, problem: Problem, error?: unknown, stale = false): void {
+    const outgoing = this.#outgoing;
+    this.#outgoing = undefined;
+    this.#flowing = false;
+    this.#tryTimer.stop();
+    outgoing?.destroy();
+    const tries = this.#tries;
+    const delay = allowed ? tries?.again(stale) : undefined;
+    if (tries === undefined || delay === undefined) return void this.#failUpstream(problem, error);
+    if (this.#sending && !this.#sent) this.#request.pause();
+    if (delay === 0) return void this.#attempt(tries);
+    this.#passage.clock.sleep(delay, this.#timers.signal).then(
+      () => this.#guard(() => this.#attempt(tries)),
+      () => {},
+    );
+  }
+
+  /** The upstream is to blame. */
+  #failUpstream(problem: Problem, error?: unknown): void {
+    this.#tries?.failed();
+    this.#fail(problem, error);
+  }
+
+  #onResponse(incoming: IncomingMessage, outgoing: ClientRequest): void {
+    // also the late answer of a try that was given up
+    if (this.#over || this.#outgoing !== outgoing) return void incoming.destroy();
     this.#incoming = incoming;
+    this.#tryTimer.stop();
+    this.#replay.drop();
+    this.#tries?.answered();
     this.#upstreamMs = this.#passage.clock.monotonic() - this.#startedAt;
     this.#moved();
     const broken = (error?: unknown) => {
@@ -329,9 +424,12 @@ class Exchange {
   /** Lets go of the upstream in the middle of an exchange; its connection is of no use any more. */
   #release(): void {
     this.#timers.abort();
+    this.#tryTimer.stop();
+    this.#replay.drop();
     const outgoing = this.#outgoing;
     this.#outgoing = undefined;
     outgoing?.destroy();
+    this.#tries?.left();
   }
 
   /** The caller's side is over. */

@@ -16,12 +16,15 @@ import { carriesSvid } from "./middleware/authenticate.ts";
 import { givenPeer } from "./middleware/peer-env.ts";
 import { type Problem, problemResponse } from "./middleware/problem.ts";
 import { canonicalTarget } from "./target.ts";
-import { isDialFailure, Upstream } from "./upstream.ts";
-import { badGateway, timeout, unavailable } from "./upstream-problem.ts";
+import { isDialFailure } from "./upstream/endpoint.ts";
+import { isIdempotent, type Tries } from "./upstream/tries.ts";
+import { TryTimer } from "./upstream/try-timer.ts";
+import { Upstream } from "./upstream.ts";
+import { badGateway, dialOutcome, isOwnTrouble, timeout, unavailable } from "./upstream-problem.ts";
 
 /** Where {@link proxy} sends requests. */
 export interface ProxyOptions extends UpstreamInput {
-  /** Milliseconds until the upstream's answer begins; 30,000 by default. */
+  /** Milliseconds until the upstream's answer begins, over all tries; 30,000 by default. */
   readonly timeoutMs?: number | undefined;
   readonly clock?: Clock | undefined;
 }
@@ -160,8 +163,15 @@ async function send(
   clock: Clock,
 ): Promise<Exchange> {
   const stop = new AbortController();
+  let tries: Tries | undefined;
+  let outgoing: ClientRequest | undefined;
   const late = clock.sleep(timeoutMs, stop.signal).then(
-    () => Promise.reject(new Refused(timeout("The upstream's answer did not begin in time"))),
+    () => {
+      if (outgoing !== undefined) tries?.note("timeout");
+      // a body that is still on its way may be the caller's slowness
+      if (outgoing?.writableEnded === true) tries?.failed();
+      throw new Refused(timeout("The upstream's answer did not begin in time"));
+    },
     () => new Promise<never>(() => {}),
   );
   const gone = new Promise<never>((_, reject) => {
@@ -169,42 +179,72 @@ async function send(
     if (request.signal.aborted) leave();
     request.signal.addEventListener("abort", leave, { signal: stop.signal });
   });
-  let outgoing: ClientRequest | undefined;
   try {
-    let failure: unknown;
-    for (const address of upstream.targets()) {
+    await Promise.race([upstream.ready(), late, gone]);
+    const entered = upstream.enter();
+    if ("status" in entered) throw new Refused(entered);
+    tries = entered;
+    for (;;) {
+      const { endpoint } = tries;
+      outgoing = undefined;
       try {
-        const sent = address.send({ method: request.method, target, fields: fields(address.target.authority) });
+        const { method } = request;
+        const sent = endpoint.send({ method, target, fields: fields(endpoint.target.authority) });
         outgoing = sent;
         // of a request that went on, a break while its body is sent or its answer read shows on the answer
         request.signal.addEventListener("abort", () => sent.destroy(), { once: true });
-        const incoming = await Promise.race([answered(sent, request), late, gone]);
+        const incoming = await Promise.race([answered(sent, request, upstream, clock), late, gone]);
+        tries.answered();
         return { incoming, outgoing: sent };
       } catch (error) {
+        outgoing?.destroy();
         if (error instanceof Refused || request.signal.aborted) throw error;
-        failure = error;
-        if (!isDialFailure(error)) break;
+        if (outgoing === undefined || isOwnTrouble(error)) throw new Refused(unavailable(error), error);
+        const delay = again(tries, error, request, outgoing);
+        if (delay === undefined) {
+          tries.failed();
+          throw new Refused(problemOf(error), error);
+        }
+        if (delay > 0) await Promise.race([clock.sleep(delay, stop.signal), late, gone]);
       }
     }
-    throw new Refused(
-      outgoing === undefined || isDialFailure(failure)
-        ? unavailable(failure)
-        : badGateway("The upstream broke off before it answered"),
-      failure,
-    );
-  } catch (error) {
-    outgoing?.destroy();
-    throw error;
   } finally {
+    tries?.left();
     stop.abort();
     gone.catch(() => {});
     late.catch(() => {});
   }
 }
 
+/** A try took too long. */
+class Late extends Error {}
+
+/** Counts a failed try: milliseconds until the next one, or undefined when there is none. */
+function again(tries: Tries, error: unknown, request: Request, outgoing: ClientRequest): number | undefined {
+  const dial = isDialFailure(error);
+  tries.note(dial ? dialOutcome(error) : error instanceof Late ? "timeout" : "aborted");
+  // a body is read once: after that only its absence can be repeated
+  const repeatable = dial ? !request.bodyUsed : request.body === null && isIdempotent(request.method);
+  return repeatable ? tries.again(!dial && outgoing.reusedSocket) : undefined;
+}
+
+function problemOf(error: unknown): Problem {
+  if (isDialFailure(error)) return unavailable(error);
+  if (error instanceof Late) return timeout("The upstream's answer did not begin in the time of one try");
+  return badGateway("The upstream broke off before it answered");
+}
+
 /** Sends the body, once there is a connection, and waits for the head of the answer. */
-function answered(outgoing: ClientRequest, request: Request): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
+function answered(
+  outgoing: ClientRequest,
+  request: Request,
+  upstream: Upstream,
+  clock: Clock,
+): Promise<IncomingMessage> {
+  let timer: TryTimer | undefined;
+  return new Promise<IncomingMessage>((resolve, reject) => {
+    timer = new TryTimer(clock, upstream.tryTimeoutMs, () => reject(new Late()));
+    timer.start();
     outgoing.on("error", reject);
     outgoing.once("response", resolve);
     outgoing.once("upgrade", (_incoming, socket) => {
@@ -214,7 +254,11 @@ function answered(outgoing: ClientRequest, request: Request): Promise<IncomingMe
     const { body } = request;
     if (body === null) return void outgoing.end();
     outgoing.once("socket", () => {
-      pipeline(Readable.fromWeb(body as unknown as NodeReadableStream), outgoing).catch(reject);
+      timer?.stop();
+      pipeline(Readable.fromWeb(body as unknown as NodeReadableStream), outgoing).then(() => timer?.start(), reject);
     });
+  }).finally(() => {
+    timer?.stop();
+    timer = undefined;
   });
 }

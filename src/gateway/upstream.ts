@@ -1,215 +1,142 @@
-/** Dialling upstreams: kept connections, each proven before it carries a request, thrown away when an identity changes. */
-import { Agent, type ClientRequest, request as sendHttp } from "node:http";
-import { connect as dialPlain, type Socket } from "node:net";
-import type { Duplex } from "node:stream";
-import { type Clock, SpiffeError } from "../base/index.ts";
+/** An upstream: its addresses, which of them a request asks, and when it is left alone. */
+import type { Clock } from "../base/index.ts";
 import { SpiffeId } from "../id/index.ts";
-import { capabilities } from "../runtime/capabilities.ts";
-import { connect as dialVerified, type TlsIdentity } from "../tls/index.ts";
-import type { X509Bundle, X509Svid } from "../x509/index.ts";
+import type { TlsIdentity } from "../tls/index.ts";
 import type { UpstreamConfig } from "./config-types.ts";
-import { type Field, toHeaderObject } from "./headers.ts";
-import type { UpstreamTarget } from "./upstream-url.ts";
+import type { Problem } from "./middleware/problem.ts";
+import { Breaker } from "./upstream/breaker.ts";
+import { RetryBudget } from "./upstream/budget.ts";
+import type { DialSettings, Endpoint } from "./upstream/endpoint.ts";
+import { watchHealth } from "./upstream/health.ts";
+import { type Resolve, resolveName } from "./upstream/names.ts";
+import { Site } from "./upstream/site.ts";
+import { type Counting, Tries, type UpstreamCounters } from "./upstream/tries.ts";
+import { breakerOpen, unhealthy } from "./upstream-problem.ts";
 
-/** Milliseconds to a connection that may carry requests. */
-const CONNECT_TIMEOUT_MS = 5_000;
-/** Idle connections kept per address. */
-const MAX_IDLE = 64;
-/** Bytes of an answer's head. */
-const HEAD_BYTES = 65_536;
-
-/** What goes to an upstream, beside the body. */
-export interface UpstreamRequest {
-  readonly method: string;
-  readonly target: string;
-  readonly fields: readonly Field[];
+/** What an upstream takes from outside; the machine's own by default. */
+export interface UpstreamParts {
+  readonly resolve?: Resolve | undefined;
+  /** A number from 0 to 1. */
+  readonly random?: (() => number) | undefined;
 }
 
-/** Marks the failure of a dial: nothing of the request has left. */
-const dialFailures = new WeakSet<Error>();
-
-/** Whether an error came before a connection was there, so that the upstream cannot have seen the request (S-24). */
-export function isDialFailure(error: unknown): boolean {
-  return error instanceof Error && dialFailures.has(error);
+/** How an upstream is, for status and metrics. */
+export interface UpstreamState {
+  readonly breaker: "closed" | "open" | "half-open";
+  readonly addresses: readonly { readonly address: string; readonly healthy: boolean; readonly resting: boolean }[];
+  readonly counters: UpstreamCounters;
 }
 
-/** Keeps connections that one function opened. */
-class KeptConnections extends Agent {
-  readonly #open: () => Promise<Duplex>;
-
-  constructor(open: () => Promise<Duplex>) {
-    super({ keepAlive: capabilities.keptConnections.value, maxFreeSockets: MAX_IDLE });
-    this.#open = open;
-  }
-
-  override createConnection(_options: unknown, callback?: (error: Error | null, stream: Duplex) => void): undefined {
-    this.#open().then(
-      (socket) => callback?.(null, socket),
-      (cause: unknown) => {
-        const error = cause instanceof Error ? cause : new Error(String(cause));
-        dialFailures.add(error);
-        callback?.(error, undefined as never);
-      },
-    );
-    return undefined;
-  }
-
-  /** Ends what is idle; what is busy ends after its answer. */
-  retire(): void {
-    (this as unknown as { keepAlive: boolean }).keepAlive = false;
-    for (const sockets of Object.values(this.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
-  }
-}
-
-/** What a kept connection was judged by; another of any of these needs a new connection (S-6). */
-interface Generation {
-  readonly svid: X509Svid;
-  readonly bundle: X509Bundle | undefined;
-}
-
-/** One address of an upstream with its connections. */
-class Dialler {
-  readonly target: UpstreamTarget;
-  readonly #id: SpiffeId | undefined;
-  readonly #identity: TlsIdentity;
-  readonly #clock: Clock;
-  #kept: { readonly agent: KeptConnections; readonly generation: Generation | undefined } | undefined;
-
-  constructor(target: UpstreamTarget, id: SpiffeId | undefined, identity: TlsIdentity, clock: Clock) {
-    this.target = target;
-    this.#id = id;
-    this.#identity = identity;
-    this.#clock = clock;
-  }
-
-  /** The connections that fit the newest snapshot; throws what the identity throws while it has no SVID. */
-  agent(): KeptConnections {
-    const generation = this.#generation();
-    const kept = this.#kept;
-    if (
-      kept !== undefined &&
-      kept.generation?.svid === generation?.svid &&
-      kept.generation?.bundle === generation?.bundle
-    ) {
-      return kept.agent;
-    }
-    kept?.agent.retire();
-    const agent = new KeptConnections(() =>
-      this.#id === undefined ? this.#dialPlain() : this.#dialVerified(this.#id),
-    );
-    this.#kept = { agent, generation };
-    return agent;
-  }
-
-  /** Follows a change of the identity: idle connections of the old one end, busy ones too where trust is lost. */
-  review(): void {
-    if (this.#id === undefined || this.#kept === undefined) return;
-    try {
-      const generation = this.#generation();
-      if (generation?.bundle === undefined || generation.bundle.isEmpty) this.close();
-      else this.agent();
-    } catch {
-      this.close();
-    }
-  }
-
-  close(): void {
-    this.#kept?.agent.destroy();
-    this.#kept = undefined;
-  }
-
-  #generation(): Generation | undefined {
-    if (this.#id === undefined) return undefined;
-    const { x509 } = this.#identity;
-    return { svid: x509.x509Svid(), bundle: x509.x509BundleFor(this.#id.trustDomain) };
-  }
-
-  async #dialVerified(id: SpiffeId): Promise<Duplex> {
-    const { hostname = "", port = 443 } = this.target;
-    const { socket } = await dialVerified(this.#identity, {
-      host: hostname,
-      port,
-      peer: id,
-      alpn: ["http/1.1"],
-      timeoutMs: CONNECT_TIMEOUT_MS,
-      clock: this.#clock,
-    });
-    return socket;
-  }
-
-  async #dialPlain(): Promise<Duplex> {
-    const { socketPath, hostname, port } = this.target;
-    const stop = new AbortController();
-    const late = this.#clock.sleep(CONNECT_TIMEOUT_MS, stop.signal).then(() => {
-      throw new SpiffeError(
-        "ERR_SPIFFE_TIMEOUT",
-        `No connection to ${this.target.url} within ${CONNECT_TIMEOUT_MS} ms`,
-      );
-    });
-    let socket: Socket | undefined;
-    try {
-      socket = socketPath === undefined ? dialPlain({ host: hostname, port: port ?? 80 }) : dialPlain(socketPath);
-      const open = socket;
-      open.setNoDelay(true);
-      await Promise.race([
-        new Promise<void>((resolve, reject) => {
-          open.once("connect", resolve);
-          // stays: an idle connection may break at any time, which is no error of anybody's
-          open.on("error", reject);
-        }),
-        late,
-      ]);
-      return open;
-    } catch (error) {
-      socket?.destroy();
-      throw error;
-    } finally {
-      late.catch(() => {});
-      stop.abort();
-    }
-  }
-}
-
-/** An upstream: where its requests go, in turns when it has several addresses. */
+/** An upstream. */
 export class Upstream {
   readonly name: string;
-  readonly #diallers: readonly Dialler[];
+  /** Milliseconds of one try; undefined when only the request's own time counts. */
+  readonly tryTimeoutMs: number | undefined;
+  readonly #config: UpstreamConfig;
+  readonly #sites: readonly Site[];
+  readonly #breaker: Breaker;
+  readonly #budget: RetryBudget;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #counters: Counting = {
+    tries: { answered: 0, unreachable: 0, identity: 0, timeout: 0, aborted: 0 },
+    retries: 0,
+    retriesWithheld: 0,
+    refusedOpen: 0,
+    refusedUnhealthy: 0,
+    checks: { passed: 0, failed: 0 },
+  };
   #turn = 0;
 
-  constructor(config: UpstreamConfig, identity: TlsIdentity, clock: Clock) {
+  constructor(config: UpstreamConfig, identity: TlsIdentity, clock: Clock, parts: UpstreamParts = {}) {
+    const { resolve = resolveName, random = Math.random } = parts;
     this.name = config.name;
+    this.tryTimeoutMs = config.tryTimeoutMs;
+    this.#config = config;
+    this.#clock = clock;
+    this.#random = random;
     const id = config.id === undefined ? undefined : SpiffeId.parse(config.id);
-    this.#diallers = config.targets.map((target) => new Dialler(target, id, identity, clock));
+    const dial: DialSettings = { id, identity, clock };
+    this.#sites = config.targets.map((target) => new Site(target, dial, resolve));
+    this.#breaker = new Breaker(clock, random);
+    this.#budget = new RetryBudget(config.retries.budget, clock);
   }
 
-  /** The addresses to try for one request, beginning with the one whose turn it is. */
-  targets(): readonly { readonly target: UpstreamTarget; send(request: UpstreamRequest): ClientRequest }[] {
-    const first = this.#turn++ % this.#diallers.length;
-    return [...this.#diallers.slice(first), ...this.#diallers.slice(0, first)].map((dialler) => ({
-      target: dialler.target,
-      send: ({ method, target, fields }) =>
-        sendHttp({
-          agent: dialler.agent(),
-          host: dialler.target.hostname ?? "localhost",
-          method,
-          path: target,
-          headers: toHeaderObject(fields),
-          setHost: false,
-          maxHeaderSize: HEAD_BYTES,
-        }),
-    }));
+  /** Looks up names whose time is over; a promise when a request should wait for it. Never rejects. */
+  ready(): Promise<unknown> | undefined {
+    const waiting = this.#sites.map((site) => site.ready()).filter((promise) => promise !== undefined);
+    return waiting.length === 0 ? undefined : Promise.all(waiting);
   }
 
-  /** Reviews after each change of the identity until the signal aborts or the identity is closed; then closes. */
+  /** Lets one request in: its tries, beginning with the address whose turn it is, or why it gets none. */
+  enter(): Tries | Problem {
+    const all = this.#endpoints();
+    const first = this.#turn++ % all.length;
+    const healthy = [...all.slice(first), ...all.slice(0, first)].filter((endpoint) => endpoint.healthy);
+    if (healthy.length === 0) {
+      this.#counters.refusedUnhealthy++;
+      return unhealthy();
+    }
+    const ticket = this.#breaker.enter();
+    if (ticket === undefined) {
+      this.#counters.refusedOpen++;
+      return breakerOpen();
+    }
+    const resting = healthy.filter((endpoint) => endpoint.resting);
+    const line = resting.length === 0 ? healthy : [...healthy.filter((one) => !resting.includes(one)), ...resting];
+    const { max } = this.#config.retries;
+    return new Tries(line, ticket, { max, budget: this.#budget, counters: this.#counters, random: this.#random });
+  }
+
+  /**
+   * Reviews connections after each change of the identity and checks health, until the signal aborts or the identity is
+   * closed; then closes.
+   */
   async follow(identity: TlsIdentity, signal?: AbortSignal): Promise<void> {
+    const stop = new AbortController();
+    const checks = this.#watchHealth(stop.signal);
     try {
-      for await (const _ of identity.x509.updates(signal)) for (const dialler of this.#diallers) dialler.review();
+      for await (const _ of identity.x509.updates(signal)) for (const endpoint of this.#endpoints()) endpoint.review();
     } finally {
+      stop.abort();
       this.close();
+      await checks;
     }
   }
 
+  /** How it is now; a copy. */
+  state(): UpstreamState {
+    const { tries, checks, ...rest } = this.#counters;
+    return {
+      breaker: this.#breaker.state,
+      addresses: this.#endpoints().map(({ address, healthy, resting }) => ({ address, healthy, resting })),
+      counters: { ...rest, tries: { ...tries }, checks: { ...checks } },
+    };
+  }
+
   close(): void {
-    for (const dialler of this.#diallers) dialler.close();
+    for (const site of this.#sites) site.close();
+  }
+
+  #endpoints(): Endpoint[] {
+    return this.#sites.flatMap((site) => site.endpoints);
+  }
+
+  async #watchHealth(signal: AbortSignal): Promise<void> {
+    const { health } = this.#config;
+    if (health === undefined) return;
+    await watchHealth({
+      ...health,
+      endpoints: async () => {
+        await this.ready();
+        return this.#endpoints();
+      },
+      clock: this.#clock,
+      random: this.#random,
+      signal,
+      checked: (passed) => {
+        this.#counters.checks[passed ? "passed" : "failed"]++;
+      },
+    });
   }
 }
