@@ -64,9 +64,9 @@ export const BACKEND_TABLES: readonly BackendTable[] = [
     runtime: "other",
     versions: "workerd 1.20261023 and browsers",
     rows: [
-      row("P-256", "native", "workerd has BoringSSL's P-256, as Bun"),
-      row("P-384", "wasm", "as Node, by the same engine"),
-      row("P-521", "wasm", "as Node, by the same engine"),
+      row("P-256", "native", "workerd: 38 with a table, 135 without, node:crypto 59"),
+      row("P-384", "wasm", "workerd: 90 with a table, 332 without, node:crypto 524"),
+      row("P-521", "wasm", "workerd: 229 with a table, 904 without, node:crypto 1217"),
     ],
   },
 ];
