@@ -131,7 +131,7 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   room.metrics.decision(decision.verdict, decision.reason);
   if (decision.verdict === "allow") return { target, route, peer };
   // whom no rule lets in without an identity is asked for one
-  if (refused !== undefined) return refused;
+  if (refused !== undefined && ruled.verdict === "deny") return refused;
   // which rule denied is for the log, not for the caller
   const detail = decision.reason === "policy.denied" ? `a rule denies ${peer?.id.uri}` : explain(decision, peer);
   return { status: 403, code: "ERR_SPIFFE_DENIED", reason: decision.reason, detail };

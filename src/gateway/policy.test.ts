@@ -200,6 +200,8 @@ describe("policy at the gateway", () => {
     assert.equal(questions.length, 4);
     assert.equal(await call("guest", "/"), "403 policy.default-deny");
     assert.equal(questions.length, 4, "what the policy denies is not asked about");
+    const problem = log.lines.at(-2);
+    assert.deepEqual([problem?.reason, problem?.rule], ["policy.authorizer-failed", "web"]);
     assert.deepEqual([questions[0]?.peer, questions[0]?.rule, questions[0]?.route], [idOf("web"), "web", "up"]);
   });
 });
