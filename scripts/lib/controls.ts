@@ -597,7 +597,7 @@ export const CONTROLS: readonly Control[] = [
   {
     name: "gateway-header-strip",
     patches: [
-      { file: "src/gateway/headers.ts", find: "return IDENTITY.has(plainName(name));", replace: "return false;" },
+      { file: "src/gateway/headers.ts", find: "return IDENTITY.has(headerName(name));", replace: "return false;" },
     ],
     tests: ["src/gateway/headers.test.ts"],
   },
