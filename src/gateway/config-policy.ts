@@ -100,7 +100,8 @@ function readSet(
     );
     return undefined;
   }
-  return makePolicy(rules, {}, [{ file: context.file, ended: context.ended }, ...files.sources]);
+  const own = { file: context.file, ended: context.ended, rules: written.rules.length };
+  return makePolicy(rules, {}, [own, ...files.sources]);
 }
 
 function checkRoutes(rule: CheckedRule, names: ReadonlyMap<string, string>, { routes, faults }: PolicyContext): void {

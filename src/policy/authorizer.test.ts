@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import process from "node:process";
 import { after, before, describe, it } from "node:test";
 import { ManualClock } from "../authority/testing.ts";
 import { isSpiffeError } from "../base/index.ts";
@@ -85,6 +86,29 @@ describe("[S-26] an external authorizer", () => {
     assert.equal(outcome.failure, undefined);
     says(200, '{"allow":true}');
     assert.equal(told(await confirm()), "allow policy.allowed");
+  });
+
+  it("does not begin where a proxy could answer a question in plaintext", () => {
+    const names = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    const before = names.map((name) => [name, process.env[name]] as const);
+    const make = (to: string, options = {}) => createAuthorizer({ url: to, timeout: "10s" }, options);
+    try {
+      for (const name of names) delete process.env[name];
+      for (const name of names) {
+        process.env[name] = "http://127.0.0.1:9";
+        assert.throws(
+          () => make(url),
+          (error) => isSpiffeError(error, "ERR_SPIFFE_CONFIG") && error.message.includes(name),
+        );
+        // A proxy sees nothing of TLS, and a fetch of one's own is one's own matter.
+        assert.ok(make("https://authorizer.test/check"));
+        assert.ok(make(url, { fetch: async () => new Response() }));
+        delete process.env[name];
+        assert.ok(make(url));
+      }
+    } finally {
+      for (const [name, value] of before) if (value !== undefined) process.env[name] = value;
+    }
   });
 
   it("is not asked about what the policy denies, and cannot allow it", async () => {

@@ -58,10 +58,14 @@ export class Authorizer {
   readonly #fetch: NonNullable<AuthorizerOptions["fetch"]>;
   readonly #clock: Clock;
 
-  /** @param settings that passed the check; {@link createAuthorizer} checks them */
+  /**
+   * @param settings that passed the check; {@link createAuthorizer} checks them
+   * @throws `ERR_SPIFFE_CONFIG` for a question in plaintext that the platform's `fetch` would send through a proxy
+   */
   constructor(settings: AuthorizerSettings, options: AuthorizerOptions = {}) {
     this.#settings = settings;
     this.headers = settings.headers;
+    if (options.fetch === undefined) checkNoProxy(settings.url);
     this.#fetch = options.fetch ?? ((url, init) => fetch(url, init));
     this.#clock = options.clock ?? systemClock;
   }
@@ -147,6 +151,25 @@ export class Authorizer {
     if (new Set(read.map(([name]) => name)).size !== read.length) throw new Failed("answer");
     return { allow, headers: read };
   }
+}
+
+const PROXIES = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+
+/** Some platforms' `fetch` obeys these for loopback too: then another machine would hear the question, and answer it. */
+function checkNoProxy(url: string): void {
+  if (!url.startsWith("http:")) return;
+  const { env } = (globalThis as { process?: { env?: Record<string, string | undefined> } }).process ?? {};
+  let found: string | undefined;
+  try {
+    found = PROXIES.find((name) => (env?.[name] ?? "") !== "");
+  } catch {
+    found = "unreadable environment";
+  }
+  if (found === undefined) return;
+  const sentence = `Expected an authorizer over https, or no proxy for ${url}; got ${found}, by which another machine could answer`;
+  throw new SpiffeError("ERR_SPIFFE_CONFIG", sentence, {
+    hint: `Take ${PROXIES.join(", ")} out of the environment (Deno: --allow-env=${PROXIES.join()}), or use https`,
+  });
 }
 
 /** The body within its bound; one that is longer or breaks off is no answer. */

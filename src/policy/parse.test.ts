@@ -41,7 +41,7 @@ describe("policy files", () => {
   it("a file is read whole, and faults have their place", () => {
     const policy = parsePolicy([{ file: "shop.yaml", text: FILE }]);
     assert.deepEqual(policy.rules, ["everybody-reads", "admin", "no-secrets", "not-by-guests", "trial"]);
-    assert.deepEqual(policy.sources, [{ file: "shop.yaml", ended: true }]);
+    assert.deepEqual(policy.sources, [{ file: "shop.yaml", ended: true, rules: 5 }]);
     assert.equal(
       faults([{ file: "shop.yaml", text: FILE.replace("methods:", "method:") }]),
       'shop.yaml:4:5 rules[0].method: unknown key (did you mean "methods"?); a key that is not read would silently not hold. Expected: one of rule, allow, deny, methods, hosts, path, headers, claims, time, routes, mode, until',
@@ -131,10 +131,21 @@ describe("[S-26] reloads", () => {
     const cut = FILE.replace("end: true\n", "");
     const verdict = next(cut);
     assert.equal(verdict.ok ? "accepted" : verdict.reason, "policy.truncated");
-    assert.ok(next(cut, "b.yaml").ok);
+    const second = { file: "b.yaml", text: cut.replaceAll("rule: ", "rule: b-") };
+    assert.ok(admitReload(live, parsePolicy([{ file: "a.yaml", text: FILE }, second])).ok);
     assert.ok(
       admitReload(parsePolicy([{ file: "a.yaml", text: cut }]), parsePolicy([{ file: "a.yaml", text: cut }])).ok,
     );
+  });
+
+  it("a file with its end does not go away with its rules, and goes without them", () => {
+    const kept = { file: "b.yaml", text: FILE.replaceAll("rule: ", "rule: b-") };
+    const both = parsePolicy([{ file: "a.yaml", text: FILE }, kept]);
+    const verdict = admitReload(both, parsePolicy([kept]));
+    assert.equal(verdict.ok ? "accepted" : verdict.reason, "policy.truncated");
+    const emptied = parsePolicy([{ file: "a.yaml", text: "rules: []\nend: true\n" }, kept]);
+    assert.ok(admitReload(both, emptied).ok);
+    assert.ok(admitReload(emptied, parsePolicy([kept])).ok);
   });
 
   const requests = ["/", "/secret/x", "/orders/7", "/old"].flatMap((path) =>

@@ -2,7 +2,7 @@
 import { accept, refuse, SpiffeError, type Verdict } from "../base/index.ts";
 import { readConfigText } from "./config-text.ts";
 import { formatIssue } from "./issue.ts";
-import { makePolicy, type Policy, type PolicyOptions } from "./policy.ts";
+import { makePolicy, type Policy, type PolicyOptions, type PolicySourceInfo } from "./policy.ts";
 import { type IdPrefix, readIdPrefix } from "./principals.ts";
 import type { Report } from "./read.ts";
 import { checkRuleSet } from "./rule-set.ts";
@@ -27,7 +27,7 @@ export interface ParsePolicyOptions extends PolicyOptions {
 /** Rules out of several texts, and every fault as a sentence. */
 export interface ParsedSources {
   readonly rules: readonly CheckedRule[];
-  readonly sources: readonly { readonly file: string; readonly ended: boolean }[];
+  readonly sources: readonly PolicySourceInfo[];
   readonly faults: readonly string[];
 }
 
@@ -50,11 +50,11 @@ export function readSources(
     });
     const parsed = readConfigText(text, { file, env });
     faults.push(...parsed.faults);
-    if (parsed.faults.length > 0) return { file, ended: false };
+    if (parsed.faults.length > 0) return { file, ended: false, rules: 0 };
     const checked = checkRuleSet(parsed.value, { file, prefixes, names });
     faults.push(...checked.issues.map((issue) => parsed.sentence(issue)));
     rules.push(...checked.rules);
-    return { file, ended: checked.ended };
+    return { file, ended: checked.ended, rules: checked.rules.length };
   });
   return { rules, sources: read, faults };
 }
@@ -92,7 +92,8 @@ export function parsePolicy(input: string | readonly PolicySource[], options: Pa
 
 /**
  * Says whether a policy may take the place of the one that is in force (S-26). One without rules does not replace one
- * with rules, and where a file ended with `end: true`, one of the same name without it is taken as cut short.
+ * with rules, and where a file ended with `end: true`, one of the same name without it is taken as cut short. Such a file
+ * does not go away either while it has rules, as a listing may miss it: leave it without rules first.
  *
  * @param live the policy in force
  * @param next the one that would follow
@@ -113,14 +114,12 @@ export function admitReload(live: Policy, next: Policy): Verdict<Policy> {
     const count = `${live.rules.length} ${live.rules.length === 1 ? "rule" : "rules"}`;
     return refuse("policy.no-rules", `Expected a policy with rules to follow one of ${count}, but it has none`);
   }
-  for (const { file, ended } of next.sources) {
-    const before = live.sources.find((source) => source.file === file);
-    if (before?.ended === true && !ended) {
-      return refuse(
-        "policy.truncated",
-        `Expected ${file} to end with "end: true", as it did, but the file was cut short`,
-      );
-    }
+  for (const { file, ended, rules } of live.sources) {
+    const after = next.sources.find((source) => source.file === file);
+    if (!ended || after?.ended === true || (after === undefined && rules === 0)) continue;
+    const what =
+      after === undefined ? "it is gone with its rules: leave it without rules first" : "the file was cut short";
+    return refuse("policy.truncated", `Expected ${file} to end with "end: true", as it did, but ${what}`);
   }
   return accept(next);
 }

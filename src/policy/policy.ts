@@ -35,6 +35,8 @@ export interface PolicySourceInfo {
   readonly file: string;
   /** Whether it ended with `end: true`, so that a truncated successor can be told. */
   readonly ended: boolean;
+  /** How many rules came from it. */
+  readonly rules: number;
 }
 
 /** Settings of a compiled policy. */

@@ -39,16 +39,23 @@ export class KeptConnections extends Agent {
   override createConnection(options: object, callback?: (error: Error | null, stream: Duplex) => void): undefined {
     this.#dial((options as { dialSignal?: AbortSignal }).dialSignal, () => this.retire()).then(
       ({ socket, peer, rejudge }) => {
-        const { trustDomain } = peer.id;
-        if (!this.#knows(trustDomain)) this.#bundles.set(trustDomain, this.#identity.x509.x509BundleFor(trustDomain));
-        // The bundle that is noted has to be one that vouches: it may have changed since the verdict.
-        if (rejudge().ok === true) return callback?.(null, socket);
+        if (this.#note(peer.id.trustDomain) && rejudge().ok === true) return callback?.(null, socket);
         this.retire();
         callback?.(null, socket.destroy());
       },
       (error: Error) => callback?.(error, undefined as never),
     );
     return undefined;
+  }
+
+  /** Notes the bundle that vouches for a peer; it may have changed since the verdict, and a source that throws vouches for nobody. */
+  #note(trustDomain: TrustDomain): boolean {
+    try {
+      if (!this.#knows(trustDomain)) this.#bundles.set(trustDomain, this.#identity.x509.x509BundleFor(trustDomain));
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** Whether a connection made now would be judged by the same SVID and bundles. Throws while this side has no SVID. */

@@ -206,6 +206,30 @@ describe("keep", () => {
     assert.equal(far.log.length, 1);
   });
 
+  it("[S-9] [S-17] a clock that fails keeps nothing alive: neither its waiting nor its counting", async () => {
+    for (const fail of ["sleep", "monotonic"] as const) {
+      const of = await world();
+      const peer = await of.peer(new Date(of.clock.now() + HOUR_MS));
+      const { log } = kept(of, { peer });
+      await of.clock.advance(1_000);
+      assert.deepEqual(log, [], fail);
+      const failing = () => {
+        throw new Error("no clock");
+      };
+      if (fail === "monotonic") {
+        of.clock.monotonic = failing;
+        await of.clock.advance(1_000).catch(() => {});
+      } else {
+        of.clock.sleep = async () => failing();
+        of.clock.step(2 * HOUR_MS);
+        await of.clock.advance(1_000);
+      }
+      // By real time now, as the clock's own is of no use.
+      while (log.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+      assert.equal(log[0], fail === "monotonic" ? "end peer.max-age" : "end x509.expired", fail);
+    }
+  });
+
   it("[S-9] judges again on request, by the authorizer and by a decision of the caller", async () => {
     const of = await world();
     const peer = await of.peer(new Date(of.clock.now() + HOUR_MS / 2));

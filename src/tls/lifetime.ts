@@ -2,7 +2,7 @@
  * The end of connections (S-9): each drains near the end of its certificates' life and is ended at it, and at once when
  * what it rests on is taken away. One timer serves all connections of a clock, and sleeps while there is none.
  */
-import { type Clock, timeOf } from "../base/clock.ts";
+import { type Clock, systemClock, timeOf } from "../base/clock.ts";
 import type { Reason } from "../base/codes.ts";
 import { type Refusal, refuse, type Verdict } from "../base/verdict.ts";
 import type { TrustDomain } from "../id/index.ts";
@@ -186,15 +186,17 @@ class Keeper {
       try {
         await rest(this.#clock, TICK_MS, signal);
       } catch {
-        return;
+        // A clock that can not wait must not keep connections alive.
+        await rest(systemClock, TICK_MS, signal).catch(() => {});
       }
+      if (signal.aborted) return;
       for (const [ground, group] of [...this.#groups]) this.#look(ground, group);
     }
   }
 
   #look(ground: Ground, group: Group): void {
     const now = timeOf(this.#clock);
-    const monotonic = this.#clock.monotonic();
+    const monotonic = monotonicOf(this.#clock);
     const lost = lossOf(ground);
     let changed = false;
     for (const trust of group.trusts.values()) {
@@ -218,6 +220,15 @@ class Keeper {
       }
       if (why === undefined) dueFrom(group, life);
     }
+  }
+}
+
+/** No number where the clock throws. */
+function monotonicOf(clock: Clock): number {
+  try {
+    return clock.monotonic();
+  } catch {
+    return Number.NaN;
   }
 }
 

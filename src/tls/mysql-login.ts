@@ -9,8 +9,14 @@ const HEADER_BYTES = 4;
 /** Capabilities, packet size, character set and what MariaDB adds: with these both request and login begin. */
 const CLIENT_BYTES = 32;
 const PROTOCOL_10 = 10;
-/** `CLIENT_SSL`, in the second byte of the capabilities. */
+/** `CLIENT_SSL` and `CLIENT_PROTOCOL_41`, in the second byte of the capabilities. */
 const SSL_BIT = 0x08;
+const PROTOCOL_41_BIT = 0x02;
+/** Capabilities, packet size and character set; what follows up to the name means nothing. */
+const PLAIN_BYTES = 9;
+/** `CLIENT_MYSQL`, in the first byte of the capabilities: without it MariaDB has more of them at the end of these bytes. */
+const MYSQL_BIT = 0x01;
+const MARIADB_BYTES = 4;
 const OK = 0x00;
 const ERR = 0xff;
 
@@ -19,20 +25,34 @@ export function mysqlPacketLength(bytes: Buffer): number {
   return HEADER_BYTES + (bytes.length < HEADER_BYTES ? 0 : bytes.readUIntLE(0, 3));
 }
 
-/** Whether the bytes are one greeting, of a server that has TLS switched on. */
+/** Whether the bytes are one greeting, of a server that has TLS switched on and takes the logins that are known here. */
 export function mysqlGreetingOffersTls(bytes: Buffer): boolean {
   if (bytes.length !== mysqlPacketLength(bytes) || bytes[HEADER_BYTES] !== PROTOCOL_10) return false;
   // After the version: connection number, first part of the nonce, a zero; then the capabilities.
   const version = bytes.indexOf(0, HEADER_BYTES + 1);
-  return version > 0 && ((bytes[version + 1 + 4 + 8 + 1 + 1] ?? 0) & SSL_BIT) !== 0;
+  const wanted = SSL_BIT | PROTOCOL_41_BIT;
+  return version > 0 && ((bytes[version + 1 + 4 + 8 + 1 + 1] ?? 0) & wanted) === wanted;
 }
 
-/** The request for TLS that fits the login which a driver wants to send. */
+/**
+ * The request for TLS that fits the login which a driver wants to send. It leaves in the clear, so nothing is in it but what a
+ * login begins with: in any other form a name or a password might stand there, and in the bytes up to the name whatever was in
+ * the driver's memory.
+ */
 export function mysqlSslRequest(login: Buffer): Buffer {
-  if (login.length < HEADER_BYTES + CLIENT_BYTES)
-    throw usage("Expected the driver to log in to MySQL; it sent something else");
-  const request = Buffer.from(login.subarray(0, HEADER_BYTES + CLIENT_BYTES));
+  const begin = login.subarray(HEADER_BYTES, HEADER_BYTES + CLIENT_BYTES);
+  const isLogin =
+    begin.length === CLIENT_BYTES &&
+    login.length >= mysqlPacketLength(login) &&
+    login[3] === 1 &&
+    (begin[1]! & PROTOCOL_41_BIT) !== 0;
+  if (!isLogin) throw usage("Expected the driver to log in to MySQL by protocol 4.1; it sent something else");
+  const request = Buffer.alloc(HEADER_BYTES + CLIENT_BYTES);
   request.writeUIntLE(CLIENT_BYTES, 0, 3);
+  request[3] = 1;
+  begin.copy(request, HEADER_BYTES, 0, PLAIN_BYTES);
+  const more = CLIENT_BYTES - MARIADB_BYTES;
+  if ((begin[0]! & MYSQL_BIT) === 0) begin.copy(request, HEADER_BYTES + more, more);
   return withTls(request);
 }
 

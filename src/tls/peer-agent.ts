@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream";
 import type { Clock } from "../base/clock.ts";
 import type { SpiffeError } from "../base/errors.ts";
 import { capabilities } from "../runtime/capabilities.ts";
-import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
+import { authorizerFor, expectationOf, type PeerExpectation } from "./authorizers.ts";
 import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
 import { connect, type VerifiedConnection } from "./connect.ts";
 import type { TlsIdentity } from "./identity.ts";
@@ -98,7 +98,9 @@ export function createAgent(identity: TlsIdentity, options: PeerAgentOptions): A
       ...(connectTimeoutMs === undefined ? {} : { timeoutMs: connectTimeoutMs }),
       ...(clock === undefined ? {} : { clock }),
     });
-  return new PeerAgent(identity, dial, { keepAlive, maxSockets, maxFreeSockets });
+  // A function may decide otherwise the next time, so it is asked each time.
+  const asks = expectationOf(peer) === undefined;
+  return new PeerAgent(identity, dial, asks, { keepAlive, maxSockets, maxFreeSockets });
 }
 
 /** Members that every runtime's agent has and their types leave out. */
@@ -115,12 +117,15 @@ class PeerAgent extends Agent {
   readonly defaultPort = 443;
   readonly #identity: TlsIdentity;
   readonly #dial: Dial;
+  /** Whether who may answer is asked anew at each use. */
+  readonly #asks: boolean;
   readonly #isCurrent = new WeakMap<object, () => boolean>();
 
-  constructor(identity: TlsIdentity, dial: Dial, options: AgentOptions) {
+  constructor(identity: TlsIdentity, dial: Dial, asks: boolean, options: AgentOptions) {
     super(options);
     this.#identity = identity;
     this.#dial = dial;
+    this.#asks = asks;
     const createConnection = this.createConnection.bind(this);
     Object.defineProperty(this, "createConnection", {
       get: () => createConnection,
@@ -155,12 +160,13 @@ class PeerAgent extends Agent {
       drains = true;
     };
     this.#dial(target as DialTarget, onDrain).then(
-      ({ socket, peer }) => {
+      ({ socket, peer, rejudge }) => {
         const { trustDomain } = peer.id;
-        const bundle = x509.x509BundleFor(trustDomain);
+        const bundle = attempt(() => x509.x509BundleFor(trustDomain));
         this.#isCurrent.set(socket, () => {
           const now = x509.x509BundleFor(trustDomain);
-          return !drains && x509.x509Svid() === own && bundle !== undefined && now?.equals(bundle) === true;
+          if (drains || x509.x509Svid() !== own || bundle === undefined || now?.equals(bundle) !== true) return false;
+          return !this.#asks || rejudge().ok === true;
         });
         callback(null, socket);
       },

@@ -166,10 +166,54 @@ describe("streamFactory", () => {
         if (startTls === "mysql") socket.write(answer);
       });
       const stream = open(port, { startTls });
-      stream.write(`a secret${" ".repeat(64)}`);
+      // Of a login as of anything else.
+      stream.write(Buffer.concat([Buffer.from("4100000100020000", "hex"), Buffer.from(`a secret${" ".repeat(53)}`)]));
       assert.match((await failure(stream)).message, error, String(answer));
       assert.ok(seen.length <= 8 && seen.indexOf("secret") < 0);
     }
+  });
+
+  it("[S-5] of a MySQL login nothing leaves in the clear but what every login begins with", async () => {
+    const greeting = Buffer.from(`4a0000000a313000${"00".repeat(13)}ffff21${"00".repeat(53)}`, "hex");
+    greeting.writeUIntLE(greeting.length - 4, 0, 3);
+    const login = (change: (payload: Buffer) => Buffer | undefined = () => undefined, number = 1) => {
+      const plain = Buffer.concat([
+        Buffer.from("8da68b000000000121", "hex"),
+        Buffer.alloc(23),
+        Buffer.from("root\0\x06secret"),
+      ]);
+      const payload = change(plain) ?? plain;
+      const head = Buffer.from([payload.length, 0, 0, number]);
+      return Buffer.concat([head, payload]);
+    };
+    const seenOf = async (written: Buffer, says?: RegExp) => {
+      let seen = Buffer.alloc(0);
+      const port = await plain((socket) => {
+        socket.on("data", (chunk: Buffer) => {
+          seen = Buffer.concat([seen, chunk]);
+          socket.end();
+        });
+        socket.write(greeting);
+      });
+      const stream = open(port, { startTls: "mysql" });
+      stream.once("data", () => stream.write(written));
+      const { message } = await failure(stream);
+      if (says !== undefined) assert.match(message, says);
+      return seen;
+    };
+    const other = /by protocol 4\.1; it sent something else/;
+    const old = Buffer.from("0500000000726f6f7400736563726574000000000000000000000000000000000000", "hex");
+    for (const [what, written] of [
+      ["a login of before 4.1", login(() => old)],
+      ["the bit of 4.1 missing", login((payload) => void (payload[1]! &= ~0x02))],
+      ["another packet number", login(undefined, 0)],
+      ["a packet that is not whole", login().subarray(0, 40)],
+    ] as [string, Buffer][]) {
+      assert.equal((await seenOf(written, other)).length, 0, what);
+    }
+    // What a right login begins with, and the bit for TLS; then comes the handshake.
+    const request = (await seenOf(login((payload) => void payload.write("memory", 20)))).subarray(0, 36);
+    assert.equal(request.toString("hex"), `20000001${"8dae8b000000000121"}${"00".repeat(23)}`);
   });
 
   it("wants to know who shall answer, and nothing it does not know", () => {

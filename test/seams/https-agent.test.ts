@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import type { Agent, IncomingMessage, RequestOptions } from "node:http";
 import { request } from "node:https";
 import { after, before, describe, it } from "node:test";
-import { isSpiffeError } from "../../src/base/index.ts";
+import { accept, isSpiffeError, refuse } from "../../src/base/index.ts";
 import { capabilities } from "../../src/runtime/capabilities.ts";
-import { createAgent, listen, peerOf, type TlsListener, tlsOptions } from "../../src/tls/index.ts";
+import { type Authorizer, createAgent, listen, peerOf, type TlsListener, tlsOptions } from "../../src/tls/index.ts";
 import { skipWhen } from "../support/skip.ts";
 import { assertOnlyTheExpectedPeer, openWorld, SERVER, until, type World } from "./world.ts";
 
@@ -89,6 +89,26 @@ describe("node:https with createAgent", () => {
     await world.rotate();
     assert.notEqual((await call({ agent: kept })).from, first);
     await settled(kept);
+  });
+
+  const asks = "[S-6] a function is asked before a connection is used again";
+  it(asks, only(asks), async () => {
+    let welcome = true;
+    let asked = 0;
+    const kept = agent({
+      peer: (peer: Parameters<Authorizer>[0]) => {
+        asked++;
+        return welcome ? accept(peer.id) : refuse("peer.not-authorized", "no more");
+      },
+    });
+    await settled(kept);
+    const before = asked;
+    assert.equal((await call({ agent: kept })).status, 200);
+    assert.ok(asked > before);
+    welcome = false;
+    await assert.rejects(call({ agent: kept }), (error) => isSpiffeError(error, "ERR_SPIFFE_PEER_REFUSED"));
+    welcome = true;
+    assert.equal((await call({ agent: kept })).status, 200);
   });
 
   const waits = "[S-6] a request that waits for a busy connection does not get it after a rotation";
