@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { isSpiffeError } from "../base/errors.ts";
+import { refuse } from "../base/verdict.ts";
 import { SpiffeId } from "../id/index.ts";
 import type { VerifiedX509Svid } from "../x509/index.ts";
 import {
@@ -11,6 +12,7 @@ import {
   authorizeMemberOf,
   authorizeOneOf,
   authorizerFor,
+  expectationOf,
   unsafeAnyPeer,
 } from "./authorizers.ts";
 
@@ -66,5 +68,22 @@ describe("authorizers", () => {
       () => authorizeOneOf(),
       (error) => isSpiffeError(error, "ERR_SPIFFE_USAGE"),
     );
+  });
+});
+
+describe("what an authorizer expects, by value", () => {
+  it("[S-6] is known of the very function alone, not of one that wraps it or looks like it", () => {
+    const own = authorizeId("spiffe://example.org/web");
+    assert.equal(typeof expectationOf(own), "string");
+    assert.equal(expectationOf(own), expectationOf(authorizeId("spiffe://example.org/web")));
+    const refusing = () => refuse("peer.not-authorized", "no");
+    for (const other of [
+      new Proxy(own, { apply: refusing }),
+      Object.setPrototypeOf(() => refusing(), own),
+      Object.defineProperties(() => refusing(), Object.getOwnPropertyDescriptors(own)),
+      own.bind(undefined),
+    ]) {
+      assert.equal(expectationOf(other), undefined);
+    }
   });
 });

@@ -18,16 +18,18 @@ export type Authorizer = (peer: VerifiedX509Svid) => Verdict<SpiffeId>;
 /** Who must answer: an ID, a list of IDs, a whole trust domain, or an {@link Authorizer}. */
 export type PeerExpectation = string | SpiffeId | readonly (string | SpiffeId)[] | { trustDomain: string } | Authorizer;
 
-const EXPECTATION: unique symbol = Symbol("spiffe-edge.expectation");
+/** By the function itself: one that wraps it, or has its properties, is another. */
+const expectations = new WeakMap<Authorizer, string>();
 
 /** Notes what an authorizer expects, so that two that expect the same are known to be alike (S-6). */
 function named(expectation: string, authorizer: Authorizer): Authorizer {
-  return Object.defineProperty(authorizer, EXPECTATION, { value: expectation });
+  expectations.set(authorizer, expectation);
+  return authorizer;
 }
 
 /** What an authorizer of this file expects, by value; nothing for a program's own, which may decide anew each time. */
 export function expectationOf(authorizer: Authorizer): string | undefined {
-  return (authorizer as { [EXPECTATION]?: string })[EXPECTATION];
+  return expectations.get(authorizer);
 }
 
 function byMatcher(expectation: string, matcher: IdMatcher): Authorizer {

@@ -33,6 +33,11 @@ export interface Rooms {
   failed(error: unknown): void;
 }
 
+/** Hears of a handler's failure; what it returns besides a promise, as `response.end()` in plain JavaScript, means nothing. */
+export function attend(result: unknown, broken: (error: unknown) => void): void {
+  if (result !== undefined) void Promise.resolve(result).then(undefined, broken);
+}
+
 function ignore(): void {}
 
 function destroyBelow(request: ListenerRequest): void {
@@ -70,7 +75,7 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
   const run = (verdict: ConnectionVerdict, request: ListenerRequest, response: ListenerResponse, go: Handler): void => {
     try {
       rooms.begin(verdict, response);
-      void go(request, response)?.then(undefined, (error) => failed(error, response));
+      attend(go(request, response), (error) => failed(error, response));
     } catch (error) {
       failed(error, response);
     }
@@ -129,7 +134,7 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
       try {
         socket.on("error", ignore);
         rooms.upgraded(verdict);
-        void onUpgrade(request, socket, head)?.then(undefined, broken);
+        attend(onUpgrade(request, socket, head), broken);
       } catch (error) {
         broken(error);
       }

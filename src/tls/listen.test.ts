@@ -276,6 +276,22 @@ describe("listen", () => {
     }
   });
 
+  it("[S-8] what a handler returns besides a promise means nothing", async () => {
+    // As a program in plain JavaScript does without a thought.
+    const handler = ((_request: unknown, response: { end(text: string): unknown }) => response.end("fine")) as never;
+    await withListener({ handler }, async (server) => {
+      for (let i = 0; i < 3; i++) assert.equal(await get(server, good), "fine");
+      assert.equal(await getH2(server, good), true);
+      assert.equal(server.counters.handlerErrors, 0);
+      for (const deadlineMs of [Number.NaN, -1, "x"]) {
+        assert.throws(
+          () => server.close({ deadlineMs: deadlineMs as number }),
+          (error) => isSpiffeError(error, "ERR_SPIFFE_USAGE"),
+        );
+      }
+    });
+  });
+
   it("[S-10] without an own SVID every handshake is refused, and accepted again after an update", async () => {
     const identity = await identityOf(ORDERS, ca);
     await withListener(

@@ -11,9 +11,10 @@ import type { X509Peer } from "../id/peer.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { authorizeAny } from "./authorizers.ts";
+import { inRange } from "./check-options.ts";
 import { Connection, type LifeLog } from "./connections.ts";
 import { type ListenerCounters, newCounters } from "./counters.ts";
-import { guardEntries, type Handler } from "./entries.ts";
+import { attend, guardEntries, type Handler } from "./entries.ts";
 import type { FetchHandler } from "./fetch-handler.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { internalRefusal, type JudgedPeer, type Judgement, judgePeer, peerFrom, settle } from "./judge.ts";
@@ -299,7 +300,7 @@ export class Listener implements TlsListener {
       connection.destroy();
     };
     try {
-      void take(connection.socket)?.then(undefined, broken);
+      attend(take(connection.socket), broken);
     } catch (error) {
       broken(error);
     }
@@ -350,6 +351,7 @@ export class Listener implements TlsListener {
   }
 
   close(options: { deadlineMs?: number } = {}): Promise<{ cut: number }> {
+    inRange("deadlineMs", options.deadlineMs, 0, Infinity);
     return (this.#closing ??= this.#close(options.deadlineMs ?? 30_000));
   }
 

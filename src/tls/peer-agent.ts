@@ -168,6 +168,8 @@ class PeerAgent extends Agent {
           if (drains || x509.x509Svid() !== own || bundle === undefined || now?.equals(bundle) !== true) return false;
           return !this.#asks || rejudge().ok === true;
         });
+        // The bundle that was noted has to be one that vouches: it may have changed since the verdict.
+        if (rejudge().ok !== true) socket.destroy();
         callback(null, socket);
       },
       (error: Error) => callback(error, undefined as never),

@@ -7,10 +7,11 @@ import {
 } from "node:http2";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
+import type { TrustDomain } from "../id/index.ts";
 import type { X509Bundle, X509Svid } from "../x509/index.ts";
 import { type Authorizer, expectationOf } from "./authorizers.ts";
 import { connect } from "./connect.ts";
-import { identityError } from "./connect-errors.ts";
+import { identityError, refusedError } from "./connect-errors.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { HEADER_BYTES } from "./options.ts";
 import { ownSvid } from "./own-identity.ts";
@@ -153,14 +154,21 @@ export class PeerSessions {
       settings: { enablePush: false, maxHeaderListSize: HEADER_BYTES },
     });
     session.on("error", ignore);
-    const bundle = x509.x509BundleFor(peer.id.trustDomain);
+    const bundle = bundleNow(x509, peer.id.trustDomain);
     const isCurrent = () => {
-      const now = x509.x509BundleFor(peer.id.trustDomain);
+      const now = bundleNow(x509, peer.id.trustDomain);
       if (ownNow(this.#identity, this.#clock) !== own) return false;
       if (now !== bundle && !(bundle !== undefined && now?.equals(bundle) === true)) return false;
       // A program's own function may decide anew each time.
       return expectationOf(authorize) !== undefined || rejudge().ok === true;
     };
+    // The bundle that was noted has to be one that vouches: it may have changed since the verdict.
+    const still = rejudge();
+    if (still.ok !== true) {
+      session.destroy();
+      socket.destroy();
+      throw refusedError(still, { host: url.hostname, port: Number(url.port || 443) });
+    }
     const open: Open = { session, own, bundle, isCurrent, streams: 0, idle: undefined };
     session.once("close", () => {
       open.idle?.abort();
@@ -177,5 +185,14 @@ export class PeerSessions {
     open.idle?.abort();
     open.idle = new AbortController();
     this.#clock.sleep(this.#options.idleTimeoutMs, open.idle.signal).then(() => open.session.close(), ignore);
+  }
+}
+
+/** A source that throws vouches for nobody. */
+function bundleNow(x509: TlsIdentity["x509"], trustDomain: TrustDomain): X509Bundle | undefined {
+  try {
+    return x509.x509BundleFor(trustDomain);
+  } catch {
+    return undefined;
   }
 }

@@ -54,7 +54,8 @@ const KNOWN = ["peer", "alpn", "servername", "connectTimeoutMs", "clock"];
  * `peerOf(socket)` tells who it is. Each call dials anew and nothing is kept.
  *
  * The options hold no key and no certificate. A caller that replaces `createConnection`, sets an `agent`, or gives them to
- * `tls.connect`, gets `ERR_SPIFFE_USAGE` thrown instead of a connection that nobody verified (S-5).
+ * `tls.connect`, gets `ERR_SPIFFE_USAGE` thrown instead of a connection that nobody verified (S-5). Only a caller that sets
+ * `rejectUnauthorized: false` beside them in a stack that reads no `secureContext`, as Bun's `fetch`, gets what it asked for.
  *
  * @param identity own SVID and bundles, for example a `Workload`
  * @throws SpiffeError `ERR_SPIFFE_USAGE` without a usable `peer`, and for an option it does not know, such as
