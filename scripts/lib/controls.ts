@@ -541,7 +541,11 @@ export const CONTROLS: readonly Control[] = [
   {
     name: "policy-truncated",
     patches: [
-      { file: "src/policy/parse.ts", find: "    if (before?.ended === true && !ended) {", replace: "    if (false) {" },
+      {
+        file: "src/policy/parse.ts",
+        find: "if (!ended || after?.ended === true || (after === undefined && rules === 0)) continue;",
+        replace: "if (ended || !ended) continue;",
+      },
     ],
     tests: ["src/policy/parse.test.ts"],
   },
