@@ -332,7 +332,7 @@ describe("work is bounded by what is written, not by what callers send", () => {
     assert.equal(policy.decide(web, { method: "GET", path: `${"/a".repeat(60)}/b/c` }).rule, "path");
   });
 
-  it("a value of 100,000 characters is compared once per pattern part", () => {
+  it("a value of 8,000 characters is compared once per pattern part", () => {
     const rules: PolicyRule[] = Array.from({ length: 100 }, (_, i) => ({
       rule: `r${i}`,
       allow: { via: ["x509"] },
@@ -340,8 +340,121 @@ describe("work is bounded by what is written, not by what callers send", () => {
     }));
     const policy = Policy.compile(rules);
     const facts = (length: number) => ({ method: "GET", path: "/", headers: { "x-a": ["a".repeat(length)] } });
-    assert.equal(steps(policy, facts(100_000)), steps(policy, facts(10)));
+    assert.equal(steps(policy, facts(8_000)), steps(policy, facts(10)));
     assert.ok(steps(policy, facts(10)) <= 110);
+  });
+
+  it("a header is split once, whatever the number of rules", () => {
+    const splits = (count: number) => {
+      const policy = Policy.compile(
+        Array.from({ length: count }, (_, i) => ({
+          rule: `r${i}`,
+          deny: { via: ["x509"] },
+          headers: { "x-a": `v${i}-*` },
+        })),
+      );
+      const split = String.prototype.split;
+      let looked = 0;
+      String.prototype.split = function (this: string, ...args: [string]) {
+        looked++;
+        return split.apply(this, args);
+      } as typeof split;
+      try {
+        const value = Array.from({ length: 60 }, (_, i) => `p${i}`).join(",");
+        policy.decide(web, { method: "GET", path: "/", headers: { "x-a": [value] } });
+        return looked;
+      } finally {
+        String.prototype.split = split;
+      }
+    };
+    assert.equal(splits(1), 1);
+    assert.equal(splits(1_000), 1);
+  });
+
+  it("beyond the bounds no part of a header and no value of a claim is compared", () => {
+    const rules = (key: "headers" | "claims", effect: "allow" | "deny") =>
+      Policy.compile(
+        Array.from({ length: 100 }, (_, i) => ({
+          rule: `r${i}`,
+          [effect]: { via: ["x509", "jwt"] },
+          [key]: { "x-a": `v${i}-*` },
+        })) as unknown as PolicyRule[],
+      );
+    const parts = (count: number) => ({
+      method: "GET",
+      path: "/",
+      headers: { "x-a": [Array.from({ length: count }, (_, i) => `p${i}`).join(",")] },
+    });
+    const values = (count: number) => jwt("/web", { "x-a": Array.from({ length: count }, (_, i) => `p${i}`) });
+    const none = { method: "GET", path: "/" };
+    const [within, beyond] = [steps(rules("headers", "deny"), parts(64)), steps(rules("headers", "deny"), parts(65))];
+    assert.ok(within >= 6_400 && within <= 6_600, String(within));
+    assert.ok(beyond <= 10, String(beyond));
+    const [few, many] = [
+      steps(rules("claims", "deny"), none, values(256)),
+      steps(rules("claims", "deny"), none, values(257)),
+    ];
+    assert.ok(few >= 25_600 && few <= 25_700, String(few));
+    assert.ok(many <= 10, String(many));
+  });
+});
+
+describe("more than is looked at is doubt", () => {
+  const list = (count: number) => ["prod", ...Array.from({ length: count - 1 }, (_, i) => `p${i}`)];
+  const [fit, wide] = [list(64), list(65)];
+  const other = (values: string[]) => values.slice(1);
+  const h = (values: string[]) => ({ headers: { "x-stage": values } });
+  const ofLength = (length: number) => `prod${"x".repeat(length - 4)}`;
+  judge(
+    { headers: { "x-stage": ["prod*", "p*"] } },
+    [
+      ["as many values as are looked at", web, h(fit), true],
+      ["one more", web, h(wide), false],
+      ["as long as is looked at", web, h([ofLength(8_192)]), true],
+      ["one longer", web, h([ofLength(8_193)]), false],
+    ],
+    "allow",
+  );
+  judge(
+    { headers: { "x-stage": "prod" } },
+    [
+      ["as many other parts as are looked at", web, h([other(wide).join()]), false],
+      ["one more", web, h([["q", ...other(wide)].join()]), true],
+      ["as many other values", web, h(other(wide)), false],
+      ["one value more", web, h(["q", ...other(wide)]), true],
+      ["as long as is looked at", web, h(["x".repeat(8_192)]), false],
+      ["one longer", web, h(["x".repeat(8_193)]), true],
+    ],
+    "deny",
+  );
+  const groups = (count: number) => jwt("/web", { groups: list(count) });
+  judge(
+    { claims: { groups: "prod" } },
+    [
+      ["a claim of 256 values", groups(256), {}, true],
+      ["of one more", groups(257), {}, false],
+    ],
+    "allow",
+  );
+  const others = (count: number) => jwt("/web", { groups: other(list(count + 1)) });
+  judge(
+    { claims: { groups: "prod" } },
+    [
+      ["a claim of 256 other values", others(256), {}, false],
+      ["of one more", others(257), {}, true],
+    ],
+    "deny",
+  );
+
+  it("a rule has at most 32 values with a pattern; plain ones are a look-up", () => {
+    const rule = (count: number, star: string): PolicyRule => ({
+      rule: "r",
+      allow: { via: ["x509"] },
+      headers: { "x-a": Array.from({ length: count }, (_, i) => `v${i}${star}`) },
+    });
+    assert.throws(() => Policy.compile([rule(33, "*")]), /policy\[0\]: has 33 values with \{name\} or \*.*at most 32/);
+    assert.equal(Policy.compile([rule(32, "*")]).rules.length, 1);
+    assert.equal(Policy.compile([rule(1_000, "")]).rules.length, 1);
   });
 });
 

@@ -116,7 +116,7 @@ export class Policy {
     this.#clock = options.clock ?? systemClock;
     this.#limit = 2 + rules.reduce((most, { path }) => Math.max(most, path?.texts.length ?? 0), 0);
     this.rules = Object.freeze(rules.map((rule) => rule.name));
-    this.sources = Object.freeze([...sources]);
+    this.sources = Object.freeze(sources.map((source) => Object.freeze({ ...source })));
     this.namesAnonymous = rules.some((rule) => rule.anonymous);
     const headers = rules.flatMap((rule) => rule.headers?.map(({ name }) => name) ?? []);
     this.headers = Object.freeze([...new Set(headers)].sort());
@@ -153,7 +153,8 @@ export class Policy {
   }
 
   #trial(peer: Peer | undefined, facts: RequestFacts): Trial {
-    return new Trial(peer, facts, facts.now ?? timeOf(this.#clock), this.#limit);
+    const { now = timeOf(this.#clock) } = facts;
+    return new Trial(peer, facts, Number.isFinite(now) ? now : Number.NaN, this.#limit);
   }
 
   /**

@@ -87,6 +87,8 @@ const RULE_KEYS = [
   "mode",
   "until",
 ] as const;
+/** Values of headers and claims that are more than a look-up, per rule. */
+const MAX_PATTERNS = 32;
 const EXPECTED_RULE = '{ rule: <name>, allow: { ids: ["spiffe://<domain>/<path>"] } }';
 
 function checkName(
@@ -257,6 +259,10 @@ function checkRule(
     captures: names.length,
   };
   const compared = [...(headers ?? []), ...(claims ?? [])].flatMap(({ patterns }) => patterns);
+  if (compared.length > MAX_PATTERNS) {
+    const what = `has ${compared.length} values with {name} or *`;
+    report({ path, what, why: "each is compared with each value of a request", expected: `at most ${MAX_PATTERNS}` });
+  }
   const slots = compared.flatMap(({ parts }) => parts.filter((part) => typeof part === "number"));
   checkCaptures(rule, names, new Set(slots), path, report);
   return rule;
