@@ -81,6 +81,30 @@ describe("patterns of IDs and captures", () => {
   );
 });
 
+describe("values that could be read in two ways", () => {
+  const who = { ids: ["spiffe://example.org/{a}/{b}"] };
+  const path = "/{c}/**";
+  const fault = (value: string, effect: "allow" | "deny") => {
+    try {
+      const also = { "x-all": ["{a}", "{b}", "{c}"] };
+      Policy.compile([{ rule: "r", [effect]: who, path, headers: { "x-a": value, ...also } } as unknown as PolicyRule]);
+      return "accepted";
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+  for (const effect of ["allow", "deny"] as const) {
+    for (const value of ["{a}*", "{a}-*", "{a}.x*", "{a}{b}", "{a}-{b}", "x{a}_y{b}", "{c}:{a}", "{c}:*"]) {
+      it(`${effect}: ${value} is refused`, () => {
+        assert.match(fault(value, effect), /^policy\[0\]\.headers: ".*" could be read in two ways; .*Expected: /);
+      });
+    }
+    for (const value of ["{a}", "{a}/*", "{a}:{b}", "x-{a}-y", "{a}/{c}", "{c}/*", "x:{a}:{b}", "{a}:{c}", "x*"]) {
+      it(`${effect}: ${value} is not`, () => assert.equal(fault(value, effect), "accepted"));
+    }
+  }
+});
+
 describe("callers without an identity", () => {
   judge(
     { who: { anonymous: true }, path: "/health" },
@@ -160,6 +184,19 @@ describe("headers", () => {
   );
 });
 
+describe("blanks around header values", () => {
+  const blanks = [" ", "\t", "\u00a0", "\u0085", "\u2003", "\u3000", "\ufeff", "\u200b", "\u001f", "\0"];
+  const around = (value: string, matches: boolean) =>
+    blanks.flatMap((blank): Case[] => [
+      [`before, ${JSON.stringify(blank)}`, web, { headers: { "x-stage": [blank + value] } }, matches],
+      [`behind, ${JSON.stringify(blank)}`, web, { headers: { "x-stage": [value + blank] } }, matches],
+      [`in a list, ${JSON.stringify(blank)}`, web, { headers: { "x-stage": [`a,${blank}${value}${blank}`] } }, matches],
+    ]);
+  judge({ headers: { "x-stage": "prod" } }, [...around("prod", true), ...around("test", false)], "deny");
+  const plain: Case = ["none", web, { headers: { "x-stage": ["prod"] } }, true];
+  judge({ headers: { "x-stage": "prod" } }, [plain, ...around("prod", false)], "allow");
+});
+
 describe("claims", () => {
   const rule = { claims: { groups: ["ops", "dev"], level: 5, realm: { admin: true } } };
   const good = { groups: ["qa", "dev"], level: 5, realm: { admin: true } };
@@ -196,6 +233,40 @@ describe("claims", () => {
   );
 });
 
+describe("[S-18] claims of a token that is not the one the rule speaks of", () => {
+  const withToken = (tokenPath: string, role: string): Peer => {
+    return { ...x509("/a"), token: { id: id(tokenPath), expiresAt, audience: ["a"], claims: { role } } } as Peer;
+  };
+  for (const via of [undefined, ["x509"], ["x509", "jwt"]] as const) {
+    const who = { ids: ["spiffe://example.org/a"], via };
+    judge(
+      { who, claims: { role: "admin" } },
+      [
+        [`${via} the own token`, withToken("/a", "admin"), {}, true],
+        [`${via} another's token`, withToken("/b", "admin"), {}, false],
+      ],
+      "allow",
+    );
+    judge(
+      { who, claims: { role: "admin" } },
+      [
+        [`${via} the own token`, withToken("/a", "guest"), {}, false],
+        [`${via} the own token with the claim`, withToken("/a", "admin"), {}, true],
+        [`${via} another's token leads around nothing`, withToken("/b", "guest"), {}, true],
+      ],
+      "deny",
+    );
+  }
+  judge(
+    { who: { ids: ["spiffe://example.org/b"], via: ["jwt"] }, claims: { role: "admin" } },
+    [
+      ["a rule that speaks of the token", withToken("/b", "admin"), {}, true],
+      ["a rule that speaks of another token", withToken("/c", "admin"), {}, false],
+    ],
+    "allow",
+  );
+});
+
 describe("time", () => {
   const rule = { time: { from: "2026-12-10T12:00:00Z", to: "2026-12-10T14:00:00+01:00" } };
   const cases: Case[] = [
@@ -221,6 +292,30 @@ describe("time", () => {
       "deny",
     );
   });
+});
+
+describe("a time that is none", () => {
+  const none = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, "x", null, 5n] as unknown as number[];
+  const from = { time: { from: "2026-01-01T00:00:00Z" } };
+  const to = { time: { to: "2027-01-01T00:00:00Z" } };
+  const audited = { mode: "audit", until: "2027-01-01T00:00:00Z" } as const;
+  for (const window of [from, to]) {
+    judge(
+      window,
+      [["a good one", web, {}, true], ...none.map((now): Case => [String(now), web, { now }, false])],
+      "allow",
+    );
+    judge(
+      window,
+      none.map((now): Case => [String(now), web, { now }, true]),
+      "deny",
+    );
+  }
+  judge(
+    audited,
+    [["a good one", web, {}, false], ...none.map((now): Case => [String(now), web, { now }, true])],
+    "deny",
+  );
 });
 
 describe("[S-26] audit", () => {

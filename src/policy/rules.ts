@@ -14,6 +14,7 @@ import { canonicalPath } from "./path.ts";
 import { decodeSegment, isFault, type PatternFault, parseSegments, plainForm, type SegmentPattern } from "./pattern.ts";
 import { type CheckedPrincipals, checkPrincipals, type IdPrefix, type Principals } from "./principals.ts";
 import { checkKeys, isRecord, NAME, type Path, type Report, readInstant, stringList } from "./read.ts";
+import { isAmbiguous } from "./value.ts";
 
 interface RuleScope {
   /** A name, unique in the policy; it appears in decisions and logs. */
@@ -259,6 +260,17 @@ function checkRule(
     captures: names.length,
   };
   const compared = [...(headers ?? []), ...(claims ?? [])].flatMap(({ patterns }) => patterns);
+  const ofId = new Set(principals.patterns.flatMap((one) => one.pattern.slots));
+  for (const [key, tests] of [
+    ["headers", headers],
+    ["claims", claims],
+  ] as const) {
+    for (const { text } of (tests ?? []).flatMap(({ patterns }) => patterns).filter((one) => isAmbiguous(one, ofId))) {
+      const what = `"${text}" could be read in two ways`;
+      const why = "it would also take longer names than the captured one";
+      report({ path: [...path, key], what, why, expected: "a / behind each {name} that something else follows" });
+    }
+  }
   if (compared.length > MAX_PATTERNS) {
     const what = `has ${compared.length} values with {name} or *`;
     report({ path, what, why: "each is compared with each value of a request", expected: `at most ${MAX_PATTERNS}` });
