@@ -6,6 +6,9 @@ import { type ConfigIssue, formatIssue } from "./issue.ts";
 /** The largest configuration that is read, in bytes of text. */
 const MAX_TEXT = 1_048_576;
 
+/** Tags of what JSON has too. */
+const PLAIN_TAG = /^(?:!|tag:yaml\.org,2002:(?:str|int|float|bool|null|map|seq))$/;
+
 /** A parsed file: the values with variables put in, and what a message about a place says. */
 export interface ConfigText {
   readonly value: unknown;
@@ -114,6 +117,11 @@ export function readConfigText(text: string, origin: ConfigOrigin): ConfigText {
       faults.push(`${place(node.range?.[0] ?? 0)}"*${node.source}" is an alias; write the value out`);
     },
     Node(_, node) {
+      if ("tag" in node && node.tag !== undefined && !PLAIN_TAG.test(node.tag)) {
+        faults.push(
+          `${place(node.range?.[0] ?? 0)}the tag ${node.tag} is not for a configuration; write the value plainly`,
+        );
+      }
       if ("anchor" in node && node.anchor !== undefined && node.anchor !== "") {
         faults.push(`${place(node.range?.[0] ?? 0)}"&${node.anchor}" is an anchor; write the value out`);
       }

@@ -2,7 +2,7 @@
 import { accept, type Refusal, refuse, type Verdict } from "../base/index.ts";
 import { type Peer, SpiffeId } from "../id/index.ts";
 import { headerName } from "./conditions.ts";
-import { formatIssue } from "./issue.ts";
+import { formatIssue, quoted } from "./issue.ts";
 import type { RequestFacts } from "./match.ts";
 import { canonicalPath } from "./path.ts";
 import { checkKeys, isRecord, type Path, type Report, readInstant } from "./read.ts";
@@ -61,7 +61,7 @@ function readPeer(input: Record<string, unknown>, path: Path, report: Report): P
     const why = parsed?.ok === false ? parsed.message : undefined;
     report({
       path: [...path, key],
-      what: `${JSON.stringify(value)} is no SPIFFE ID of a workload`,
+      what: `${quoted(value)} is no SPIFFE ID of a workload`,
       why,
       expected: '"spiffe://<domain>/<path>"',
     });
@@ -75,7 +75,7 @@ function readPeer(input: Record<string, unknown>, path: Path, report: Report): P
     return undefined;
   }
   if (via !== "x509" && via !== "jwt") {
-    report({ path: [...path, "via"], what: `${JSON.stringify(via)} is no kind of identity`, expected: "x509 or jwt" });
+    report({ path: [...path, "via"], what: `${quoted(via)} is no kind of identity`, expected: "x509 or jwt" });
   }
   if (via === "jwt" && token !== undefined) {
     report({
@@ -140,7 +140,7 @@ export function readInput(input: unknown, path: Path, report: Report): Input | u
   if (typeof method !== "string" || !METHOD.test(method))
     tell({
       path: [...path, "method"],
-      what: `${JSON.stringify(method)} is no HTTP method`,
+      what: `${quoted(method)} is no HTTP method`,
       expected: "capital letters, as in GET",
     });
   if (typeof raw !== "string") tell({ path: [...path, "path"], what: "is not text", expected: "/orders/7" });

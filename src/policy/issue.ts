@@ -27,6 +27,15 @@ export function formatIssue(issue: ConfigIssue): string {
   return `${place === "" ? "" : `${place}: `}${issue.what}${why}${expected}`;
 }
 
+/** A value as a message quotes it, whatever it is. */
+export function quoted(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? `a ${typeof value}`;
+  } catch {
+    return typeof value === "bigint" ? `${value}n` : "what cannot be written";
+  }
+}
+
 /** Number of single-character edits between two short names. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { isSpiffeError } from "../base/index.ts";
 import { SpiffeId } from "../id/index.ts";
+import { readFixtures } from "./fixtures.ts";
 import { admitReload, Policy, parsePolicy, Shadow } from "./index.ts";
 
 const expiresAt = new Date(2 ** 42);
@@ -55,6 +56,42 @@ describe("policy files", () => {
     assert.match(faults(`${FILE}---\nrules: []\n`), /second document/);
     assert.match(faults(""), /is empty/);
     assert.match(faults("5"), /is no set of rules/);
+  });
+
+  it("values of every kind in every place are faults with their place, never a crash", () => {
+    const rule = (name: string, more = "") => `- { rule: ${name}, allow: { via: [jwt] }${more} }`;
+    assert.equal(faults(rule("a")), "accepted");
+    for (const odd of ["{}", "[{}]", "!!binary YQ==", "[]", "null", "5", "!x a"])
+      assert.match(faults(rule(odd)), /^policy:1:\d+ /, odd);
+    for (const key of ["methods", "path", "headers", "claims", "time", "routes", "hosts", "mode", "until"]) {
+      for (const odd of ["{}", "[{}]", "[[]]", "{ a: {} }", "{ a: [[{}]] }", "!!binary YQ=="])
+        assert.match(faults(rule("a", `, ${key}: ${odd}`)), /^policy:1:\d+ /, `${key}: ${odd}`);
+    }
+    const compiled = (more: object) => {
+      try {
+        return Policy.compile([{ rule: "a", allow: { via: ["jwt"] }, ...more } as never]).rules.join();
+      } catch (error) {
+        assert.ok(isSpiffeError(error, "ERR_SPIFFE_CONFIG"), String(error));
+        return error.message;
+      }
+    };
+    const cyclic: Record<string, unknown> = {};
+    cyclic.cyclic = cyclic;
+    assert.equal(compiled({ claims: { x: 5 }, time: { from: new Date(0) } }), "a");
+    assert.match(compiled({ claims: { x: 5n } }), /^policy\[0\]\.claims\.x: 5n is no value/);
+    assert.match(compiled({ claims: { x: [Symbol("x")] } }), /^policy\[0\]\.claims\.x\[0\]: a symbol is no value/);
+    assert.match(compiled({ claims: cyclic }), /^policy\[0\]\.claims\..*: is not a block of claims/);
+    assert.match(compiled({ time: { from: new Date(Number.NaN) } }), /^policy\[0\]\.time\.from: null is no time/);
+    assert.match(compiled({ mode: 5n }), /^policy\[0\]\.mode: 5n is no mode/);
+    assert.match(compiled({ rule: cyclic }), /^policy\[0\]\.rule: is no name for a rule/);
+    const fixture = { peer: "spiffe://example.org/web", expect: "allow" };
+    assert.deepEqual(readFixtures([{ ...fixture, name: "a" }], []).issues, []);
+    const named = readFixtures([{ ...fixture, name: Object.create(null) }], ["fixtures"]);
+    assert.deepEqual(named.fixtures, []);
+    assert.deepEqual(
+      named.issues.map(({ path, what }) => [path.join("."), what]),
+      [["fixtures.0.name", "is not text"]],
+    );
   });
 
   it("the mode of a set goes to every rule that says none", () => {

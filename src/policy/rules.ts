@@ -9,7 +9,7 @@ import {
   type HeaderTest,
   type HostTest,
 } from "./conditions.ts";
-import { type ConfigIssue, nearest } from "./issue.ts";
+import { type ConfigIssue, nearest, quoted } from "./issue.ts";
 import { canonicalPath } from "./path.ts";
 import { decodeSegment, isFault, type PatternFault, parseSegments, plainForm, type SegmentPattern } from "./pattern.ts";
 import { type CheckedPrincipals, checkPrincipals, type IdPrefix, type Principals } from "./principals.ts";
@@ -198,7 +198,7 @@ function checkCaptures(
 export function checkMode(input: Record<string, unknown>, path: Path, report: Report): number | null | undefined {
   const { mode, until } = input;
   if (mode !== undefined && mode !== "enforce" && mode !== "audit") {
-    report({ path: [...path, "mode"], what: `${JSON.stringify(mode)} is no mode`, expected: "enforce or audit" });
+    report({ path: [...path, "mode"], what: `${quoted(mode)} is no mode`, expected: "enforce or audit" });
     return undefined;
   }
   if (mode !== "audit") {
@@ -246,7 +246,7 @@ function checkRule(
   const routes = stringList(input.routes, [...path, "routes"], "[<name of a route>]", report);
   const mode = checkMode(input, path, report);
   const rule: CheckedRule = {
-    name: String(input.rule),
+    name: typeof input.rule === "string" ? input.rule : "",
     deny: denies,
     ...principals,
     methods: checkMethods(input.methods, [...path, "methods"], report),
