@@ -450,7 +450,7 @@ describe("work is bounded by what is written, not by what callers send", () => {
       );
       const split = String.prototype.split;
       let looked = 0;
-      String.prototype.split = function (this: string, ...args: [string]) {
+      String.prototype.split = function (this: string, ...args: Parameters<typeof split>) {
         looked++;
         return split.apply(this, args);
       } as typeof split;

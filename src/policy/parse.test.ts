@@ -94,6 +94,31 @@ describe("policy files", () => {
     );
   });
 
+  it("what nests deeply in any spelling, or has a block of many keys, is refused before it is built", () => {
+    const deep = (open: string, count: number, close = "") => `${open.repeat(count)}x${close.repeat(count)}`;
+    const steps = (count: number) => Array.from({ length: count }, (_, i) => `${" ".repeat(i)}a:`).join("\n");
+    const built = (text: string) => faults(text).includes("nested too deeply");
+    for (const [few, many] of [
+      [deep("- ", 32), deep("- ", 33)],
+      [deep("[", 32, "]"), deep("[", 33, "]")],
+      [deep("{ a: ", 32, "}"), deep("{ a: ", 33, "}")],
+      [deep("? ", 16), deep("? ", 20_000)],
+      [steps(32), steps(33)],
+      [`# ${"]".repeat(100)}\n${deep("[", 32, "]")}`, `# ${"]".repeat(20_000)}\n${"[".repeat(20_000)}`],
+      [`# ${"[".repeat(100)}\n- x`, deep("- ", 20_000)],
+      [`- "${"[".repeat(100)}"`, `- "${"]".repeat(100)}"\n- ${deep("[", 33, "]")}`],
+      [`- ${deep("[ #\n ", 31, "]")}`, `- ${deep("[ #\n ", 10_000)}`],
+    ] as const) {
+      assert.equal(built(few), false, few.slice(0, 40));
+      assert.equal(built(many), true, many.slice(0, 40));
+    }
+    const keys = (count: number) => Array.from({ length: count }, (_, i) => `k${i}: 1`);
+    for (const write of [(list: string[]) => `- {${list.join(", ")}}`, (list: string[]) => list.join("\n")]) {
+      assert.doesNotMatch(faults(write(keys(1_000))), /keys$/);
+      assert.equal(faults(write(keys(1_001))), "policy: has a block of more than 1000 keys");
+    }
+  });
+
   it("the mode of a set goes to every rule that says none", () => {
     const set = (rest: string) =>
       `mode: audit\nuntil: 2026-12-15T00:00:00Z\nrules:\n  - { rule: a, deny: { via: [x509] }${rest} }\n`;
