@@ -85,13 +85,13 @@ function readSet(
     read.report([...path, "mode"], "stands beside files", why, "mode and until in each file, or in each rule");
   }
   const written = checkRules(block.rules ?? [], at, { auditUntil, names, file: context.file });
-  read.issues.push(...written.issues);
+  for (const issue of written.issues) read.issues.push(issue);
   for (const [i, rule] of written.rules.entries()) {
     const routes = [...(rule.routes ?? [])];
     for (const [j, name] of routes.entries()) read.reference(name, [...at, i, "routes", j], context.routes, "route");
   }
   const files = readSources(sourcesOf(read, block.files, [...path, "files"], context), context.env, names);
-  context.faults.push(...files.faults);
+  for (const fault of files.faults) context.faults.push(fault);
   for (const rule of files.rules) checkRoutes(rule, names, context);
   const rules = [...written.rules, ...files.rules];
   if (read.issues.length + context.faults.length > before) return undefined;

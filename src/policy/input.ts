@@ -2,7 +2,7 @@
 import { accept, type Refusal, refuse, type Verdict } from "../base/index.ts";
 import { type Peer, SpiffeId } from "../id/index.ts";
 import { headerName } from "./conditions.ts";
-import { formatIssue, quoted } from "./issue.ts";
+import { formatFaults, formatIssue, quoted } from "./issue.ts";
 import type { RequestFacts } from "./match.ts";
 import { canonicalPath } from "./path.ts";
 import { checkKeys, isRecord, type Path, type Report, readInstant } from "./read.ts";
@@ -162,5 +162,5 @@ export function readInput(input: unknown, path: Path, report: Report): Input | u
 export function safeReadInput(input: unknown): Verdict<Input> {
   const faults: string[] = [];
   const read = readInput(input, [], (issue) => faults.push(formatIssue(issue)));
-  return read === undefined ? refuse("encoding.json", faults.join("\n")) : accept(read);
+  return read === undefined ? refuse("encoding.json", formatFaults(faults)) : accept(read);
 }

@@ -1,7 +1,7 @@
 /** The decision: may this caller do this? Deny wins, nothing matched is denied. Knows nothing of HTTP libraries. */
 import { type Clock, type Reason, SpiffeError, systemClock, timeOf } from "../base/index.ts";
 import type { Peer } from "../id/index.ts";
-import { formatIssue } from "./issue.ts";
+import { formatFaults, formatIssue } from "./issue.ts";
 import { type Identity, identitiesOf, type RequestFacts, Trial } from "./match.ts";
 import { type Entry, RuleIndex } from "./rule-index.ts";
 import { type CheckedRule, checkRules, type PolicyRule } from "./rules.ts";
@@ -136,7 +136,7 @@ export class Policy {
   static compile(rules: readonly PolicyRule[], options: PolicyOptions = {}): Policy {
     const checked = checkRules(rules, ["policy"]);
     if (checked.issues.length > 0) {
-      throw new SpiffeError("ERR_SPIFFE_CONFIG", checked.issues.map(formatIssue).join("\n"));
+      throw new SpiffeError("ERR_SPIFFE_CONFIG", formatFaults(checked.issues.map(formatIssue)));
     }
     return new Policy(checked.rules, options);
   }

@@ -11,7 +11,15 @@ import {
 } from "./conditions.ts";
 import { type ConfigIssue, nearest, quoted } from "./issue.ts";
 import { canonicalPath } from "./path.ts";
-import { decodeSegment, isFault, type PatternFault, parseSegments, plainForm, type SegmentPattern } from "./pattern.ts";
+import {
+  decodeSegment,
+  isFault,
+  MAX_CAPTURES,
+  type PatternFault,
+  parseSegments,
+  plainForm,
+  type SegmentPattern,
+} from "./pattern.ts";
 import { type CheckedPrincipals, checkPrincipals, type IdPrefix, type Principals } from "./principals.ts";
 import { checkKeys, isRecord, NAME, type Path, type Report, readInstant, stringList } from "./read.ts";
 import { isAmbiguous } from "./value.ts";
@@ -276,7 +284,10 @@ function checkRule(
     report({ path, what, why: "each is compared with each value of a request", expected: `at most ${MAX_PATTERNS}` });
   }
   const slots = compared.flatMap(({ parts }) => parts.filter((part) => typeof part === "number"));
-  checkCaptures(rule, names, new Set(slots), path, report);
+  if (names.length > MAX_CAPTURES) {
+    const what = "captures too many names";
+    report({ path, what, why: "each is kept for each caller", expected: `at most ${MAX_CAPTURES} of {name}` });
+  } else checkCaptures(rule, names, new Set(slots), path, report);
   return rule;
 }
 
