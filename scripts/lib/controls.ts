@@ -541,7 +541,7 @@ export const CONTROLS: readonly Control[] = [
   {
     name: "policy-truncated",
     patches: [
-      { file: "src/policy/parse.ts", find: "    if (before?.ended === true && !ended) {", replace: "    if (false) {" },
+      { file: "src/policy/parse.ts", find: "    if (!ended || after?.ended === true ||", replace: "    if (true ||" },
     ],
     tests: ["src/policy/parse.test.ts"],
   },

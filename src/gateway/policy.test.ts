@@ -45,7 +45,7 @@ describe("policy at the gateway", () => {
       });
       request.on("end", () => {
         questions.push(JSON.parse(body));
-        response.writeHead(answer.status).end(answer.body);
+        response.writeHead(answer.status, { "content-type": "application/json" }).end(answer.body);
       });
     });
     await new Promise<void>((resolve) => authorizer.listen(0, "127.0.0.1", resolve));

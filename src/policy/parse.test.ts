@@ -49,6 +49,14 @@ describe("policy files", () => {
     );
   });
 
+  it("what a policy says of itself cannot be changed", () => {
+    const policy = parsePolicy(FILE);
+    const [source] = policy.sources;
+    assert.equal(Reflect.set(source as object, "ended", false), false);
+    assert.equal(Reflect.set(policy.sources, 0, { ...source, ended: false }), false);
+    assert.equal(policy.sources[0]?.ended, true);
+  });
+
   it("[S-26] duplicate keys, aliases and several documents are refused; the same without them is not", () => {
     assert.equal(faults(FILE), "accepted");
     assert.match(faults(FILE.replace("    methods: [GET]", "    methods: [GET]\n    methods: [POST]")), /unique/);
