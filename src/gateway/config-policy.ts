@@ -80,14 +80,18 @@ function readSet(
   const block: Values = Array.isArray(value) ? { rules: value } : (value as Values);
   const at = Array.isArray(value) ? path : [...path, "rules"];
   const auditUntil = checkMode(block, path, (issue) => read.issues.push(issue)) ?? undefined;
+  if (block.mode === "audit" && block.files !== undefined) {
+    const why = "the mode does not reach rules in files, which would be enforced";
+    read.report([...path, "mode"], "stands beside files", why, "mode and until in each file, or in each rule");
+  }
   const written = checkRules(block.rules ?? [], at, { auditUntil, names, file: context.file });
-  read.issues.push(...written.issues);
+  for (const issue of written.issues) read.issues.push(issue);
   for (const [i, rule] of written.rules.entries()) {
     const routes = [...(rule.routes ?? [])];
     for (const [j, name] of routes.entries()) read.reference(name, [...at, i, "routes", j], context.routes, "route");
   }
   const files = readSources(sourcesOf(read, block.files, [...path, "files"], context), context.env, names);
-  context.faults.push(...files.faults);
+  for (const fault of files.faults) context.faults.push(fault);
   for (const rule of files.rules) checkRoutes(rule, names, context);
   const rules = [...written.rules, ...files.rules];
   if (read.issues.length + context.faults.length > before) return undefined;
@@ -139,5 +143,16 @@ export function readPolicy(read: Reader, value: unknown, context: PolicyContext)
       ? { settings: undefined, issues: [] }
       : checkAuthorizer(block.authorizer, [...path, "authorizer"]);
   read.issues.push(...issues);
+  const looked = [...(policy?.headers ?? []), ...(candidate?.headers ?? [])];
+  for (const [i, name] of (settings?.headers ?? []).entries()) {
+    if (!looked.includes(name)) continue;
+    const why = "rules are asked before the authorizer, so that they would see the caller's own value";
+    read.report(
+      [...path, "authorizer", "headers", i],
+      `a rule looks at ${name}`,
+      why,
+      "another header for one of them",
+    );
+  }
   return policy === undefined ? undefined : { policy, candidate, authorizer: settings };
 }

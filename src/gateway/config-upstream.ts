@@ -1,8 +1,8 @@
 /** What an upstream may be: proven by SPIFFE ID over TLS, or in plaintext that stays on this machine. */
 import { readId } from "../policy/principals.ts";
+import { canonicalTarget } from "../policy/request-line.ts";
 import type { Path, Reader } from "./config-reader.ts";
 import type { UpstreamConfig } from "./config-types.ts";
-import { canonicalTarget } from "./target.ts";
 import { parseUpstreamUrl, type UpstreamTarget } from "./upstream-url.ts";
 
 /** Addresses of one upstream. */

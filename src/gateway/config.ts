@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { SpiffeError } from "../base/index.ts";
 import { type ConfigOrigin, readConfigText } from "../policy/config-text.ts";
+import { formatFaults } from "../policy/issue.ts";
 import { parsePathPattern } from "../policy/path.ts";
 import { checkEnd } from "../policy/rule-set.ts";
 import { type PolicyConfig, type PolicyContext, type PolicyFileReader, readPolicy } from "./config-policy.ts";
@@ -209,8 +210,8 @@ export function parseGatewayConfig(input: string | GatewayInput, options: ParseO
   const file = options.file ?? "gateway.yaml";
   const context = { file, env, readFiles: options.readPolicyFiles, faults };
   const found = faults.length > 0 ? undefined : readConfig(read, parsed.value, context);
-  faults.unshift(...read.issues.map((issue) => parsed.sentence(issue)));
-  if (found?.decides === undefined || faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", faults.join("\n"));
+  const told = [...read.issues.map((issue) => parsed.sentence(issue)), ...faults];
+  if (found?.decides === undefined || told.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", formatFaults(told));
   const { decides, ...rest } = found;
   const config: GatewayConfig = Object.freeze({ ...rest, ...decides });
   checked.add(config);

@@ -45,7 +45,7 @@ describe("policy at the gateway", () => {
       });
       request.on("end", () => {
         questions.push(JSON.parse(body));
-        response.writeHead(answer.status).end(answer.body);
+        response.writeHead(answer.status, { "content-type": "application/json" }).end(answer.body);
       });
     });
     await new Promise<void>((resolve) => authorizer.listen(0, "127.0.0.1", resolve));
@@ -276,6 +276,28 @@ describe("policy of a gateway file", () => {
     assert.match(await faults({ files: [{ glob: "teams/*.yaml" }] }), /needs "idPrefixes"; a file may speak only/);
     assert.match(await faults({ file: files }), /policy\.file: unknown key \(did you mean "files"\?\)/);
     assert.match(await faults({ mode: "audit", rules: [] }), /needs "until"/);
+    const audit = { mode: "audit", until: far };
+    const web = { rule: "web", allow: { ids: ["spiffe://example.org/web"] } };
+    assert.equal(await faults({ ...audit, rules: [web] }), "accepted");
+    assert.equal(await faults({ rules: [{ ...web, ...audit }], files }), "accepted");
+    const beside = /policy\.mode: stands beside files; the mode does not reach rules in files, which would be enforced/;
+    assert.match(await faults({ ...audit, rules: [web], files }), beside);
+    assert.match(
+      await faults({ rules: [web], candidate: { ...audit, files } }),
+      /policy\.candidate\.mode: stands beside/,
+    );
+    const looks = { rules: [{ ...web, headers: { X_Plan: "gold" } }] };
+    const authorizer = (...headers: string[]) => ({ url: "http://127.0.0.1:1/", headers });
+    assert.equal(await faults({ ...looks, authorizer: authorizer("x-other") }), "accepted");
+    assert.equal(await faults({ rules: [web], authorizer: authorizer("x-other", "X-Plan") }), "accepted");
+    assert.match(
+      await faults({ ...looks, authorizer: authorizer("x-other", "X-Plan") }),
+      /policy\.authorizer\.headers\[1\]: a rule looks at x-plan; rules are asked before the authorizer/,
+    );
+    assert.match(
+      await faults({ rules: [web], candidate: looks.rules, authorizer: authorizer("x-plan") }),
+      /policy\.authorizer\.headers\[0\]: a rule looks at x-plan/,
+    );
     assert.match(await faults({ rules: [] }), /policy: holds no rule; every request would be denied/);
     assert.match(
       await faults({ files, candidate: [{ rule: "x" }] }),

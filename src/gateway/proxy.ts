@@ -7,6 +7,7 @@ import type { Context, Handler } from "hono";
 import { type Clock, SpiffeError, systemClock } from "../base/index.ts";
 import type { Peer } from "../id/index.ts";
 import { formatIssue } from "../policy/issue.ts";
+import { canonicalTarget } from "../policy/request-line.ts";
 import type { TlsIdentity } from "../tls/index.ts";
 import { Reader } from "./config-reader.ts";
 import type { UpstreamInput } from "./config-types.ts";
@@ -15,7 +16,6 @@ import { type Field, fieldsOf, requestFields, responseFields } from "./headers.t
 import { carriesSvid } from "./middleware/authenticate.ts";
 import { givenPeer } from "./middleware/peer-env.ts";
 import { type Problem, problemResponse } from "./middleware/problem.ts";
-import { canonicalTarget } from "./target.ts";
 import { isDialFailure } from "./upstream/endpoint.ts";
 import { isIdempotent, type Tries } from "./upstream/tries.ts";
 import { TryTimer } from "./upstream/try-timer.ts";

@@ -1,6 +1,6 @@
 /** The request line and its authority: read once, refused when two programs could read them differently (S-22, S-23). */
 import { accept, type Refusal, refuse, type Verdict } from "../base/index.ts";
-import { canonicalPath } from "../policy/path.ts";
+import { canonicalAuthority, canonicalTarget, isServedMethod } from "../policy/request-line.ts";
 
 /** The parts of a node request (HTTP/1.1 or the HTTP/2 compatibility object) that the checks read. */
 export interface RawRequest {
@@ -24,29 +24,6 @@ export interface RequestTarget {
   readonly host: string;
   /** The one `Authorization` value, if any. */
   readonly authorization: string | undefined;
-}
-
-/** Query characters of RFC 3986; the brackets and the bar are added, which browsers leave as they are. */
-const QUERY = /^[A-Za-z0-9\-._~!$&'()*+,;=:@/?%[\]|]*$/;
-const METHOD = /^[A-Z]+(?:-[A-Z]+)*$/;
-const AUTHORITY = /^([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?|\[[0-9a-f:.]+\])\.?(:[0-9]{1,5})?$/;
-
-/** Brings a path with query into canonical form; refuses with `request.target`. */
-export function canonicalTarget(raw: string): Verdict<{ path: string; target: string }> {
-  const mark = raw.indexOf("?");
-  const path = canonicalPath(mark < 0 ? raw : raw.slice(0, mark));
-  if (!path.ok) return path;
-  if (mark < 0) return accept({ path: path.value, target: path.value });
-  const query = raw.slice(mark + 1);
-  if (!QUERY.test(query)) return refuse("request.target", "The query holds a character that is not allowed there");
-  if (/%(?![0-9A-Fa-f]{2})/.test(query)) return refuse("request.target", "The query holds an invalid percent-encoding");
-  return accept({ path: path.value, target: `${path.value}?${query}` });
-}
-
-function canonicalAuthority(raw: string): { authority: string; host: string } | undefined {
-  const match = AUTHORITY.exec(raw.toLowerCase());
-  if (match?.[1] === undefined || match[1].includes("..")) return undefined;
-  return { authority: match[1] + (match[2] ?? ""), host: match[1] };
 }
 
 const badAuthority = (message: string): Refusal => refuse("request.authority", message);
@@ -94,8 +71,7 @@ export function checkRequest(request: RawRequest): Verdict<RequestTarget> {
   }
   const all = (name: string) => fields.get(name) ?? [];
   const method = request.method ?? "";
-  // TRACE would show the caller what the gateway adds
-  if (!METHOD.test(method) || method === "CONNECT" || method === "TRACE") {
+  if (!isServedMethod(method)) {
     return refuse("request.method", "The request's method is not one that is served");
   }
   const target = canonicalTarget(request.url ?? "");

@@ -1,6 +1,6 @@
 /** Settings of the external authorizer, and their check. */
 import { headerName } from "./conditions.ts";
-import type { ConfigIssue } from "./issue.ts";
+import { type ConfigIssue, quoted } from "./issue.ts";
 import { checkKeys, isRecord, type Path, type Report, stringList } from "./read.ts";
 
 /** An authorizer as it is written. */
@@ -47,7 +47,7 @@ function readTimeout(value: unknown, path: Path, report: Report): number {
   const [, digits, unit] = (typeof value === "string" ? /^([1-9]\d{0,4})(ms|s)$/.exec(value) : null) ?? [];
   const ms = digits === undefined ? Number.NaN : Number(digits) * (unit === "s" ? 1_000 : 1);
   if (ms <= MAX_TIMEOUT_MS) return ms;
-  report({ path, what: `${JSON.stringify(value)} is no timeout`, expected: "such as 200ms, at most 10s" });
+  report({ path, what: `${quoted(value)} is no timeout`, expected: "such as 200ms, at most 10s" });
   return DEFAULT_TIMEOUT_MS;
 }
 

@@ -57,7 +57,7 @@ describe("[S-26] an external authorizer", () => {
     let question: unknown;
     answer = (request, response, body) => {
       question = [request.method, request.url, request.headers["content-type"], JSON.parse(body)];
-      response.writeHead(200).end(GOOD);
+      response.writeHead(200, { "content-type": "application/json" }).end(GOOD);
     };
     const outcome = await confirm();
     assert.deepEqual(outcome, { decision: allowed, headers: [["x-plan", "gold"]] });
@@ -84,8 +84,10 @@ describe("[S-26] an external authorizer", () => {
       mode: "enforce",
     });
     assert.equal(outcome.failure, undefined);
-    says(200, '{"allow":true}');
-    assert.equal(told(await confirm()), "allow policy.allowed");
+    for (const type of ["application/json", "Application/JSON; charset=utf-8"]) {
+      says(200, '{"allow":true}', { "content-type": type });
+      assert.equal(told(await confirm()), "allow policy.allowed");
+    }
   });
 
   it("does not begin where a proxy could answer a question in plaintext", () => {
@@ -130,12 +132,22 @@ describe("[S-26] an external authorizer", () => {
       "status",
       () => {
         answer = (request, response) => {
-          if (request.url === "/yes") response.writeHead(200).end(GOOD);
+          if (request.url === "/yes") response.writeHead(200, { "content-type": "application/json" }).end(GOOD);
           else response.writeHead(302, { location: "/yes" }).end(GOOD);
         };
       },
     ],
     ["junk", "answer", () => says(200, "<html>")],
+    ["a good answer as text", "answer", () => says(200, GOOD, { "content-type": "text/plain" })],
+    ["as two types", "answer", () => says(200, GOOD, { "content-type": "application/json, text/html" })],
+    ["as a type that begins alike", "answer", () => says(200, GOOD, { "content-type": "application/json2" })],
+    [
+      "as no type",
+      "answer",
+      () => {
+        answer = (_, response) => void response.writeHead(200).end(GOOD);
+      },
+    ],
     ["an empty body", "answer", () => says(200, "")],
     ["a list", "answer", () => says(200, "[true]")],
     ["a bare true", "answer", () => says(200, "true")],
@@ -173,7 +185,7 @@ describe("[S-26] an external authorizer", () => {
       "unreachable",
       () => {
         answer = (request, response) => {
-          response.writeHead(200, { "content-length": "1000" });
+          response.writeHead(200, { "content-type": "application/json", "content-length": "1000" });
           response.write(GOOD, () => request.socket.destroy());
         };
       },
@@ -199,7 +211,7 @@ describe("[S-26] an external authorizer", () => {
     const abort = new AbortController();
     const arrived = new Promise<void>((resolve) => {
       answer = (_, response) => {
-        if (body) response.writeHead(200).write('{"allow":');
+        if (body) response.writeHead(200, { "content-type": "application/json" }).write('{"allow":');
         resolve();
       };
     });
@@ -232,12 +244,12 @@ describe("[S-26] an external authorizer", () => {
     assert.equal(told(await ask(throwing)), "deny policy.authorizer-failed unreachable");
     assert.equal(told(await ask(() => new Promise(() => {}))), "deny policy.authorizer-failed timeout");
     const followed = async () => {
-      const response = new Response('{"allow":true}');
+      const response = Response.json({ allow: true });
       Object.defineProperty(response, "redirected", { value: true });
       return response;
     };
     assert.equal(told(await ask(followed)), "deny policy.authorizer-failed status");
-    assert.equal(told(await ask(async () => new Response('{"allow":true}'))), "allow policy.allowed");
+    assert.equal(told(await ask(async () => Response.json({ allow: true }))), "allow policy.allowed");
   });
 });
 

@@ -32,6 +32,7 @@ export interface AuthorizerOptions {
 const MAX_ANSWER = 65_536;
 /** Visible ASCII with blanks inside: what is one header value to every reader. */
 const VALUE = /^[\x21-\x7e](?:[\x20-\x7e]{0,4094}[\x21-\x7e])?$/;
+const JSON_TYPE = /^application\/json\s*(?:;[^,]*)?$/i;
 const NO_HEADERS: AuthorizerOutcome["headers"] = Object.freeze([]);
 
 class Failed {
@@ -47,7 +48,7 @@ type Answer = { readonly allow: false } | { readonly allow: true; readonly heade
  * Asks an external authorizer about requests that the policy allows.
  *
  * The question is a POST of one JSON object with the names of the access log: `peer`, `via`, `token`, `claims`,
- * `method`, `path`, `host`, `listener`, `route`, `rule`. The answer has to be status 200 with
+ * `method`, `path`, `host`, `listener`, `route`, `rule`. The answer has to be status 200, `application/json` and
  * `{ "allow": false }` or `{ "allow": true, "headers": { … } }` and no other member. Everything else — too slow, another
  * status, a redirect, a reset, junk, a header that is not on the list — denies with `policy.authorizer-failed`.
  */
@@ -130,6 +131,10 @@ export class Authorizer {
     if (response.status !== 200 || response.redirected) {
       await response.body?.cancel().catch(() => {});
       throw new Failed("status");
+    }
+    if (!JSON_TYPE.test(response.headers.get("content-type") ?? "")) {
+      await response.body?.cancel().catch(() => {});
+      throw new Failed("answer");
     }
     const parsed = parseJson(await readBody(response), { maxBytes: MAX_ANSWER });
     if (!parsed.ok) throw new Failed("answer");

@@ -1,4 +1,5 @@
 /** What a rule asks of the request beside who sends it: hosts, headers, claims, time, and their checks. */
+import { quoted } from "./issue.ts";
 import { isFault } from "./pattern.ts";
 import { checkKeys, isRecord, type Path, type Report, readInstant, stringList } from "./read.ts";
 import { parseValue, toValueTest, type ValuePattern, type ValueTest } from "./value.ts";
@@ -91,7 +92,7 @@ function readValue(
   if (typeof item !== "string" || item === "" || /[^\x20-\x7e]/.test(item)) {
     report({
       path,
-      what: `${JSON.stringify(item)} is no value`,
+      what: `${quoted(item)} is no value`,
       expected: "printable ASCII text, quoted where it looks like a number",
     });
     return undefined;

@@ -1,10 +1,28 @@
 /** YAML to plain values, with the place of each: one document, no aliases, no duplicate keys (S-26). */
-import { isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, parseAllDocuments, visit } from "yaml";
+import {
+  isMap,
+  isNode,
+  isPair,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type Node,
+  Parser,
+  parseAllDocuments,
+  visit,
+} from "yaml";
 import { LIMITS } from "../base/index.ts";
 import { type ConfigIssue, formatIssue } from "./issue.ts";
 
 /** The largest configuration that is read, in bytes of text. */
 const MAX_TEXT = 1_048_576;
+
+/** Tags of what JSON has too. */
+const PLAIN_TAG = /^(?:!|tag:yaml\.org,2002:(?:str|int|float|bool|null|map|seq))$/;
+
+/** Keys of one block; each is compared with the others of its block. */
+const MAX_KEYS = 1_000;
 
 /** A parsed file: the values with variables put in, and what a message about a place says. */
 export interface ConfigText {
@@ -75,15 +93,22 @@ function offsetOf(root: unknown, path: Path): number {
   return offset;
 }
 
-/** Whether brackets or indentation go deeper than any configuration; the parser's time and stack grow with them. */
-function nestsTooDeep(text: string): boolean {
-  let depth = 0;
-  for (const [mark] of text.matchAll(/[[\]{}]|^ {100}/gm)) {
-    if (mark.length > 1) return true;
-    depth += mark === "[" || mark === "{" ? 1 : -1;
-    if (depth > LIMITS.jsonDepth) return true;
+/**
+ * Why a text would cost the parser more time or stack than any configuration is worth. Its own lexer and the first of
+ * its two steps are asked, which keep a stack of their own, so that nothing is deep to one of them and flat to the other.
+ */
+function excess(text: string): string | undefined {
+  const parser = new Parser();
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const _ of parser.next(lexeme));
+    const top = parser.stack.at(-1);
+    if (top?.type !== "block-map" && top?.type !== "block-seq" && top?.type !== "flow-collection") continue;
+    // the document stands below the collections
+    if (parser.stack.length - 1 > LIMITS.jsonDepth) return "is nested too deeply to be read";
+    const isKeyed = top.type === "block-map" || (top.type === "flow-collection" && top.start.source === "{");
+    if (isKeyed && top.items.length > MAX_KEYS) return `has a block of more than ${MAX_KEYS} keys`;
   }
-  return false;
+  return undefined;
 }
 
 /** Parses configuration text. Never throws for bad text: the faults say what is wrong. */
@@ -96,7 +121,8 @@ export function readConfigText(text: string, origin: ConfigOrigin): ConfigText {
   };
   const broken = (faults: string[]): ConfigText => ({ value: undefined, faults, sentence: formatIssue });
   if (text.length > MAX_TEXT) return broken([`${origin.file ?? "configuration"}: is longer than 1 MiB`]);
-  if (nestsTooDeep(text)) return broken([`${origin.file ?? "configuration"}: is nested too deeply to be read`]);
+  const why = excess(text);
+  if (why !== undefined) return broken([`${origin.file ?? "configuration"}: ${why}`]);
   const options = { lineCounter: lines, prettyErrors: false, stringKeys: true, schema: "core" } as const;
   const documents = parseAllDocuments(text, options);
   const [document, second] = Array.isArray(documents) ? documents : [];
@@ -114,6 +140,11 @@ export function readConfigText(text: string, origin: ConfigOrigin): ConfigText {
       faults.push(`${place(node.range?.[0] ?? 0)}"*${node.source}" is an alias; write the value out`);
     },
     Node(_, node) {
+      if ("tag" in node && node.tag !== undefined && !PLAIN_TAG.test(node.tag)) {
+        faults.push(
+          `${place(node.range?.[0] ?? 0)}the tag ${node.tag} is not for a configuration; write the value plainly`,
+        );
+      }
       if ("anchor" in node && node.anchor !== undefined && node.anchor !== "") {
         faults.push(`${place(node.range?.[0] ?? 0)}"&${node.anchor}" is an anchor; write the value out`);
       }

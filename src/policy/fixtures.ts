@@ -86,7 +86,8 @@ export function readFixtures(input: unknown, path: Path): { fixtures: Fixture[];
       Object.entries(rest).filter(([key]) => (INPUT_KEYS as readonly string[]).includes(key)),
     );
     const read = readInput(known, at, report);
-    return wanted === undefined || read === undefined ? [] : [{ name: String(name), input: read, expect: wanted }];
+    if (wanted === undefined || read === undefined || typeof name !== "string") return [];
+    return [{ name, input: read, expect: wanted }];
   });
   return { fixtures, issues };
 }

@@ -2,10 +2,10 @@
 import { accept, type Refusal, refuse, type Verdict } from "../base/index.ts";
 import { type Peer, SpiffeId } from "../id/index.ts";
 import { headerName } from "./conditions.ts";
-import { formatIssue } from "./issue.ts";
+import { formatFaults, formatIssue, quoted } from "./issue.ts";
 import type { RequestFacts } from "./match.ts";
-import { canonicalPath } from "./path.ts";
 import { checkKeys, isRecord, type Path, type Report, readInstant } from "./read.ts";
+import { canonicalAuthority, canonicalTarget, isServedMethod } from "./request-line.ts";
 
 /** A request to judge, as it is written. */
 export interface InputText {
@@ -20,6 +20,7 @@ export interface InputText {
   readonly method?: string;
   /** The raw path, with or without a query. */
   readonly path?: string;
+  /** As the caller would send it, with or without a port. */
   readonly host?: string;
   readonly listener?: string;
   readonly route?: string;
@@ -47,7 +48,7 @@ export const INPUT_KEYS = [
 export interface Input {
   readonly peer: Peer | undefined;
   readonly facts: RequestFacts;
-  /** Set where the path is refused before the policy is asked (S-22). */
+  /** Set where method, path or host is refused before the policy is asked (S-22, S-23). */
   readonly refused?: Refusal;
 }
 
@@ -61,7 +62,7 @@ function readPeer(input: Record<string, unknown>, path: Path, report: Report): P
     const why = parsed?.ok === false ? parsed.message : undefined;
     report({
       path: [...path, key],
-      what: `${JSON.stringify(value)} is no SPIFFE ID of a workload`,
+      what: `${quoted(value)} is no SPIFFE ID of a workload`,
       why,
       expected: '"spiffe://<domain>/<path>"',
     });
@@ -75,7 +76,7 @@ function readPeer(input: Record<string, unknown>, path: Path, report: Report): P
     return undefined;
   }
   if (via !== "x509" && via !== "jwt") {
-    report({ path: [...path, "via"], what: `${JSON.stringify(via)} is no kind of identity`, expected: "x509 or jwt" });
+    report({ path: [...path, "via"], what: `${quoted(via)} is no kind of identity`, expected: "x509 or jwt" });
   }
   if (via === "jwt" && token !== undefined) {
     report({
@@ -140,27 +141,36 @@ export function readInput(input: unknown, path: Path, report: Report): Input | u
   if (typeof method !== "string" || !METHOD.test(method))
     tell({
       path: [...path, "method"],
-      what: `${JSON.stringify(method)} is no HTTP method`,
+      what: `${quoted(method)} is no HTTP method`,
       expected: "capital letters, as in GET",
     });
   if (typeof raw !== "string") tell({ path: [...path, "path"], what: "is not text", expected: "/orders/7" });
   const now = input.time === undefined ? undefined : readInstant(input.time, [...path, "time"], tell);
+  const stated = text("host");
   const facts = {
-    host: text("host")?.toLowerCase(),
     listener: text("listener"),
     route: text("route"),
     headers: readHeaders(input.headers, [...path, "headers"], tell),
     now,
   };
   if (issues.length > 0) return undefined;
-  const canonical = canonicalPath(String(raw).split("?", 1)[0] as string);
-  const whole = { method: String(method), path: canonical.ok ? canonical.value : "/", ...facts };
-  return canonical.ok ? { peer, facts: whole } : { peer, facts: whole, refused: canonical };
+  const target = canonicalTarget(String(raw));
+  const authority = stated === undefined ? undefined : canonicalAuthority(stated);
+  const judged = target.ok ? target.value.path : "/";
+  const whole = { peer, facts: { method: String(method), path: judged, host: authority?.host, ...facts } };
+  if (!isServedMethod(whole.facts.method))
+    return { ...whole, refused: refuse("request.method", "The request's method is not one that is served") };
+  if (!target.ok) return { ...whole, refused: target };
+  if (stated === undefined || authority !== undefined) return whole;
+  return {
+    ...whole,
+    refused: refuse("request.authority", "The request's host is not a plain host name with an optional port"),
+  };
 }
 
 /** Reads one input; the refusal names every fault. */
 export function safeReadInput(input: unknown): Verdict<Input> {
   const faults: string[] = [];
   const read = readInput(input, [], (issue) => faults.push(formatIssue(issue)));
-  return read === undefined ? refuse("encoding.json", faults.join("\n")) : accept(read);
+  return read === undefined ? refuse("encoding.json", formatFaults(faults)) : accept(read);
 }

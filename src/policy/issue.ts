@@ -27,6 +27,24 @@ export function formatIssue(issue: ConfigIssue): string {
   return `${place === "" ? "" : `${place}: `}${issue.what}${why}${expected}`;
 }
 
+/** Faults that are told of one reading. */
+const MAX_FAULTS = 100;
+
+/** Writes faults one a line, the first of them where there are very many. */
+export function formatFaults(faults: readonly string[]): string {
+  const more = faults.length - MAX_FAULTS;
+  return (more > 0 ? [...faults.slice(0, MAX_FAULTS), `and ${more} more`] : faults).join("\n");
+}
+
+/** A value as a message quotes it, whatever it is. */
+export function quoted(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? `a ${typeof value}`;
+  } catch {
+    return typeof value === "bigint" ? `${value}n` : "what cannot be written";
+  }
+}
+
 /** Number of single-character edits between two short names. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);

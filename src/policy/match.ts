@@ -1,9 +1,15 @@
-/** Whether one rule speaks of one identity and one request. Work grows with the rule and the request, never with both. */
+/** Whether one rule speaks of one identity and one request. What of the request is compared is bounded, so that no caller makes rules slow. */
 import type { Peer, SpiffeId } from "../id/index.ts";
 import type { ClaimTest, HeaderTest, HostTest } from "./conditions.ts";
 import { decodeSegment, matchesSegments, type SegmentPattern, splitSegments } from "./pattern.ts";
 import type { CheckedRule } from "./rules.ts";
 import { fitsValue } from "./value.ts";
+
+/** Characters of all values of one header, and values and parts of lists in it, that are looked at; more is doubt. */
+const MAX_HEADER_LENGTH = 8_192;
+const MAX_HEADER_PARTS = 64;
+/** Values of one claim that are looked at; more is doubt. */
+const MAX_CLAIM_VALUES = 256;
 
 /** What a policy may look at beside the peer. */
 export interface RequestFacts {
@@ -54,11 +60,45 @@ export function identitiesOf(peer: Peer): readonly Identity[] {
   return peer.token === undefined ? [own] : [own, { via: "jwt", id: peer.token.id, own: false }];
 }
 
+/** One header of a request, worked out once for all rules. */
+interface HeaderReading {
+  readonly values: readonly string[];
+  /** What a deny rule looks at: each value, and each part of it as a list, with and without the blanks around it. */
+  readonly parts: readonly string[];
+}
+
+const BLANK = /[\s\0-\x20\x7f-\xa0\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff]/;
+
+/** Without everything around that some program takes for a blank. */
+function trimmed(text: string): string {
+  let [start, end] = [0, text.length];
+  while (start < end && BLANK.test(text[start] as string)) start++;
+  while (end > start && BLANK.test(text[end - 1] as string)) end--;
+  return text.slice(start, end);
+}
+
+/** Reads the values of a header; undefined where there are none, or more than is looked at. */
+function readHeader(values: readonly string[] | undefined): HeaderReading | undefined {
+  if (!Array.isArray(values) || values.length === 0 || values.length > MAX_HEADER_PARTS) return undefined;
+  let length = 0;
+  for (const value of values) if ((length += value.length) > MAX_HEADER_LENGTH) return undefined;
+  const parts = new Set<string>(values);
+  let count = 0;
+  for (const value of values) {
+    parts.add(trimmed(value));
+    const list = value.split(",", MAX_HEADER_PARTS + 1);
+    if ((count += list.length) > MAX_HEADER_PARTS) return undefined;
+    for (const part of list) parts.add(trimmed(part));
+  }
+  return { values, parts: [...parts] };
+}
+
 /** A request on trial: what is worked out once for all rules. */
 export class Trial {
   readonly facts: RequestFacts;
   readonly now: number;
-  readonly claims: Readonly<Record<string, unknown>> | undefined;
+  /** Claims of the identity that is looked at; undefined where it showed no token of its own. */
+  claims: Readonly<Record<string, unknown>> | undefined;
   /** The host without its first label, with the dot; empty where it has but one. */
   readonly hostTail: string;
   /** Segments captured by the rule that is looked at. */
@@ -66,6 +106,8 @@ export class Trial {
   /** Whether there is a path to compare. */
   readonly hasPath: boolean;
   readonly #limit: number;
+  readonly #token: Peer["token"];
+  readonly #headers = new Map<string, HeaderReading | undefined>();
   #segments: readonly string[] | undefined;
   #decoded: readonly string[] | undefined;
 
@@ -73,11 +115,25 @@ export class Trial {
   constructor(peer: Peer | undefined, facts: RequestFacts, now: number, limit: number) {
     this.facts = facts;
     this.now = now;
-    this.claims = peer?.token?.claims;
+    this.#token = peer?.token;
     const dot = facts.host?.indexOf(".") ?? -1;
     this.hostTail = dot > 0 ? (facts.host as string).slice(dot) : "";
     this.hasPath = facts.path.startsWith("/");
     this.#limit = limit;
+  }
+
+  /** Turns to one identity of the caller: a token's claims are said of the token's own ID and of no other. */
+  turnTo(identity: Identity): void {
+    this.claims = this.#token?.id.uri === identity.id.uri ? this.#token.claims : undefined;
+  }
+
+  /** A header as all rules look at it; undefined where there is none that could be judged. */
+  header(name: string): HeaderReading | undefined {
+    if (this.#headers.has(name)) return this.#headers.get(name);
+    const { headers } = this.facts;
+    const reading = headers !== undefined && Object.hasOwn(headers, name) ? readHeader(headers[name]) : undefined;
+    this.#headers.set(name, reading);
+    return reading;
   }
 
   /** Empties the slots before the next rule is looked at. */
@@ -104,21 +160,13 @@ function fitsHost(test: HostTest, { facts: { host }, hostTail }: Trial): Answer 
   return test.exact.has(host) || (hostTail !== "" && test.suffixes.has(hostTail));
 }
 
-function fitsPart(test: HeaderTest, value: string, trial: Trial): boolean {
-  if (!value.includes(",")) return false;
-  return value.split(",").some((part) => fitsValue(test, part.trim(), trial.captured));
-}
-
-/** An allow rule wants every value of the header to fit, a deny rule any, alone or in a list. */
+/** An allow rule wants every value of the header to fit as it is, a deny rule any, alone or in a list. */
 function fitsHeader(test: HeaderTest, deny: boolean, trial: Trial): Answer {
-  const { headers } = trial.facts;
-  const given = headers !== undefined && Object.hasOwn(headers, test.name) ? headers[test.name] : undefined;
-  if (given === undefined || given.length === 0) return undefined;
-  for (const value of given) {
-    const fits = fitsValue(test, value, trial.captured) || (deny && fitsPart(test, value, trial));
-    if (fits === deny) return deny;
-  }
-  return !deny;
+  const reading = trial.header(test.name);
+  if (reading === undefined) return undefined;
+  const { captured } = trial;
+  if (deny) return reading.parts.some((part) => fitsValue(test, part, captured));
+  return reading.values.every((value) => fitsValue(test, value, captured));
 }
 
 const isScalar = (value: unknown): boolean =>
@@ -137,7 +185,7 @@ function claimAt(path: readonly string[], claims: Trial["claims"]): readonly unk
 
 function fitsClaim(test: ClaimTest, deny: boolean, trial: Trial): Answer {
   const given = claimAt(test.path, trial.claims);
-  if (given === undefined || given.length === 0) return undefined;
+  if (given === undefined || given.length === 0 || given.length > MAX_CLAIM_VALUES) return undefined;
   let judged = true;
   for (const value of given) {
     if (!isScalar(value)) judged = false;

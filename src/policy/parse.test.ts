@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { isSpiffeError } from "../base/index.ts";
 import { SpiffeId } from "../id/index.ts";
+import { readFixtures } from "./fixtures.ts";
 import { admitReload, Policy, parsePolicy, Shadow } from "./index.ts";
 
 const expiresAt = new Date(2 ** 42);
@@ -48,6 +49,14 @@ describe("policy files", () => {
     );
   });
 
+  it("what a policy says of itself cannot be changed", () => {
+    const policy = parsePolicy(FILE);
+    const [source] = policy.sources;
+    assert.equal(Reflect.set(source as object, "ended", false), false);
+    assert.equal(Reflect.set(policy.sources, 0, { ...source, ended: false }), false);
+    assert.equal(policy.sources[0]?.ended, true);
+  });
+
   it("[S-26] duplicate keys, aliases and several documents are refused; the same without them is not", () => {
     assert.equal(faults(FILE), "accepted");
     assert.match(faults(FILE.replace("    methods: [GET]", "    methods: [GET]\n    methods: [POST]")), /unique/);
@@ -55,6 +64,67 @@ describe("policy files", () => {
     assert.match(faults(`${FILE}---\nrules: []\n`), /second document/);
     assert.match(faults(""), /is empty/);
     assert.match(faults("5"), /is no set of rules/);
+  });
+
+  it("values of every kind in every place are faults with their place, never a crash", () => {
+    const rule = (name: string, more = "") => `- { rule: ${name}, allow: { via: [jwt] }${more} }`;
+    assert.equal(faults(rule("a")), "accepted");
+    for (const odd of ["{}", "[{}]", "!!binary YQ==", "[]", "null", "5", "!x a"])
+      assert.match(faults(rule(odd)), /^policy:1:\d+ /, odd);
+    for (const key of ["methods", "path", "headers", "claims", "time", "routes", "hosts", "mode", "until"]) {
+      for (const odd of ["{}", "[{}]", "[[]]", "{ a: {} }", "{ a: [[{}]] }", "!!binary YQ=="])
+        assert.match(faults(rule("a", `, ${key}: ${odd}`)), /^policy:1:\d+ /, `${key}: ${odd}`);
+    }
+    const compiled = (more: object) => {
+      try {
+        return Policy.compile([{ rule: "a", allow: { via: ["jwt"] }, ...more } as never]).rules.join();
+      } catch (error) {
+        assert.ok(isSpiffeError(error, "ERR_SPIFFE_CONFIG"), String(error));
+        return error.message;
+      }
+    };
+    const cyclic: Record<string, unknown> = {};
+    cyclic.cyclic = cyclic;
+    assert.equal(compiled({ claims: { x: 5 }, time: { from: new Date(0) } }), "a");
+    assert.match(compiled({ claims: { x: 5n } }), /^policy\[0\]\.claims\.x: 5n is no value/);
+    assert.match(compiled({ claims: { x: [Symbol("x")] } }), /^policy\[0\]\.claims\.x\[0\]: a symbol is no value/);
+    assert.match(compiled({ claims: cyclic }), /^policy\[0\]\.claims\..*: is not a block of claims/);
+    assert.match(compiled({ time: { from: new Date(Number.NaN) } }), /^policy\[0\]\.time\.from: null is no time/);
+    assert.match(compiled({ mode: 5n }), /^policy\[0\]\.mode: 5n is no mode/);
+    assert.match(compiled({ rule: cyclic }), /^policy\[0\]\.rule: is no name for a rule/);
+    const fixture = { peer: "spiffe://example.org/web", expect: "allow" };
+    assert.deepEqual(readFixtures([{ ...fixture, name: "a" }], []).issues, []);
+    const named = readFixtures([{ ...fixture, name: Object.create(null) }], ["fixtures"]);
+    assert.deepEqual(named.fixtures, []);
+    assert.deepEqual(
+      named.issues.map(({ path, what }) => [path.join("."), what]),
+      [["fixtures.0.name", "is not text"]],
+    );
+  });
+
+  it("what nests deeply in any spelling, or has a block of many keys, is refused before it is built", () => {
+    const deep = (open: string, count: number, close = "") => `${open.repeat(count)}x${close.repeat(count)}`;
+    const steps = (count: number) => Array.from({ length: count }, (_, i) => `${" ".repeat(i)}a:`).join("\n");
+    const built = (text: string) => faults(text).includes("nested too deeply");
+    for (const [few, many] of [
+      [deep("- ", 32), deep("- ", 33)],
+      [deep("[", 32, "]"), deep("[", 33, "]")],
+      [deep("{ a: ", 32, "}"), deep("{ a: ", 33, "}")],
+      [deep("? ", 16), deep("? ", 20_000)],
+      [steps(32), steps(33)],
+      [`# ${"]".repeat(100)}\n${deep("[", 32, "]")}`, `# ${"]".repeat(20_000)}\n${"[".repeat(20_000)}`],
+      [`# ${"[".repeat(100)}\n- x`, deep("- ", 20_000)],
+      [`- "${"[".repeat(100)}"`, `- "${"]".repeat(100)}"\n- ${deep("[", 33, "]")}`],
+      [`- ${deep("[ #\n ", 31, "]")}`, `- ${deep("[ #\n ", 10_000)}`],
+    ] as const) {
+      assert.equal(built(few), false, few.slice(0, 40));
+      assert.equal(built(many), true, many.slice(0, 40));
+    }
+    const keys = (count: number) => Array.from({ length: count }, (_, i) => `k${i}: 1`);
+    for (const write of [(list: string[]) => `- {${list.join(", ")}}`, (list: string[]) => list.join("\n")]) {
+      assert.doesNotMatch(faults(write(keys(1_000))), /keys$/);
+      assert.equal(faults(write(keys(1_001))), "policy: has a block of more than 1000 keys");
+    }
   });
 
   it("the mode of a set goes to every rule that says none", () => {

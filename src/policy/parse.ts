@@ -1,7 +1,7 @@
 /** From policy files to a policy, or to everything that is wrong with them. */
 import { accept, refuse, SpiffeError, type Verdict } from "../base/index.ts";
 import { readConfigText } from "./config-text.ts";
-import { formatIssue } from "./issue.ts";
+import { formatFaults, formatIssue } from "./issue.ts";
 import { makePolicy, type Policy, type PolicyOptions, type PolicySourceInfo } from "./policy.ts";
 import { type IdPrefix, readIdPrefix } from "./principals.ts";
 import type { Report } from "./read.ts";
@@ -49,11 +49,11 @@ export function readSources(
       return readIdPrefix(prefix, ["idPrefixes", i], report) ?? [];
     });
     const parsed = readConfigText(text, { file, env });
-    faults.push(...parsed.faults);
+    for (const fault of parsed.faults) faults.push(fault);
     if (parsed.faults.length > 0) return { file, ended: false, rules: 0 };
     const checked = checkRuleSet(parsed.value, { file, prefixes, names });
-    faults.push(...checked.issues.map((issue) => parsed.sentence(issue)));
-    rules.push(...checked.rules);
+    for (const issue of checked.issues) faults.push(parsed.sentence(issue));
+    for (const rule of checked.rules) rules.push(rule);
     return { file, ended: checked.ended, rules: checked.rules.length };
   });
   return { rules, sources: read, faults };
@@ -86,7 +86,7 @@ export function readSources(
 export function parsePolicy(input: string | readonly PolicySource[], options: ParsePolicyOptions = {}): Policy {
   const sources = typeof input === "string" ? [{ file: "policy", text: input }] : input;
   const { rules, sources: read, faults } = readSources(sources, options.env ?? {}, new Map());
-  if (faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", faults.join("\n"));
+  if (faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", formatFaults(faults));
   return makePolicy(rules, options, read);
 }
 

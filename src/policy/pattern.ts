@@ -27,10 +27,14 @@ export const isFault = <T extends object>(value: T | PatternFault): value is Pat
 const CAPTURE = /^\{([A-Za-z][A-Za-z0-9_]{0,31})\}$/;
 const WHOLE = "a whole segment: text, * for any, {name} to compare it elsewhere, or a final ** for the rest";
 
-/** The slot of a name, new or known. */
+/** Names that one rule captures; a rule with more is refused. */
+export const MAX_CAPTURES = 32;
+
+/** The slot of a name, new or known; beyond the bound one name is kept that tells so, and no more. */
 export function slotOf(names: string[], name: string): number {
   const known = names.indexOf(name);
-  return known >= 0 ? known : names.push(name) - 1;
+  if (known >= 0) return known;
+  return names.length > MAX_CAPTURES ? MAX_CAPTURES : names.push(name) - 1;
 }
 
 /**

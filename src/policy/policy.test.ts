@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { isSpiffeError } from "../base/index.ts";
 import { type Peer, SpiffeId } from "../id/index.ts";
-import { decide, evaluate, explain, Policy, type PolicyRule, type RequestFacts } from "./index.ts";
+import { decide, evaluate, explain, Policy, type PolicyRule, parsePolicy, type RequestFacts } from "./index.ts";
 import { canonicalPath } from "./path.ts";
 
 const expiresAt = new Date(2 ** 42);
@@ -361,6 +361,46 @@ describe("policy rules that do not compile", () => {
   it("two rules of one name", () => {
     assert.throws(() => Policy.compile([good, good]), /second rule is called "r"/);
     assert.equal(Policy.compile([good, { ...good, rule: "r2" }]).rules.length, 2);
+  });
+  it("a rule captures at most 32 names, of callers and of values alike", () => {
+    const names = (count: number) => Array.from({ length: count }, (_, i) => `{a${i}}`);
+    const ids = (count: number) => ({
+      allow: { ids: [`spiffe://example.org/${names(count).join("/")}`] },
+      path: `/${names(count).join("/")}`,
+    });
+    const values = (count: number) => ({ ...good, headers: { "x-a": names(count).join("/") } });
+    const fault = (rule: object) => {
+      try {
+        return Policy.compile([{ rule: "r", ...rule } as PolicyRule]).rules.join();
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    assert.equal(fault(ids(32)), "r");
+    assert.match(fault(ids(33)), /^policy\[0\]: captures too many names; .*at most 32 of \{name\}$/);
+    assert.match(fault(values(20_000)), /^policy\[0\]: captures too many names/);
+  });
+  it("of very many faults a hundred are told", () => {
+    const lines = (count: number) => {
+      try {
+        Policy.compile(Array.from({ length: count }, () => "x" as never));
+        return [];
+      } catch (error) {
+        return (error as Error).message.split("\n");
+      }
+    };
+    assert.deepEqual([lines(100).length, lines(100).at(-1)], [100, lines(1)[0]?.replace("[0]", "[99]")]);
+    assert.deepEqual([lines(101).length, lines(101).at(-1)], [101, "and 1 more"]);
+    assert.throws(
+      () => parsePolicy("- {}\n".repeat(200_000)),
+      (error: Error) => {
+        return (
+          isSpiffeError(error, "ERR_SPIFFE_CONFIG") &&
+          / more$/.test(error.message) &&
+          error.message.split("\n").length === 101
+        );
+      },
+    );
   });
   it("every fault is told, not only the first", () => {
     assert.throws(

@@ -1,7 +1,7 @@
 /** The decision: may this caller do this? Deny wins, nothing matched is denied. Knows nothing of HTTP libraries. */
 import { type Clock, type Reason, SpiffeError, systemClock, timeOf } from "../base/index.ts";
 import type { Peer } from "../id/index.ts";
-import { formatIssue } from "./issue.ts";
+import { formatFaults, formatIssue } from "./issue.ts";
 import { type Identity, identitiesOf, type RequestFacts, Trial } from "./match.ts";
 import { type Entry, RuleIndex } from "./rule-index.ts";
 import { type CheckedRule, checkRules, type PolicyRule } from "./rules.ts";
@@ -116,7 +116,7 @@ export class Policy {
     this.#clock = options.clock ?? systemClock;
     this.#limit = 2 + rules.reduce((most, { path }) => Math.max(most, path?.texts.length ?? 0), 0);
     this.rules = Object.freeze(rules.map((rule) => rule.name));
-    this.sources = Object.freeze([...sources]);
+    this.sources = Object.freeze(sources.map((source) => Object.freeze({ ...source })));
     this.namesAnonymous = rules.some((rule) => rule.anonymous);
     const headers = rules.flatMap((rule) => rule.headers?.map(({ name }) => name) ?? []);
     this.headers = Object.freeze([...new Set(headers)].sort());
@@ -136,7 +136,7 @@ export class Policy {
   static compile(rules: readonly PolicyRule[], options: PolicyOptions = {}): Policy {
     const checked = checkRules(rules, ["policy"]);
     if (checked.issues.length > 0) {
-      throw new SpiffeError("ERR_SPIFFE_CONFIG", checked.issues.map(formatIssue).join("\n"));
+      throw new SpiffeError("ERR_SPIFFE_CONFIG", formatFaults(checked.issues.map(formatIssue)));
     }
     return new Policy(checked.rules, options);
   }
@@ -153,7 +153,8 @@ export class Policy {
   }
 
   #trial(peer: Peer | undefined, facts: RequestFacts): Trial {
-    return new Trial(peer, facts, facts.now ?? timeOf(this.#clock), this.#limit);
+    const { now = timeOf(this.#clock) } = facts;
+    return new Trial(peer, facts, Number.isFinite(now) ? now : Number.NaN, this.#limit);
   }
 
   /**

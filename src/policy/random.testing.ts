@@ -164,6 +164,7 @@ export class Draw {
         { "x-h": ["q, y"] },
         { "x-h": ["x", "q"] },
         { "x-h": ["xy"] },
+        { "x-h": ["\u00a0y\t"] },
       ]),
       now: this.one(TIMES),
     };

@@ -1,6 +1,6 @@
 /** Small readers that the checks of a policy share: each reports what does not fit and gives undefined. */
 import type { ConfigIssue } from "./issue.ts";
-import { unknownKey } from "./issue.ts";
+import { quoted, unknownKey } from "./issue.ts";
 
 /** Keys and positions from the root of a configuration. */
 export type Path = readonly (string | number)[];
@@ -31,9 +31,10 @@ export function stringList(value: unknown, path: Path, example: string, report: 
     report({ path, what: "is empty", why, expected: example });
     return undefined;
   }
+  const seen = new Set<string>();
   for (const [i, item] of value.entries()) {
-    if (value.indexOf(item) !== i)
-      report({ path: [...path, i], what: `"${item}" stands here twice`, expected: "it once" });
+    if (seen.has(item)) report({ path: [...path, i], what: `"${item}" stands here twice`, expected: "it once" });
+    seen.add(item);
   }
   return value as string[];
 }
@@ -43,10 +44,10 @@ const INSTANT = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d)(?::(\d\d)(?:\.\d{1,3})?)?(
 /** An instant with its zone, as milliseconds since the epoch. */
 export function readInstant(value: unknown, path: Path, report: Report): number | undefined {
   const expected = "a time with its zone, such as 2026-12-15T00:00:00Z";
-  const text = value instanceof Date ? value.toISOString() : value;
+  const text = value instanceof Date && !Number.isNaN(value.getTime()) ? value.toISOString() : value;
   const found = typeof text === "string" ? INSTANT.exec(text) : null;
   if (found === null) {
-    report({ path, what: `${JSON.stringify(value)} is no time`, expected });
+    report({ path, what: `${quoted(value)} is no time`, expected });
     return undefined;
   }
   const [year, month, day, hour, minute, second = 0] = found.slice(1, 7).map((part) => Number(part ?? 0));
@@ -54,6 +55,6 @@ export function readInstant(value: unknown, path: Path, report: Report): number 
   const real = month! >= 1 && month! <= 12 && day! >= 1 && day! <= last && hour! < 24 && minute! < 60 && second < 60;
   const instant = real ? Date.parse(text as string) : Number.NaN;
   if (!Number.isNaN(instant)) return instant;
-  report({ path, what: `${JSON.stringify(value)} does not exist`, expected });
+  report({ path, what: `${quoted(value)} does not exist`, expected });
   return undefined;
 }

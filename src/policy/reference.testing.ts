@@ -47,7 +47,7 @@ function headerAnswer(
   if (given === undefined || given.length === 0) return undefined;
   const fits = (value: string) => patterns.some((pattern) => valueFits(pattern, value, captures));
   if (!deny) return given.every(fits);
-  return given.flatMap((value) => [value, ...value.split(",").map((part) => part.trim())]).some(fits);
+  return given.flatMap((value) => [value, value.trim(), ...value.split(",").map((part) => part.trim())]).some(fits);
 }
 
 function claimAnswer(rule: ClaimRule, claim: unknown, deny: boolean, captures: Captures): Answer {
@@ -131,7 +131,7 @@ function holdsFor(
       if (!sure(headerAnswer([value].flat(), facts.headers?.[name], deny, captures))) return false;
     }
     for (const [name, value] of Object.entries(rule.claims ?? {})) {
-      const claims = peer?.token?.claims ?? {};
+      const claims = peer?.token !== undefined && peer.token.id.uri === shown?.id.uri ? peer.token.claims : {};
       if (!sure(claimAnswer(value, Object.hasOwn(claims, name) ? claims[name] : undefined, deny, captures)))
         return false;
     }

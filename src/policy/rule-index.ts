@@ -134,6 +134,7 @@ export class RuleIndex {
     let found: Entry | undefined;
     for (const identity of identities) {
       const { id } = identity;
+      trial.turnTo(identity);
       const { byId, byTrustDomain, anyone } = this.#viewOf(identity, identities[0] as Identity);
       found = byId.get(id.uri)?.first([], trial, audit, found) ?? found;
       const domain = byTrustDomain.get(id.trustDomain.name);

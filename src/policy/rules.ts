@@ -9,11 +9,20 @@ import {
   type HeaderTest,
   type HostTest,
 } from "./conditions.ts";
-import { type ConfigIssue, nearest } from "./issue.ts";
+import { type ConfigIssue, nearest, quoted } from "./issue.ts";
 import { canonicalPath } from "./path.ts";
-import { decodeSegment, isFault, type PatternFault, parseSegments, plainForm, type SegmentPattern } from "./pattern.ts";
+import {
+  decodeSegment,
+  isFault,
+  MAX_CAPTURES,
+  type PatternFault,
+  parseSegments,
+  plainForm,
+  type SegmentPattern,
+} from "./pattern.ts";
 import { type CheckedPrincipals, checkPrincipals, type IdPrefix, type Principals } from "./principals.ts";
 import { checkKeys, isRecord, NAME, type Path, type Report, readInstant, stringList } from "./read.ts";
+import { isAmbiguous } from "./value.ts";
 
 interface RuleScope {
   /** A name, unique in the policy; it appears in decisions and logs. */
@@ -87,6 +96,8 @@ const RULE_KEYS = [
   "mode",
   "until",
 ] as const;
+/** Values of headers and claims that are more than a look-up, per rule. */
+const MAX_PATTERNS = 32;
 const EXPECTED_RULE = '{ rule: <name>, allow: { ids: ["spiffe://<domain>/<path>"] } }';
 
 function checkName(
@@ -195,7 +206,7 @@ function checkCaptures(
 export function checkMode(input: Record<string, unknown>, path: Path, report: Report): number | null | undefined {
   const { mode, until } = input;
   if (mode !== undefined && mode !== "enforce" && mode !== "audit") {
-    report({ path: [...path, "mode"], what: `${JSON.stringify(mode)} is no mode`, expected: "enforce or audit" });
+    report({ path: [...path, "mode"], what: `${quoted(mode)} is no mode`, expected: "enforce or audit" });
     return undefined;
   }
   if (mode !== "audit") {
@@ -243,7 +254,7 @@ function checkRule(
   const routes = stringList(input.routes, [...path, "routes"], "[<name of a route>]", report);
   const mode = checkMode(input, path, report);
   const rule: CheckedRule = {
-    name: String(input.rule),
+    name: typeof input.rule === "string" ? input.rule : "",
     deny: denies,
     ...principals,
     methods: checkMethods(input.methods, [...path, "methods"], report),
@@ -257,8 +268,26 @@ function checkRule(
     captures: names.length,
   };
   const compared = [...(headers ?? []), ...(claims ?? [])].flatMap(({ patterns }) => patterns);
+  const ofId = new Set(principals.patterns.flatMap((one) => one.pattern.slots));
+  for (const [key, tests] of [
+    ["headers", headers],
+    ["claims", claims],
+  ] as const) {
+    for (const { text } of (tests ?? []).flatMap(({ patterns }) => patterns).filter((one) => isAmbiguous(one, ofId))) {
+      const what = `"${text}" could be read in two ways`;
+      const why = "it would also take longer names than the captured one";
+      report({ path: [...path, key], what, why, expected: "a / behind each {name} that something else follows" });
+    }
+  }
+  if (compared.length > MAX_PATTERNS) {
+    const what = `has ${compared.length} values with {name} or *`;
+    report({ path, what, why: "each is compared with each value of a request", expected: `at most ${MAX_PATTERNS}` });
+  }
   const slots = compared.flatMap(({ parts }) => parts.filter((part) => typeof part === "number"));
-  checkCaptures(rule, names, new Set(slots), path, report);
+  if (names.length > MAX_CAPTURES) {
+    const what = "captures too many names";
+    report({ path, what, why: "each is kept for each caller", expected: `at most ${MAX_CAPTURES} of {name}` });
+  } else checkCaptures(rule, names, new Set(slots), path, report);
   return rule;
 }
 

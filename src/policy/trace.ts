@@ -48,6 +48,7 @@ function misfitFor(rule: CheckedRule, identity: Identity, trial: Trial): Misfit 
   const named = rule.ids.length + rule.patterns.length + rule.trustDomains.length;
   const segments = splitSegments(id.path, Number.POSITIVE_INFINITY);
   const attempt = (): Misfit | undefined => (meansKind(rule, via, own) ? misfitOf(rule, trial) : "via");
+  trial.turnTo(identity);
   trial.forget(rule.captures);
   if (rule.ids.includes(id.uri) || rule.trustDomains.includes(domain) || (named === 0 && rule.via !== undefined))
     return attempt();

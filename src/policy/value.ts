@@ -30,13 +30,24 @@ export function parseValue(text: string, names: string[]): ValuePattern | Patter
     end = PART.lastIndex;
   }
   if (end !== body.length) return { what: `"${text}" is no pattern of a value`, expected: EXPECTED };
-  if (open && typeof parts.at(-1) === "number") {
-    return {
-      what: `"${text}" would also take longer names than the captured one`,
-      expected: "{name} without * behind",
-    };
-  }
   return { text, parts, open };
+}
+
+/**
+ * Whether one value could be made of this pattern by different captures, as `a-b-c` of `{x}-{y}`: what stands between a
+ * capture and whatever follows it has to hold a character that no capture can.
+ *
+ * @param ofId slots captured from IDs, whose segments hold fewer characters than those of paths
+ */
+export function isAmbiguous({ parts, open }: ValuePattern, ofId: ReadonlySet<number>): boolean {
+  let separator: RegExp | undefined;
+  for (const part of parts) {
+    if (typeof part === "string") {
+      if (separator?.test(part)) separator = undefined;
+    } else if (separator !== undefined) return true;
+    else separator = ofId.has(part) ? /[^A-Za-z0-9._-]/ : /\//;
+  }
+  return open && separator !== undefined;
 }
 
 /** Whether a value fits; every slot of the pattern is filled. */

@@ -5,6 +5,7 @@ import type { AuthorityEntry } from "../../authority/index.ts";
 import { SpiffeError } from "../../base/index.ts";
 import { Reader } from "../../gateway/config-reader.ts";
 import { readConfigText } from "../../policy/config-text.ts";
+import { formatFaults } from "../../policy/issue.ts";
 
 const KEYS = ["id", "socket", "hint", "ttl", "federatesWith"];
 const EXAMPLE = '- { id: "spiffe://x0tta6bl4.local/orders", socket: orders }';
@@ -27,7 +28,7 @@ export function readEntriesFile(file: string, taken: readonly string[]): Authori
   const read = new Reader();
   const entries = parsed.faults.length > 0 ? [] : readEntries(read, parsed.value, taken);
   const faults = [...parsed.faults, ...read.issues.map((issue) => parsed.sentence(issue))];
-  if (faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", faults.join("\n"));
+  if (faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", formatFaults(faults));
   return entries;
 }
 

@@ -5,6 +5,7 @@ import process from "node:process";
 import { SpiffeError } from "../../base/index.ts";
 import { type Path, Reader, type Values } from "../../gateway/config-reader.ts";
 import { readConfigText } from "../../policy/config-text.ts";
+import { formatFaults } from "../../policy/issue.ts";
 import { parseEndpoint } from "../../workload/index.ts";
 import { splitArguments } from "./arguments.ts";
 
@@ -98,7 +99,7 @@ export function parseHelperConfig(
   env: Readonly<Record<string, string | undefined>>,
 ): HelperConfig {
   const source = readConfigText(text, { file, env });
-  const refuse = (faults: readonly string[]) => new SpiffeError("ERR_SPIFFE_CONFIG", faults.join("\n"));
+  const refuse = (faults: readonly string[]) => new SpiffeError("ERR_SPIFFE_CONFIG", formatFaults(faults));
   if (source.faults.length > 0) throw refuse(source.faults);
   const read = new Settings();
   const config = readConfig(read, read.object(source.value, [], KEYS), env);

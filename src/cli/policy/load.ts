@@ -6,6 +6,7 @@ import { type GatewayConfig, loadGatewayConfig } from "../../gateway/index.ts";
 import { readPolicyFiles } from "../../gateway/policy-files.ts";
 import { readConfigText } from "../../policy/config-text.ts";
 import { type Policy, type PolicySource, parsePolicy } from "../../policy/index.ts";
+import { formatFaults } from "../../policy/issue.ts";
 import { usageError } from "../exit.ts";
 
 /** What the named files hold. */
@@ -39,9 +40,9 @@ export async function loadFiles(names: readonly string[], base: string = "."): P
     try {
       for (const source of readPolicyFiles(file, ".")) {
         const { value, faults: broken } = readConfigText(source.text, { file: source.file, env: process.env });
-        if (broken.length > 0) faults.push(...broken);
-        else if (isGatewayFile(value))
-          gateways.push({ file: source.file, config: await loadGatewayConfig(source.file) });
+        for (const fault of broken) faults.push(fault);
+        if (broken.length > 0) continue;
+        if (isGatewayFile(value)) gateways.push({ file: source.file, config: await loadGatewayConfig(source.file) });
         else sources.push(source);
       }
     } catch (error) {
@@ -54,7 +55,7 @@ export async function loadFiles(names: readonly string[], base: string = "."): P
   } catch (error) {
     collect(error);
   }
-  if (faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", faults.join("\n"));
+  if (faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", formatFaults(faults));
   return { gateways, policy };
 }
 

@@ -5,7 +5,7 @@ import { readPolicyFiles } from "../../gateway/policy-files.ts";
 import { readConfigText } from "../../policy/config-text.ts";
 import { differences, type Fixture, outcomeOf, readFixtures } from "../../policy/fixtures.ts";
 import type { Policy } from "../../policy/index.ts";
-import type { ConfigIssue } from "../../policy/issue.ts";
+import { type ConfigIssue, formatFaults } from "../../policy/issue.ts";
 import { checkKeys, isRecord } from "../../policy/read.ts";
 import { EXIT, usageError } from "../exit.ts";
 import type { PolicyOutcome } from "../policy.ts";
@@ -38,8 +38,8 @@ function readFixtureFile(file: string): FixtureFile {
   }
   const read = readFixtures(block.fixtures, ["fixtures"]);
   const faults = [...parsed.faults];
-  if (faults.length === 0) faults.push(...[...issues, ...read.issues].map((issue) => parsed.sentence(issue)));
-  if (faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", faults.join("\n"));
+  if (faults.length === 0) for (const issue of [...issues, ...read.issues]) faults.push(parsed.sentence(issue));
+  if (faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", formatFaults(faults));
   return { fixtures: read.fixtures, policies };
 }
 

@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { checkRequest } from "../gateway/target.ts";
+import { safeReadInput } from "./input.ts";
+
+/** What the gateway makes of the same request. */
+function atTheGateway(method: string, url: string, host: string): string {
+  const verdict = checkRequest({ method, url, httpVersionMajor: 1, rawHeaders: ["Host", host] });
+  return verdict.ok ? `${verdict.value.method} ${verdict.value.host} ${verdict.value.path}` : verdict.reason;
+}
+
+function asInput(method: string, path: string, host: string): string {
+  const read = safeReadInput({ peer: "spiffe://example.org/web", method, path, host });
+  assert.ok(read.ok, JSON.stringify(read));
+  const { facts, refused } = read.value;
+  return refused === undefined ? `${facts.method} ${facts.host} ${facts.path}` : refused.reason;
+}
+
+describe("[S-22] [S-23] an input is judged as the gateway judges the request", () => {
+  const cases: [request: [method: string, path: string, host: string], outcome: string][] = [
+    [["GET", "/a", "api.test"], "GET api.test /a"],
+    [["GET", "/a", "API.test:8443"], "GET api.test /a"],
+    [["GET", "/a", "api.test."], "GET api.test /a"],
+    [["GET", "/a", "api.test.:8443"], "GET api.test /a"],
+    [["GET", "/a", "[::1]:8443"], "GET [::1] /a"],
+    [["GET", "/a", "u@api.test"], "request.authority"],
+    [["GET", "/a", "api..test"], "request.authority"],
+    [["GET", "/a", "api.test:x"], "request.authority"],
+    [["GET", "/a?b=%20", "api.test"], "GET api.test /a"],
+    [["GET", "/a?b=%zz", "api.test"], "request.target"],
+    [["GET", "/a?b#c", "api.test"], "request.target"],
+    [["GET", "/a/../b", "api.test"], "request.target"],
+    [["CONNECT", "/a", "api.test"], "request.method"],
+    [["TRACE", "/a", "api.test"], "request.method"],
+    [["TRACE", "/a/../b", "u@api.test"], "request.method"],
+    [["PURGE", "/a", "api.test"], "PURGE api.test /a"],
+  ];
+  for (const [request, outcome] of cases) {
+    it(`${request.join(" ")}: ${outcome}`, () => {
+      assert.equal(asInput(...request), outcome);
+      assert.equal(atTheGateway(...request), outcome);
+    });
+  }
+});

@@ -1,0 +1,32 @@
+/** Method, target and host of a request in the one spelling that gateway, policy and upstream share (S-22, S-23). */
+import { accept, refuse, type Verdict } from "../base/index.ts";
+import { canonicalPath } from "./path.ts";
+
+/** Query characters of RFC 3986; the brackets and the bar are added, which browsers leave as they are. */
+const QUERY = /^[A-Za-z0-9\-._~!$&'()*+,;=:@/?%[\]|]*$/;
+const METHOD = /^[A-Z]+(?:-[A-Z]+)*$/;
+const AUTHORITY = /^([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?|\[[0-9a-f:.]+\])\.?(:[0-9]{1,5})?$/;
+
+/** Whether a method is one that the gateway serves. TRACE would show the caller what the gateway adds. */
+export function isServedMethod(method: string): boolean {
+  return METHOD.test(method) && method !== "CONNECT" && method !== "TRACE";
+}
+
+/** Brings a path with query into canonical form; refuses with `request.target`. */
+export function canonicalTarget(raw: string): Verdict<{ path: string; target: string }> {
+  const mark = raw.indexOf("?");
+  const path = canonicalPath(mark < 0 ? raw : raw.slice(0, mark));
+  if (!path.ok) return path;
+  if (mark < 0) return accept({ path: path.value, target: path.value });
+  const query = raw.slice(mark + 1);
+  if (!QUERY.test(query)) return refuse("request.target", "The query holds a character that is not allowed there");
+  if (/%(?![0-9A-Fa-f]{2})/.test(query)) return refuse("request.target", "The query holds an invalid percent-encoding");
+  return accept({ path: path.value, target: `${path.value}?${query}` });
+}
+
+/** Host and port in one spelling: lower case, without the dot at the end; undefined for userinfo and anything odd. */
+export function canonicalAuthority(raw: string): { authority: string; host: string } | undefined {
+  const match = AUTHORITY.exec(raw.toLowerCase());
+  if (match?.[1] === undefined || match[1].includes("..")) return undefined;
+  return { authority: match[1] + (match[2] ?? ""), host: match[1] };
+}
