@@ -1,6 +1,6 @@
 /** The stages of `npm test`. Each gives counts, and the text to show when something failed. */
 import { existsSync, globSync, readFileSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { check } from "../check.ts";
 import { parseJunit } from "./junit.ts";
@@ -106,9 +106,14 @@ async function docs({ only }: Filter): Promise<StageResult[]> {
   const junit = `${RESULTS}/docs-deno.xml`;
   await mkdir(RESULTS, { recursive: true });
   await rm(junit, { force: true });
+  // Code in a folder with a package.json of its own does not find the package by its name.
+  const { exports } = JSON.parse(readFileSync(`${root}/deno.json`, "utf8")) as { exports: Record<string, string> };
+  const names = Object.entries(exports).map(([path, file]) => [`spiffe-edge${path.slice(1)}`, `${root}/${file}`]);
+  await writeFile(`${RESULTS}/docs-imports.json`, JSON.stringify({ imports: Object.fromEntries(names) }));
   const args = [
     "test",
     "--doc",
+    `--import-map=${RESULTS}/docs-imports.json`,
     "--parallel",
     "-A",
     "--no-check",
