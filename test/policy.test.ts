@@ -207,7 +207,7 @@ describe("policy.schema.json", () => {
     ...good,
     methods: ["GET", "M-SEARCH"],
     hosts: ["orders.example.org", "*.example.org", "[::1]"],
-    headers: { "x-tenant": "{tenant}", "x-stage": ["test*", "a{tenant}b"] },
+    headers: { "x-tenant": "{tenant}", "x-stage": ["test*", "a{tenant}b", "a/{tenant}/b*"] },
     claims: { tenant: "{tenant}", level: [1, "2", true], realm: { roles: ["admin"] } },
     time: { from: "2026-12-01T00:00:00Z" },
     routes: ["orders"],

@@ -200,7 +200,7 @@ export interface ParseOptions {
  */
 export function parseGatewayConfig(input: string | GatewayInput, options: ParseOptions = {}): GatewayConfig {
   const env = options.env ?? process.env;
-  const text = typeof input === "string" ? input : JSON.stringify(input);
+  const text = typeof input === "string" ? input : textOf(input);
   const parsed = readConfigText(text, {
     file: typeof input === "string" ? (options.file ?? "gateway.yaml") : undefined,
     env,
@@ -216,6 +216,20 @@ export function parseGatewayConfig(input: string | GatewayInput, options: ParseO
   const config: GatewayConfig = Object.freeze({ ...rest, ...decides });
   checked.add(config);
   return config;
+}
+
+/** The text of a configuration that a program made. */
+function textOf(input: GatewayInput): string {
+  try {
+    return JSON.stringify(input) ?? "";
+  } catch (cause) {
+    const sentence =
+      "Expected a configuration of texts, numbers, lists and blocks, but it holds what JSON cannot write";
+    throw new SpiffeError("ERR_SPIFFE_CONFIG", sentence, {
+      cause,
+      hint: "Take out bigints and blocks within themselves",
+    });
+  }
 }
 
 /**

@@ -304,6 +304,12 @@ describe("policy of a gateway file", () => {
       /policy\.candidate\[0\]: neither allows nor denies/,
     );
     assert.match(await faults({ files, authorizer: { url: "http://pdp/" } }), /policy\.authorizer\.url: is plaintext/);
+    const level = (value: unknown) => ({ ...base, policy: [{ ...web, claims: { level: value } }] }) as never;
+    assert.deepEqual(parseGatewayConfig(level(5)).policy.rules, ["web"]);
+    assert.throws(
+      () => parseGatewayConfig(level(5n)),
+      (error) => isSpiffeError(error, "ERR_SPIFFE_CONFIG") && /what JSON cannot write/.test(error.message),
+    );
     assert.throws(() => parseGatewayConfig({ ...base, policy: { files } }), /but the configuration is no file itself/);
   });
 

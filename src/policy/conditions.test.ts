@@ -193,6 +193,14 @@ describe("blanks around header values", () => {
       [`in a list, ${JSON.stringify(blank)}`, web, { headers: { "x-stage": [`a,${blank}${value}${blank}`] } }, matches],
     ]);
   judge({ headers: { "x-stage": "prod" } }, [...around("prod", true), ...around("test", false)], "deny");
+  judge(
+    { headers: { "x-stage": "a, b" } },
+    [
+      ["around a whole value with a comma", web, { headers: { "x-stage": ["\u00a0a, b "] } }, true],
+      ["around another", web, { headers: { "x-stage": ["\u00a0a, c "] } }, false],
+    ],
+    "deny",
+  );
   const plain: Case = ["none", web, { headers: { "x-stage": ["prod"] } }, true];
   judge({ headers: { "x-stage": "prod" } }, [plain, ...around("prod", false)], "allow");
 });

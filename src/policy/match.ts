@@ -79,7 +79,7 @@ function trimmed(text: string): string {
 
 /** Reads the values of a header; undefined where there are none, or more than is looked at. */
 function readHeader(values: readonly string[] | undefined): HeaderReading | undefined {
-  if (!Array.isArray(values) || values.length === 0 || values.length > MAX_HEADER_PARTS) return undefined;
+  if (!Array.isArray(values) || values.length === 0) return undefined;
   let length = 0;
   for (const value of values) if ((length += value.length) > MAX_HEADER_LENGTH) return undefined;
   const parts = new Set<string>(values);
