@@ -187,11 +187,14 @@ describe("headers", () => {
 describe("blanks around header values", () => {
   const blanks = [" ", "\t", "\u00a0", "\u0085", "\u2003", "\u3000", "\ufeff", "\u200b", "\u001f", "\0"];
   const around = (value: string, matches: boolean) =>
-    blanks.flatMap((blank): Case[] => [
-      [`before, ${JSON.stringify(blank)}`, web, { headers: { "x-stage": [blank + value] } }, matches],
-      [`behind, ${JSON.stringify(blank)}`, web, { headers: { "x-stage": [value + blank] } }, matches],
-      [`in a list, ${JSON.stringify(blank)}`, web, { headers: { "x-stage": [`a,${blank}${value}${blank}`] } }, matches],
-    ]);
+    blanks.flatMap((blank): Case[] => {
+      const name = `U+${blank.charCodeAt(0).toString(16)}`;
+      return [
+        [`before, ${name}`, web, { headers: { "x-stage": [blank + value] } }, matches],
+        [`behind, ${name}`, web, { headers: { "x-stage": [value + blank] } }, matches],
+        [`in a list, ${name}`, web, { headers: { "x-stage": [`a,${blank}${value}${blank}`] } }, matches],
+      ];
+    });
   judge({ headers: { "x-stage": "prod" } }, [...around("prod", true), ...around("test", false)], "deny");
   judge(
     { headers: { "x-stage": "a, b" } },
