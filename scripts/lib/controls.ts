@@ -173,7 +173,7 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/workload/judged-svids.ts",
-        find: "    isEqual(a.x509SvidKey, b.x509SvidKey) &&\n",
+        find: "    equalOctets(a.x509SvidKey, b.x509SvidKey) &&\n",
         replace: "",
       },
     ],

@@ -7,7 +7,7 @@ import type { Reason } from "../base/codes.ts";
 import { type Refusal, refuse, type Verdict } from "../base/verdict.ts";
 import type { TrustDomain } from "../id/index.ts";
 import type { Certificate, X509Bundle } from "../x509/index.ts";
-import type { TlsIdentity } from "./identity.ts";
+import { bundleOf, type TlsIdentity } from "./identity.ts";
 import { internalRefusal, type JudgedPeer, type Judgement, judgeChain, settle } from "./judge.ts";
 import { ownIdentityLost, ownSvid } from "./own-identity.ts";
 import { rest } from "./rest.ts";
@@ -200,7 +200,7 @@ class Keeper {
     const lost = lossOf(ground);
     let changed = false;
     for (const trust of group.trusts.values()) {
-      const bundle = bundleOf(ground, trust.trustDomain);
+      const bundle = bundleOf(ground.identity, trust.trustDomain);
       trust.changed = bundle !== trust.bundle;
       trust.bundle = bundle;
       changed ||= trust.changed;
@@ -241,20 +241,11 @@ function trustOf(group: Group, ground: Ground, { verified }: JudgedPeer): Trust 
   const { trustDomain } = verified.id;
   let trust = group.trusts.get(trustDomain.name);
   if (trust === undefined) {
-    trust = { trustDomain, bundle: bundleOf(ground, trustDomain), changed: false, lives: 0 };
+    trust = { trustDomain, bundle: bundleOf(ground.identity, trustDomain), changed: false, lives: 0 };
     group.trusts.set(trustDomain.name, trust);
   }
   trust.lives++;
   return trust;
-}
-
-/** A source that throws vouches for nobody. */
-function bundleOf(ground: Ground, trustDomain: TrustDomain): X509Bundle | undefined {
-  try {
-    return ground.identity.x509.x509BundleFor(trustDomain);
-  } catch {
-    return undefined;
-  }
 }
 
 function lossOf(ground: Ground): Refusal | undefined {

@@ -7,7 +7,7 @@ import { capabilities } from "../runtime/capabilities.ts";
 import { authorizerFor, expectationOf, type PeerExpectation } from "./authorizers.ts";
 import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
 import { connect, type VerifiedConnection } from "./connect.ts";
-import type { TlsIdentity } from "./identity.ts";
+import { bundleOf, type TlsIdentity } from "./identity.ts";
 import { addressOf, type DialTarget } from "./tls-options.ts";
 
 /** Options of {@link createAgent}. */
@@ -162,9 +162,9 @@ class PeerAgent extends Agent {
     this.#dial(target as DialTarget, onDrain).then(
       ({ socket, peer, rejudge }) => {
         const { trustDomain } = peer.id;
-        const bundle = attempt(() => x509.x509BundleFor(trustDomain));
+        const bundle = bundleOf(this.#identity, trustDomain);
         this.#isCurrent.set(socket, () => {
-          const now = x509.x509BundleFor(trustDomain);
+          const now = bundleOf(this.#identity, trustDomain);
           if (drains || x509.x509Svid() !== own || bundle === undefined || now?.equals(bundle) !== true) return false;
           return !this.#asks || rejudge().ok === true;
         });

@@ -7,12 +7,11 @@ import {
 } from "node:http2";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
-import type { TrustDomain } from "../id/index.ts";
 import type { X509Bundle, X509Svid } from "../x509/index.ts";
 import { type Authorizer, expectationOf } from "./authorizers.ts";
 import { connect } from "./connect.ts";
 import { identityError, refusedError } from "./connect-errors.ts";
-import type { TlsIdentity } from "./identity.ts";
+import { bundleOf, type TlsIdentity } from "./identity.ts";
 import { HEADER_BYTES } from "./options.ts";
 import { ownSvid } from "./own-identity.ts";
 
@@ -124,7 +123,6 @@ export class PeerSessions {
 
   async #dial(): Promise<Open> {
     const { url, authorize, connectTimeoutMs, clock } = this.#options;
-    const { x509 } = this.#identity;
     let own: X509Svid;
     try {
       own = ownSvid(this.#identity, this.#clock);
@@ -154,9 +152,9 @@ export class PeerSessions {
       settings: { enablePush: false, maxHeaderListSize: HEADER_BYTES },
     });
     session.on("error", ignore);
-    const bundle = bundleNow(x509, peer.id.trustDomain);
+    const bundle = bundleOf(this.#identity, peer.id.trustDomain);
     const isCurrent = () => {
-      const now = bundleNow(x509, peer.id.trustDomain);
+      const now = bundleOf(this.#identity, peer.id.trustDomain);
       if (ownNow(this.#identity, this.#clock) !== own) return false;
       if (now !== bundle && !(bundle !== undefined && now?.equals(bundle) === true)) return false;
       // A program's own function may decide anew each time.
@@ -185,14 +183,5 @@ export class PeerSessions {
     open.idle?.abort();
     open.idle = new AbortController();
     this.#clock.sleep(this.#options.idleTimeoutMs, open.idle.signal).then(() => open.session.close(), ignore);
-  }
-}
-
-/** A source that throws vouches for nobody. */
-function bundleNow(x509: TlsIdentity["x509"], trustDomain: TrustDomain): X509Bundle | undefined {
-  try {
-    return x509.x509BundleFor(trustDomain);
-  } catch {
-    return undefined;
   }
 }

@@ -2,6 +2,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import { timeOf } from "../base/clock.ts";
+import { equalOctets } from "../crypto/octets.ts";
 import type { X509SVID } from "../gen/workload/workload_pb.js";
 import type { Certificate, X509Bundle, X509Svid } from "../x509/index.ts";
 
@@ -45,12 +46,8 @@ function isSame(a: X509SVID, b: X509SVID): boolean {
   return (
     a.spiffeId === b.spiffeId &&
     a.hint === b.hint &&
-    isEqual(a.x509Svid, b.x509Svid) &&
-    isEqual(a.x509SvidKey, b.x509SvidKey) &&
-    isEqual(a.bundle, b.bundle)
+    equalOctets(a.x509Svid, b.x509Svid) &&
+    equalOctets(a.x509SvidKey, b.x509SvidKey) &&
+    equalOctets(a.bundle, b.bundle)
   );
-}
-
-function isEqual(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }
