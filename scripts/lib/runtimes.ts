@@ -3,6 +3,7 @@ import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type Leaf, parseJunit } from "./junit.ts";
 import { bin, root, run } from "./run.ts";
+import { warningsIn } from "./warnings.ts";
 
 export const RUNTIMES = ["bun", "deno", "node"] as const;
 export type RuntimeName = (typeof RUNTIMES)[number];
@@ -74,6 +75,8 @@ export async function runTests(
     env: {
       SPIFFE_ENDPOINT_SOCKET: undefined,
       NODE_OPTIONS: undefined,
+      // A run that a test starts is a run of its own.
+      NODE_TEST_CONTEXT: undefined,
       SPIFFE_EDGE_TEST_RUNTIME: runtime,
     },
     timeoutMs: options.timeoutMs ?? 900_000,
@@ -92,6 +95,13 @@ export async function runTests(
   if (result.code !== 0 && count("failed") === 0) {
     const detail = `${runtime} ended with code ${result.code} although no test is recorded as failed`;
     leaves.push({ name: `${runtime} run`, status: "failed", detail });
+  }
+  for (const warning of warningsIn(result.output, files)) {
+    leaves.push({
+      name: `${runtime} warns: ${warning.replace(/^\(node:\d+\) /, "")}`,
+      status: "failed",
+      detail: warning,
+    });
   }
   const lines = result.output.split("\n");
   return {
