@@ -141,6 +141,26 @@ describe("the soak's witness", () => {
     }
   });
 
+  it("does not wait for an SVID that comes again while the source has it, and does once it is gone", async () => {
+    const { stage, witness, pass, throwing } = staged(await svidUntil(60_000));
+    const give = stage.read;
+    pass(1_000);
+    const { serialNumber } = give().leaf;
+    witness.sent(serialNumber);
+    throwing("ERR_SPIFFE_REVOKED");
+    witness.begin("redaction");
+    pass(1_000);
+    assert.deepEqual([witness.missed, witness.due], [0, 1]);
+    witness.heal(witness.troubles[0]!);
+    witness.sent(serialNumber);
+    pass(SHOW_MS + 5);
+    assert.deepEqual([witness.missed, witness.due], [1, 2]);
+    stage.read = give;
+    witness.sent(serialNumber);
+    pass(SHOW_MS + 5);
+    assert.deepEqual([witness.missed, witness.due], [1, 3]);
+  });
+
   it("counts goals that were missed", () => {
     const resources = { heap: 100, files: 10 };
     const report = {

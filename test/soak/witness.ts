@@ -171,7 +171,10 @@ export class Witness {
     // An agent that does not renew sends what is over; that need not be taken.
     if (last !== undefined && last.healedAt === undefined) return;
     if (last !== undefined) last.servedAt ??= this.#clocks.now();
-    if (at > this.#disturbedAt + DISTURBED_MS) this.#waiting.push({ serial, at });
+    if (at <= this.#disturbedAt + DISTURBED_MS) return;
+    // What comes again while the source has it changes nothing, and may be followed by the next in the same moment.
+    if (serial === this.#lastSeen) this.due++;
+    else this.#waiting.push({ serial, at });
   }
 
   /** The source has this SVID now. */
@@ -224,6 +227,7 @@ export class Witness {
   }
 
   #thrown(error: unknown, now: number): void {
+    this.#lastSeen = "";
     const trouble = this.troubles.at(-1);
     const since = trouble?.servedAt;
     const inTrouble = trouble !== undefined && (since === undefined || now <= since + SHOW_MS);
