@@ -38,6 +38,26 @@ describe("policy against its plain reading", () => {
     }
   });
 
+  it("among many rules the index finds what a look at each finds, 1,000 random policies of up to 60 rules x 8 requests", () => {
+    const draw = new Draw(31);
+    const verdicts = { allow: 0, deny: 0 };
+    for (let n = 0; n < 1_000; n++) {
+      // few deny rules, that many of the requests are allowed
+      const rules = Array.from({ length: 1 + draw.roll(60) }, (_, i) =>
+        draw.rule(`rule-${i}`, draw.roll(30) === 0 ? "deny" : "allow"),
+      );
+      const policy = Policy.compile(rules);
+      for (let k = 0; k < 8; k++) {
+        const [peer, facts] = [draw.peer(), draw.facts()];
+        const { verdict, rule, audited } = policy.decide(peer, facts);
+        const outcome = `${verdict} ${rule ?? "default"}${audited === undefined ? "" : ` audit ${audited.rule}`}`;
+        assert.equal(outcome, reference(rules, peer, facts), JSON.stringify({ rules, peer, facts }));
+        verdicts[verdict]++;
+      }
+    }
+    assert.ok(verdicts.allow > 1_600 && verdicts.deny > 1_600, JSON.stringify(verdicts));
+  });
+
   it("a trace names as matching what decides, and nothing that would have", () => {
     const draw = new Draw(13);
     for (let n = 0; n < 5_000; n++) {
