@@ -1,7 +1,7 @@
 /** From the text of a gateway file to a checked configuration, or to a list of everything that is wrong with it. */
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { SpiffeError } from "../base/index.ts";
+import { LIMITS, SpiffeError } from "../base/index.ts";
 import { type ConfigOrigin, readConfigText } from "../policy/config-text.ts";
 import { formatFaults } from "../policy/issue.ts";
 import { parsePathPattern } from "../policy/path.ts";
@@ -244,8 +244,11 @@ export async function loadGatewayConfig(
 ): Promise<GatewayConfig> {
   let text: string;
   try {
+    if ((await stat(file)).size > LIMITS.configText)
+      throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: is longer than 1 MiB`);
     text = await readFile(file, "utf8");
   } catch (cause) {
+    if (cause instanceof SpiffeError) throw cause;
     const code = (cause as { code?: string }).code ?? "unknown error";
     throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: the gateway file cannot be read (${code})`, { cause });
   }
