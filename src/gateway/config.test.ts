@@ -328,13 +328,20 @@ describe("gateway file", () => {
     ],
     ["a route without path", "    path: /reports\n", "", /routes\[1\]: needs "path"/],
     ["a route path with a wildcard inside", "path: /reports\n", "path: /re*/x\n", /routes\[1\]\.path: .*wildcard/],
-    ["a route path as template", "path: /reports\n", 'path: "/reports/{tenant}"\n', /routes\[1\]\.path: .*wildcard/],
+    [
+      "a route path with a capture inside",
+      "path: /reports\n",
+      'path: "/re{t}"\n',
+      /routes\[1\]\.path: .*is no capture/,
+    ],
+    ["a capture twice", "path: /reports\n", 'path: "/{t}/{t}"\n', /routes\[1\]\.path: .*names \{t\} twice/],
+    ["a route path with ** inside", "path: /reports\n", 'path: "/**/a"\n', /routes\[1\]\.path: .*before its end/],
     ["two routes of one name", "name: reports", "name: orders", /a second route is called "orders"/],
     [
       "two routes of one path on one listener",
       "path: /reports\n",
       "path: /orders/**\n",
-      /route "orders" has this path on the same listener/,
+      /route "orders" takes the same paths on the same listener/,
     ],
     [
       "a route of a listener without certificates and no audience",
