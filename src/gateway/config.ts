@@ -31,7 +31,7 @@ function readListeners(read: Reader, value: unknown): ListenerConfig[] {
       continue;
     }
     const name = block.name === undefined ? "main" : read.name(block.name, [...path, "name"]);
-    const mode = block.clientCertificate ?? "require";
+    const { clientCertificate: mode = "require" } = block;
     if (mode !== "require" && mode !== "optional" && mode !== "none") {
       read.report(
         [...path, "clientCertificate"],
