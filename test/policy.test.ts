@@ -158,8 +158,11 @@ describe("spiffe-edge policy", () => {
       [
         "not json at all r-1",
         line({ ...judged, requestId: "r-10" }),
+        JSON.stringify({ requestId: "r-1", message: "another line", peer: "spiffe://example.org/else", path: "/" }),
         line({ ...judged, verdict: "allow", reason: "policy.allowed", rule: "staged" }),
         line({ requestId: "r-2", reason: "request.target" }),
+        line({ ...judged, requestId: "r-4", verdict: "deny", reason: "policy.default-deny" }),
+        line({ ...judged, requestId: "r-5", verdict: "deny", reason: "policy.authorizer-denied", rule: "staged" }),
       ].join("\n"),
     );
     const ask = (id: string, ...more: string[]) =>
@@ -168,10 +171,19 @@ describe("spiffe-edge policy", () => {
     assert.match(bare.stdout, /^deny {2}policy\.default-deny/);
     assert.match(bare.stdout, /staged +allow +headers does not fit/);
     assert.match(bare.stdout, /note: .*taken as absent: x-stage \(give --header\)/);
-    assert.match(bare.stdout, /note: the log says allow \(staged\)/);
+    assert.match(bare.stdout, /^was {2}the log says allow \(staged\): the policy or what it looked at was another$/m);
     const whole = await ask("r-1", "--header", "X-Stage=prod");
     assert.match(whole.stdout, /^allow {2}policy\.allowed: rule staged allows/);
+    assert.match(whole.stdout, /^same {2}the log says allow too, by the same rule$/m);
     assert.doesNotMatch(whole.stdout, /note:/);
+    assert.match((await ask("r-4")).stdout, /^same {2}the log says deny too, by policy\.default-deny$/m);
+    const opened = JSON.parse((await ask("r-4", "--header", "X-Stage=prod", "--json")).stdout) as Record<
+      string,
+      unknown
+    >;
+    assert.deepEqual([opened.same, opened.logged], [false, { verdict: "deny", reason: "policy.default-deny" }]);
+    const elsewhere = await ask("r-5", "--header", "X-Stage=prod");
+    assert.match(elsewhere.stdout, /^was {2}the log says deny \(policy\.authorizer-denied\): the external authorizer/m);
     const early = await ask("r-2");
     assert.equal(early.code, 2);
     assert.match(early.stderr, /r-2 was refused before with request\.target/);

@@ -499,8 +499,8 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/policy/rule-index.ts",
-        find: "    for (const [order, rule] of rules) if (rule.anonymous) this",
-        replace: "    for (const [order, rule] of rules) if (rule.anonymous || !rule.deny) this",
+        find: "      if (rule.anonymous) this",
+        replace: "      if (rule.anonymous || !rule.deny) this",
       },
     ],
     tests: ["src/policy/conditions.test.ts"],
@@ -565,7 +565,7 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/policy/authorizer.ts",
-        find: '      return { decision: deny("policy.authorizer-failed"), headers: NO_HEADERS, failure };',
+        find: "      return { decision: deny(`policy.authorizer-${failure}`), headers: NO_HEADERS, failure };",
         replace: "      return { decision, headers: NO_HEADERS, failure };",
       },
     ],

@@ -169,7 +169,11 @@ export const REASONS = [
   "policy.denied",
   "policy.default-deny",
   "policy.authorizer-denied",
-  "policy.authorizer-failed",
+  "policy.authorizer-timeout",
+  "policy.authorizer-unreachable",
+  "policy.authorizer-status",
+  "policy.authorizer-redirect",
+  "policy.authorizer-answer",
   "policy.no-rules",
   "policy.truncated",
 ] as const;

@@ -27,4 +27,12 @@ export const LIMITS = {
   svids: 100,
   grpcMessage: 4_194_304,
   hint: 1_024,
+  /** Characters of one configuration file. */
+  configText: 1_048_576,
+  /** Lines, brackets, commas and other signs that part the values of one configuration file. */
+  configSigns: 65_536,
+  /** Blocks and lists within each other. */
+  configDepth: 32,
+  /** Keys of one block. */
+  configKeys: 1_000,
 } as const;

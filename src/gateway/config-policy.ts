@@ -84,7 +84,11 @@ function readSet(
     const why = "the mode does not reach rules in files, which would be enforced";
     read.report([...path, "mode"], "stands beside files", why, "mode and until in each file, or in each rule");
   }
-  const written = checkRules(block.rules ?? [], at, { auditUntil, names, file: context.file });
+  const written = checkRules(block.rules === undefined ? [] : block.rules, at, {
+    auditUntil,
+    names,
+    file: context.file,
+  });
   for (const issue of written.issues) read.issues.push(issue);
   for (const [i, rule] of written.rules.entries()) {
     const routes = [...(rule.routes ?? [])];

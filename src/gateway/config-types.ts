@@ -1,7 +1,7 @@
 /** The gateway's configuration: as it is written, and as the gateway runs on it. */
 import type { AuthorizerSettings } from "../policy/authorizer-settings.ts";
 import type { AuthorizerInput, Policy, PolicyRule } from "../policy/index.ts";
-import type { PathPattern } from "../policy/path.ts";
+import type { RoutePath } from "./routes.ts";
 import type { HealthConfig } from "./upstream/health.ts";
 import type { UpstreamTarget } from "./upstream-url.ts";
 
@@ -41,7 +41,10 @@ export interface RouteInput {
   readonly name: string;
   /** Listeners it is reachable by; all by default. */
   readonly listen?: readonly string[];
-  /** `/a/b`, or `/a/b/**` with everything below; of several that match, the longest wins. */
+  /**
+   * `/a/b`, or `/a/b/**` with everything below; `*` or `{name}` is any one segment. Of several that match, the one wins
+   * that has text where the others have a wildcard, looked at segment by segment.
+   */
   readonly path: string;
   /** Accepts JWT-SVIDs issued for one of these, beside certificates. */
   readonly audience?: readonly string[];
@@ -108,7 +111,7 @@ export interface UpstreamConfig {
 export interface RouteConfig {
   readonly name: string;
   readonly listeners: readonly string[];
-  readonly path: PathPattern;
+  readonly path: RoutePath;
   readonly audience: readonly string[];
   readonly upstream: string;
   readonly timeoutMs: number;

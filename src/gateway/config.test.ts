@@ -137,6 +137,8 @@ describe("gateway file", () => {
       await assert.rejects(loadGatewayConfig(bad, { env }), (error: Error) =>
         error.message.startsWith(`${bad}:37:1 drian: unknown key`),
       );
+      await writeFile(bad, `${FILE}${"# \n".repeat(400_000)}`);
+      await assert.rejects(loadGatewayConfig(bad, { env }), /bad\.yaml: is longer than 1 MiB/);
       await assert.rejects(loadGatewayConfig(join(directory, "none.yaml"), { env }), /cannot be read \(ENOENT\)/);
     } finally {
       await rm(directory, { recursive: true });
@@ -326,13 +328,20 @@ describe("gateway file", () => {
     ],
     ["a route without path", "    path: /reports\n", "", /routes\[1\]: needs "path"/],
     ["a route path with a wildcard inside", "path: /reports\n", "path: /re*/x\n", /routes\[1\]\.path: .*wildcard/],
-    ["a route path as template", "path: /reports\n", 'path: "/reports/{tenant}"\n', /routes\[1\]\.path: .*wildcard/],
+    [
+      "a route path with a capture inside",
+      "path: /reports\n",
+      'path: "/re{t}"\n',
+      /routes\[1\]\.path: .*is no capture/,
+    ],
+    ["a capture twice", "path: /reports\n", 'path: "/{t}/{t}"\n', /routes\[1\]\.path: .*names \{t\} twice/],
+    ["a route path with ** inside", "path: /reports\n", 'path: "/**/a"\n', /routes\[1\]\.path: .*before its end/],
     ["two routes of one name", "name: reports", "name: orders", /a second route is called "orders"/],
     [
       "two routes of one path on one listener",
       "path: /reports\n",
       "path: /orders/**\n",
-      /route "orders" has this path on the same listener/,
+      /route "orders" takes the same paths on the same listener/,
     ],
     [
       "a route of a listener without certificates and no audience",
@@ -413,7 +422,7 @@ describe("gateway file", () => {
 
   it("refuses what would exhaust the reader", () => {
     const stairs = Array.from({ length: 200 }, (_, i) => `${" ".repeat(i)}a:`).join("\n");
-    for (const text of ["[".repeat(200_000), `{ a: ${"{ a: ".repeat(100)}`, stairs]) {
+    for (const text of ["[".repeat(60_000), `{ a: ${"{ a: ".repeat(100)}`, stairs]) {
       assert.match(faults(text), /nested too deeply/);
     }
     assert.match(faults(`x: ${"y".repeat(1_100_000)}`), /longer than 1 MiB/);

@@ -1,16 +1,16 @@
 /** From the text of a gateway file to a checked configuration, or to a list of everything that is wrong with it. */
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { SpiffeError } from "../base/index.ts";
+import { LIMITS, SpiffeError } from "../base/index.ts";
 import { type ConfigOrigin, readConfigText } from "../policy/config-text.ts";
 import { formatFaults } from "../policy/issue.ts";
-import { parsePathPattern } from "../policy/path.ts";
 import { checkEnd } from "../policy/rule-set.ts";
 import { type PolicyConfig, type PolicyContext, type PolicyFileReader, readPolicy } from "./config-policy.ts";
 import { isRecord, type Path, Reader } from "./config-reader.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
 import { readUpstream } from "./config-upstream.ts";
 import { readPolicyFiles } from "./policy-files.ts";
+import { parseRoutePath } from "./routes.ts";
 
 const checked = new WeakSet<GatewayConfig>();
 
@@ -31,7 +31,7 @@ function readListeners(read: Reader, value: unknown): ListenerConfig[] {
       continue;
     }
     const name = block.name === undefined ? "main" : read.name(block.name, [...path, "name"]);
-    const mode = block.clientCertificate ?? "require";
+    const { clientCertificate: mode = "require" } = block;
     if (mode !== "require" && mode !== "optional" && mode !== "none") {
       read.report(
         [...path, "clientCertificate"],
@@ -93,8 +93,8 @@ function readRoutes(
       for (const [j, one] of listen.entries()) read.reference(one, [...path, "listen", j], names, "listener");
     const upstream = read.string(block.upstream, [...path, "upstream"], "the name of an upstream");
     if (upstream !== undefined) read.reference(upstream, [...path, "upstream"], upstreams, "upstream");
-    const pattern = parsePathPattern(String(block.path));
-    if (!pattern.ok) read.report([...path, "path"], pattern.message, undefined, '"/a/b" or "/a/b/**"');
+    const pattern = parseRoutePath(String(block.path));
+    if (!pattern.ok) read.report([...path, "path"], pattern.message, undefined, '"/a/b", "/a/{name}/b" or "/a/b/**"');
     const audience = read.strings(block.audience, [...path, "audience"], '["spiffe://<domain>/<path>"]');
     const open = listeners.find((one) => one.clientCertificate === "none" && listen.includes(one.name));
     if (open !== undefined && block.audience === undefined) {
@@ -111,12 +111,12 @@ function readRoutes(
     }
     const twin = routes.find(
       (other) =>
-        pattern.ok && other.path.text === pattern.value.text && other.listeners.some((one) => listen.includes(one)),
+        pattern.ok && other.path.shape === pattern.value.shape && other.listeners.some((one) => listen.includes(one)),
     );
     if (twin !== undefined) {
       read.report(
         [...path, "path"],
-        `route "${twin.name}" has this path on the same listener`,
+        `route "${twin.name}" takes the same paths on the same listener`,
         "one of them would never match",
         "another path",
       );
@@ -244,8 +244,11 @@ export async function loadGatewayConfig(
 ): Promise<GatewayConfig> {
   let text: string;
   try {
+    if ((await stat(file)).size > LIMITS.configText)
+      throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: is longer than 1 MiB`);
     text = await readFile(file, "utf8");
   } catch (cause) {
+    if (cause instanceof SpiffeError) throw cause;
     const code = (cause as { code?: string }).code ?? "unknown error";
     throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: the gateway file cannot be read (${code})`, { cause });
   }

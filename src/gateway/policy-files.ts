@@ -1,10 +1,7 @@
 /** Policy files on disk: which ones a name with `*` means, and what they hold. */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { SpiffeError } from "../base/index.ts";
-
-/** The largest policy file that is read, in bytes. */
-const MAX_FILE = 1_048_576;
+import { LIMITS, SpiffeError } from "../base/index.ts";
 
 /** Whether a name fits a pattern in which `*` is any run of characters; each part is looked for once. */
 export function fitsGlob(pattern: string, name: string): boolean {
@@ -62,7 +59,8 @@ export function readPolicyFiles(glob: string, base: string): { file: string; tex
     let bytes: Uint8Array;
     try {
       const path = resolve(base, file);
-      if (statSync(path).size > MAX_FILE) throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: is longer than 1 MiB`);
+      if (statSync(path).size > LIMITS.configText)
+        throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: is longer than 1 MiB`);
       bytes = readFileSync(path);
     } catch (cause) {
       if (cause instanceof SpiffeError) throw cause;

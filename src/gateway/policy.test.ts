@@ -194,14 +194,14 @@ describe("policy at the gateway", () => {
     answer = { status: 200, body: '{"allow":false}' };
     assert.equal(await call("web", "/"), "403 policy.authorizer-denied");
     answer = { status: 500, body: '{"allow":true}' };
-    assert.equal(await call("web", "/"), "403 policy.authorizer-failed");
+    assert.equal(await call("web", "/"), "403 policy.authorizer-status");
     assert.equal(log.lines.at(-1)?.authorizer, "status");
     assert.equal(upstream.heads, 2);
     assert.equal(questions.length, 4);
     assert.equal(await call("guest", "/"), "403 policy.default-deny");
     assert.equal(questions.length, 4, "what the policy denies is not asked about");
     const problem = log.lines.at(-2);
-    assert.deepEqual([problem?.reason, problem?.rule], ["policy.authorizer-failed", "web"]);
+    assert.deepEqual([problem?.reason, problem?.rule], ["policy.authorizer-status", "web"]);
     assert.deepEqual([questions[0]?.peer, questions[0]?.rule, questions[0]?.route], [idOf("web"), "web", "up"]);
   });
 });

@@ -129,7 +129,7 @@ describe("[S-26] an external authorizer", () => {
     ["206", "status", () => says(206, GOOD)],
     [
       "a redirect to a place that would allow",
-      "status",
+      "redirect",
       () => {
         answer = (request, response) => {
           if (request.url === "/yes") response.writeHead(200, { "content-type": "application/json" }).end(GOOD);
@@ -194,7 +194,7 @@ describe("[S-26] an external authorizer", () => {
   for (const [title, failure, misbehave] of failures) {
     it(`[A-20] ${title} denies, told apart from a deny`, async () => {
       misbehave();
-      assert.equal(told(await confirm()), `deny policy.authorizer-failed ${failure}`);
+      assert.equal(told(await confirm()), `deny policy.authorizer-${failure} ${failure}`);
       says(200, GOOD);
       assert.equal(told(await confirm()), "allow policy.allowed");
     });
@@ -202,7 +202,7 @@ describe("[S-26] an external authorizer", () => {
 
   it("[A-20] nobody at home denies", async () => {
     const gone = createAuthorizer({ url: "http://127.0.0.1:1/" });
-    assert.equal(told(await gone.confirm(allowed, peer, facts)), "deny policy.authorizer-failed unreachable");
+    assert.equal(told(await gone.confirm(allowed, peer, facts)), "deny policy.authorizer-unreachable unreachable");
   });
 
   /** A question that is never answered, and what the clock then makes of it. */
@@ -227,12 +227,12 @@ describe("[S-26] an external authorizer", () => {
   ] as const) {
     it(`[A-20] ${title} that does not come in time denies`, async () => {
       const late = (clock: ManualClock) => clock.advance(200);
-      assert.equal(await slow(late, body), "deny policy.authorizer-failed timeout");
+      assert.equal(await slow(late, body), "deny policy.authorizer-timeout timeout");
     });
   }
 
   it("a caller that goes away ends the question", async () => {
-    assert.equal(await slow((_, abort) => abort.abort(), false), "deny policy.authorizer-failed unreachable");
+    assert.equal(await slow((_, abort) => abort.abort(), false), "deny policy.authorizer-unreachable unreachable");
   });
 
   it("a fetch that throws, never settles or follows redirects itself gains nothing", async () => {
@@ -241,14 +241,16 @@ describe("[S-26] an external authorizer", () => {
     const throwing = () => {
       throw new Error("no network");
     };
-    assert.equal(told(await ask(throwing)), "deny policy.authorizer-failed unreachable");
-    assert.equal(told(await ask(() => new Promise(() => {}))), "deny policy.authorizer-failed timeout");
+    assert.equal(told(await ask(throwing)), "deny policy.authorizer-unreachable unreachable");
+    assert.equal(told(await ask(() => new Promise(() => {}))), "deny policy.authorizer-timeout timeout");
     const followed = async () => {
       const response = Response.json({ allow: true });
       Object.defineProperty(response, "redirected", { value: true });
       return response;
     };
-    assert.equal(told(await ask(followed)), "deny policy.authorizer-failed status");
+    assert.equal(told(await ask(followed)), "deny policy.authorizer-redirect redirect");
+    const hidden = async () => ({ status: 0, type: "opaqueredirect", redirected: false, body: null }) as Response;
+    assert.equal(told(await ask(hidden)), "deny policy.authorizer-redirect redirect");
     assert.equal(told(await ask(async () => Response.json({ allow: true }))), "allow policy.allowed");
   });
 });

@@ -9,11 +9,11 @@ import type { RequestFacts } from "./match.ts";
 import type { Decision } from "./policy.ts";
 
 /** Why there was no answer that counts. */
-export type AuthorizerFailure = "timeout" | "unreachable" | "status" | "answer";
+export type AuthorizerFailure = "timeout" | "unreachable" | "status" | "redirect" | "answer";
 
 /** What became of a request at the authorizer. */
 export interface AuthorizerOutcome {
-  /** The policy's decision, or a deny with `policy.authorizer-denied` or `policy.authorizer-failed`. */
+  /** The policy's decision, or a deny with `policy.authorizer-denied` or, where it failed, `policy.authorizer-` and how. */
   readonly decision: Decision;
   /** Headers to set on the request that goes on, each in place of whatever the caller sent under that name. */
   readonly headers: readonly (readonly [name: string, value: string])[];
@@ -49,8 +49,9 @@ type Answer = { readonly allow: false } | { readonly allow: true; readonly heade
  *
  * The question is a POST of one JSON object with the names of the access log: `peer`, `via`, `token`, `claims`,
  * `method`, `path`, `host`, `listener`, `route`, `rule`. The answer has to be status 200, `application/json` and
- * `{ "allow": false }` or `{ "allow": true, "headers": { … } }` and no other member. Everything else — too slow, another
- * status, a redirect, a reset, junk, a header that is not on the list — denies with `policy.authorizer-failed`.
+ * `{ "allow": false }` or `{ "allow": true, "headers": { … } }` and no other member. Everything else denies, with
+ * a reason of its own: too slow `policy.authorizer-timeout`, another status `-status`, a redirect `-redirect`, a reset or
+ * nobody at home `-unreachable`, junk or a header that is not on the list `-answer`.
  */
 export class Authorizer {
   /** Headers it may add, as {@link headerName} spells them: a caller's own ones of these names must not go on. */
@@ -83,7 +84,7 @@ export class Authorizer {
     signal?: AbortSignal,
   ): Promise<AuthorizerOutcome> {
     if (decision.verdict !== "allow") return { decision, headers: NO_HEADERS };
-    const deny = (reason: "policy.authorizer-denied" | "policy.authorizer-failed"): Decision => {
+    const deny = (reason: `policy.authorizer-${AuthorizerFailure | "denied"}`): Decision => {
       return { ...(decision.rule !== undefined && { rule: decision.rule }), verdict: "deny", reason, mode: "enforce" };
     };
     try {
@@ -92,7 +93,7 @@ export class Authorizer {
       return { decision, headers: answer.headers };
     } catch (error) {
       const failure = error instanceof Failed ? error.kind : "unreachable";
-      return { decision: deny("policy.authorizer-failed"), headers: NO_HEADERS, failure };
+      return { decision: deny(`policy.authorizer-${failure}`), headers: NO_HEADERS, failure };
     }
   }
 
@@ -130,7 +131,9 @@ export class Authorizer {
     });
     if (response.status !== 200 || response.redirected) {
       await response.body?.cancel().catch(() => {});
-      throw new Failed("status");
+      // some platforms show a redirect that is not followed as a response without status
+      const redirects = response.redirected || response.type === "opaqueredirect" || `${response.status}`[0] === "3";
+      throw new Failed(redirects ? "redirect" : "status");
     }
     if (!JSON_TYPE.test(response.headers.get("content-type") ?? "")) {
       await response.body?.cancel().catch(() => {});

@@ -1,28 +1,11 @@
 /** YAML to plain values, with the place of each: one document, no aliases, no duplicate keys (S-26). */
-import {
-  isMap,
-  isNode,
-  isPair,
-  isScalar,
-  isSeq,
-  Lexer,
-  LineCounter,
-  type Node,
-  Parser,
-  parseAllDocuments,
-  visit,
-} from "yaml";
+import { Composer, isMap, isNode, isPair, isScalar, isSeq, LineCounter, type Node, visit } from "yaml";
 import { LIMITS } from "../base/index.ts";
+import { readTokens } from "./config-tokens.ts";
 import { type ConfigIssue, formatIssue } from "./issue.ts";
-
-/** The largest configuration that is read, in bytes of text. */
-const MAX_TEXT = 1_048_576;
 
 /** Tags of what JSON has too. */
 const PLAIN_TAG = /^(?:!|tag:yaml\.org,2002:(?:str|int|float|bool|null|map|seq))$/;
-
-/** Keys of one block; each is compared with the others of its block. */
-const MAX_KEYS = 1_000;
 
 /** A parsed file: the values with variables put in, and what a message about a place says. */
 export interface ConfigText {
@@ -93,22 +76,10 @@ function offsetOf(root: unknown, path: Path): number {
   return offset;
 }
 
-/**
- * Why a text would cost the parser more time or stack than any configuration is worth. Its own lexer and the first of
- * its two steps are asked, which keep a stack of their own, so that nothing is deep to one of them and flat to the other.
- */
-function excess(text: string): string | undefined {
-  const parser = new Parser();
-  for (const lexeme of new Lexer().lex(text)) {
-    for (const _ of parser.next(lexeme));
-    const top = parser.stack.at(-1);
-    if (top?.type !== "block-map" && top?.type !== "block-seq" && top?.type !== "flow-collection") continue;
-    // the document stands below the collections
-    if (parser.stack.length - 1 > LIMITS.jsonDepth) return "is nested too deeply to be read";
-    const isKeyed = top.type === "block-map" || (top.type === "flow-collection" && top.start.source === "{");
-    if (isKeyed && top.items.length > MAX_KEYS) return `has a block of more than ${MAX_KEYS} keys`;
-  }
-  return undefined;
+/** Line and column of an offset, where lines have not been counted. */
+function placeOf(text: string, offset: number): { line: number; col: number } {
+  const before = text.slice(0, offset);
+  return { line: before.split("\n").length, col: offset - before.lastIndexOf("\n") };
 }
 
 /** Parses configuration text. Never throws for bad text: the faults say what is wrong. */
@@ -120,33 +91,29 @@ export function readConfigText(text: string, origin: ConfigOrigin): ConfigText {
     return `${origin.file}:${line}:${col} `;
   };
   const broken = (faults: string[]): ConfigText => ({ value: undefined, faults, sentence: formatIssue });
-  if (text.length > MAX_TEXT) return broken([`${origin.file ?? "configuration"}: is longer than 1 MiB`]);
-  const why = excess(text);
-  if (why !== undefined) return broken([`${origin.file ?? "configuration"}: ${why}`]);
-  const options = { lineCounter: lines, prettyErrors: false, stringKeys: true, schema: "core" } as const;
-  const documents = parseAllDocuments(text, options);
-  const [document, second] = Array.isArray(documents) ? documents : [];
+  const name = origin.file ?? "configuration";
+  if (text.length > LIMITS.configText) return broken([`${name}: is longer than 1 MiB`]);
+  const tokens = readTokens(text, lines.addNewLine);
+  if ("what" in tokens) {
+    const { line, col } = placeOf(text, tokens.offset);
+    return broken([`${origin.file === undefined ? "" : `${origin.file}:${line}:${col} `}${tokens.what}`]);
+  }
+  const composer = new Composer({ lineCounter: lines, prettyErrors: false, stringKeys: true, schema: "core" });
+  const [document] = [...composer.compose(tokens)];
   const { contents = null } = document ?? {};
   if (document === undefined || contents === null || (isScalar(contents) && contents.value === null)) {
-    const found = documents.flatMap((each) => each.errors).map((error) => place(error.pos[0]) + error.message);
-    return broken(found.length > 0 ? found : [`${origin.file ?? "configuration"}: is empty`]);
+    const found = [...composer.streamInfo().errors, ...(document?.errors ?? [])].map(
+      (error) => place(error.pos[0]) + error.message,
+    );
+    return broken(found.length > 0 ? found : [`${name}: is empty`]);
   }
   const faults = [...document.errors, ...document.warnings].map((error) => place(error.pos[0]) + error.message);
-  if (second !== undefined) {
-    faults.push(`${place(second.range?.[0] ?? 0)}a second document begins; a file holds one configuration`);
-  }
   visit(document, {
-    Alias(_, node) {
-      faults.push(`${place(node.range?.[0] ?? 0)}"*${node.source}" is an alias; write the value out`);
-    },
     Node(_, node) {
       if ("tag" in node && node.tag !== undefined && !PLAIN_TAG.test(node.tag)) {
         faults.push(
           `${place(node.range?.[0] ?? 0)}the tag ${node.tag} is not for a configuration; write the value plainly`,
         );
-      }
-      if ("anchor" in node && node.anchor !== undefined && node.anchor !== "") {
-        faults.push(`${place(node.range?.[0] ?? 0)}"&${node.anchor}" is an anchor; write the value out`);
       }
     },
     Pair(_, pair) {

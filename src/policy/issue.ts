@@ -27,13 +27,17 @@ export function formatIssue(issue: ConfigIssue): string {
   return `${place === "" ? "" : `${place}: `}${issue.what}${why}${expected}`;
 }
 
-/** Faults that are told of one reading. */
+/** Faults that are told of one reading, and characters of each. */
 const MAX_FAULTS = 100;
+const MAX_FAULT_LENGTH = 2_000;
 
-/** Writes faults one a line, the first of them where there are very many. */
+/** Writes faults one a line, the first of them where there are very many, each cut where it repeats a very long value. */
 export function formatFaults(faults: readonly string[]): string {
   const more = faults.length - MAX_FAULTS;
-  return (more > 0 ? [...faults.slice(0, MAX_FAULTS), `and ${more} more`] : faults).join("\n");
+  const told = faults.slice(0, MAX_FAULTS).map((fault) => {
+    return fault.length > MAX_FAULT_LENGTH ? `${fault.slice(0, MAX_FAULT_LENGTH)} ...` : fault;
+  });
+  return (more > 0 ? [...told, `and ${more} more`] : told).join("\n");
 }
 
 /** A value as a message quotes it, whatever it is. */

@@ -1,5 +1,6 @@
 /** Request paths and path patterns: one canonical form, so that policy, router and upstream judge the same bytes (S-22). */
 import { accept, refuse, type Verdict } from "../base/index.ts";
+import { decodeSegment, isFault, type PatternFault, parseSegments, plainForm, type SegmentPattern } from "./pattern.ts";
 
 /** RFC 3986 path characters without `;`, which servers disagree about. */
 const PATH = /^\/[A-Za-z0-9\-._~!$&'()*+,=:@%/]*$/;
@@ -39,32 +40,20 @@ export function canonicalPath(raw: string): Verdict<string> {
   return accept(path);
 }
 
-/** The path of a route: itself alone, or with everything below it. */
-export interface PathPattern {
-  /** As written. */
-  readonly text: string;
-  /** This path and, when `below`, what lies under it. No trailing slash when `below`. */
-  readonly path: string;
-  readonly below: boolean;
-}
-
-/**
- * Reads `/a/b` (exactly that path) or `/a/b/**` (that path and everything below it, on a segment boundary).
- *
- * The refusal's message is a fragment that reads after "path".
- */
-export function parsePathPattern(text: string): Verdict<PathPattern> {
-  const below = text.endsWith("/**");
-  const path = below ? text.slice(0, -3) : text;
-  if (path.includes("*") || path.includes("{")) {
-    return refuse("request.target", `"${text}" has a wildcard that is not a final /**`);
+/** Compiles a path pattern that some canonical path can equal; deny rules make no difference for a final slash and for escapes. */
+export function parsePath(text: string, names: string[], deny: boolean): SegmentPattern | PatternFault {
+  const expected = '"/a/b", "/a/*/b", "/a/{name}" or "/a/b/**"';
+  if (!text.startsWith("/")) return { what: `"${text}" can never match: a path begins with /`, expected };
+  const pattern = parseSegments(text, names);
+  if (isFault(pattern)) return pattern;
+  const plain = plainForm(pattern);
+  const canonical = canonicalPath(plain);
+  if (!canonical.ok) return { what: `"${text}" can never match: ${canonical.message.toLowerCase()}`, expected };
+  if (canonical.value !== plain) {
+    return { what: `"${text}" can never match: requests are judged as "${canonical.value}"`, expected };
   }
-  const canonical = canonicalPath(path === "" && below ? "/" : path);
-  if (!canonical.ok) return refuse("request.target", `"${text}" can never match: ${canonical.message.toLowerCase()}`);
-  if (below && path.endsWith("/"))
-    return refuse("request.target", `"${text}" can never match: it holds an empty segment`);
-  if (path !== "" && canonical.value !== path) {
-    return refuse("request.target", `"${text}" can never match: requests are judged as "${canonical.value}"`);
-  }
-  return accept({ text, path, below });
+  if (!deny) return pattern;
+  const texts = pattern.texts.map((part) => (part === undefined ? undefined : decodeSegment(part)));
+  const slash = !pattern.rest && texts.length > 1 && texts.at(-1) === "";
+  return slash ? { ...pattern, texts: texts.slice(0, -1), slots: pattern.slots.slice(0, -1) } : { ...pattern, texts };
 }

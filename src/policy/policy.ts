@@ -18,8 +18,8 @@ export interface Decision {
   /** What holds, whatever the mode: nobody passes unless this is `allow`. */
   readonly verdict: "allow" | "deny";
   /**
-   * `policy.allowed`, `policy.denied`, `policy.default-deny`; of an external authorizer `policy.authorizer-denied` or
-   * `policy.authorizer-failed`.
+   * `policy.allowed`, `policy.denied`, `policy.default-deny`; of an external authorizer `policy.authorizer-denied`, or
+   * `policy.authorizer-` and how it failed.
    */
   readonly reason: Reason;
   /** The rule that decided; absent for the default deny. */
@@ -210,6 +210,6 @@ export function explain(decision: Decision, peer: Peer | undefined): string {
   const who = peer === undefined ? "a caller without an identity" : peer.id.uri;
   if (decision.reason === "policy.default-deny") return `no rule allows ${who}`;
   if (decision.reason === "policy.authorizer-denied") return `the external authorizer denies ${who}`;
-  if (decision.reason === "policy.authorizer-failed") return "the external authorizer gave no answer that counts";
+  if (decision.reason.startsWith("policy.authorizer-")) return "the external authorizer gave no answer that counts";
   return `rule ${decision.rule} ${decision.verdict === "allow" ? "allows" : "denies"} ${who}`;
 }

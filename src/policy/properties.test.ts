@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { ManualClock } from "../authority/testing.ts";
 import { Policy, type PolicyRule } from "./index.ts";
 import { canonicalPath } from "./path.ts";
 import { Draw, dice } from "./random.testing.ts";
@@ -36,6 +37,26 @@ describe("policy against its plain reading", () => {
     ] as const) {
       assert.ok((outcomes.get(kind) ?? 0) > least, `${kind} ${outcomes.get(kind)}`);
     }
+  });
+
+  it("among many rules the index finds what a look at each finds, 1,000 random policies of up to 60 rules x 8 requests", () => {
+    const draw = new Draw(31);
+    const verdicts = { allow: 0, deny: 0 };
+    for (let n = 0; n < 1_000; n++) {
+      // few deny rules, that many of the requests are allowed
+      const rules = Array.from({ length: 1 + draw.roll(60) }, (_, i) =>
+        draw.rule(`rule-${i}`, draw.roll(30) === 0 ? "deny" : "allow"),
+      );
+      const policy = Policy.compile(rules);
+      for (let k = 0; k < 8; k++) {
+        const [peer, facts] = [draw.peer(), draw.facts()];
+        const { verdict, rule, audited } = policy.decide(peer, facts);
+        const outcome = `${verdict} ${rule ?? "default"}${audited === undefined ? "" : ` audit ${audited.rule}`}`;
+        assert.equal(outcome, reference(rules, peer, facts), JSON.stringify({ rules, peer, facts }));
+        verdicts[verdict]++;
+      }
+    }
+    assert.ok(verdicts.allow > 1_600 && verdicts.deny > 1_600, JSON.stringify(verdicts));
   });
 
   it("a trace names as matching what decides, and nothing that would have", () => {
@@ -112,6 +133,35 @@ describe("what more rules do", () => {
       if (now === "allow" && later === "deny") closed++;
     }
     assert.ok(closed > 50, String(closed));
+  });
+});
+
+describe("[S-26] what an audit does to verdicts", () => {
+  it("until its end nothing; then its deny rules are as enforced, and its allow rules as never written, 10,000 random policies", () => {
+    const draw = new Draw(41);
+    const until = 250_000;
+    const clock = new ManualClock(0);
+    let [opened, closed] = [0, 0];
+    for (let n = 0; n < 10_000; n++) {
+      const rules = draw.rules(6);
+      const live = Policy.compile(rules, { clock });
+      const without = Policy.compile(rules.filter(({ mode }) => mode !== "audit"));
+      const enforced = rules.filter(({ mode, deny }) => mode !== "audit" || deny !== undefined);
+      const after = Policy.compile(
+        enforced.map((rule) => ({ ...rule, mode: undefined, until: undefined }) as PolicyRule),
+      );
+      const [peer, { now: _, ...facts }] = [draw.peer(), draw.facts()];
+      for (const now of [until - 1, until, until + 1]) {
+        clock.step(now - clock.now());
+        const { verdict, rule, audited } = live.decide(peer, facts);
+        const twin = (now < until ? without : after).decide(peer, { ...facts, now });
+        assert.deepEqual([verdict, rule], [twin.verdict, twin.rule], JSON.stringify({ rules, peer, facts, now }));
+        if (now >= until) assert.equal(audited, undefined);
+        else if (audited?.verdict === "allow") opened++;
+        else if (audited?.verdict === "deny") closed++;
+      }
+    }
+    assert.ok(opened > 50 && closed > 50, `${opened} ${closed}`);
   });
 });
 

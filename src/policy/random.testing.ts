@@ -19,6 +19,8 @@ const ID_PATTERNS = [
   "spiffe://a.example/ns/*/sa/web",
   "spiffe://a.example/ns/x/**",
   "spiffe://b.example/*",
+  "spiffe://a.example/ns/*/sa/cron",
+  "spiffe://a.example/*/y/**",
 ];
 const METHODS = ["GET", "HEAD", "POST"];
 const ROUTES = ["r1", "r2"];
@@ -36,6 +38,8 @@ const PATTERNS = [
   "/*/*/**",
   "/a:b",
   "/x/a%20b/**",
+  "/*/b/*",
+  "/*/*/c",
 ];
 const PATHS = [
   "",

@@ -1,4 +1,5 @@
 /** Rules by whom they speak of and where, so that a decision looks only at those that may match. */
+import { ByText, Rarity } from "./by-text.ts";
 import { type Identity, meansKind, misfitOf, type Trial } from "./match.ts";
 import { matchesSegments, type SegmentPattern, splitSegments } from "./pattern.ts";
 import type { CheckedRule } from "./rules.ts";
@@ -15,51 +16,49 @@ export interface Entry {
 /** Whether a rule in audit counts while its audit runs, or once it is over. */
 export type Audit = "running" | "over";
 
-/** Entries in policy order, those apart whose path begins with a certain segment. */
+/** Entries in policy order, by a text that their path has to hold at one place. */
 class Shelf {
-  readonly #anywhere: Entry[] = [];
-  readonly #byFirst = new Map<string, Entry[]>();
+  readonly #byPath = new ByText<Entry[]>(() => []);
   readonly #deny: boolean;
 
   constructor(deny: boolean) {
     this.#deny = deny;
   }
 
-  add(entry: Entry): void {
-    const first = entry.rule.path?.texts[0];
-    if (first === undefined) this.#anywhere.push(entry);
-    else append(this.#byFirst, first, entry);
+  /** @param place where the path of the rule is least like those of others */
+  add(entry: Entry, place: number): void {
+    this.#byPath.under(entry.rule.path, place).push(entry);
   }
 
   first(idSegments: readonly string[], trial: Trial, audit: Audit, before: Entry | undefined): Entry | undefined {
-    let found = firstOf(this.#anywhere, idSegments, trial, audit, before);
-    if (this.#byFirst.size === 0) return found;
-    if (!trial.hasPath) {
-      for (const entries of this.#byFirst.values()) found = firstOf(entries, idSegments, trial, audit, found);
-      return found;
+    const { anywhere, places } = this.#byPath;
+    let found = firstOf(anywhere, idSegments, trial, audit, before);
+    if (places.length === 0) return found;
+    const segments = trial.hasPath ? trial.segmentsFor(this.#deny) : undefined;
+    for (const { at, texts } of places) {
+      if (segments === undefined) {
+        for (const entries of texts.values()) found = firstOf(entries, idSegments, trial, audit, found);
+        continue;
+      }
+      const here = texts.get(segments[at] as string);
+      if (here !== undefined) found = firstOf(here, idSegments, trial, audit, found);
     }
-    const here = this.#byFirst.get(trial.segmentsFor(this.#deny)[0] as string);
-    return here === undefined ? found : firstOf(here, idSegments, trial, audit, found);
+    return found;
   }
 }
 
 /** Everything that speaks of one kind of identity. */
 interface View {
   readonly byId: Map<string, Shelf>;
-  readonly byTrustDomain: Map<string, Shelf>;
+  /** By a text that the ID has to hold at one place. */
+  readonly byTrustDomain: Map<string, ByText<Shelf>>;
   readonly anyone: Shelf;
 }
 
-function append(map: Map<string, Entry[]>, key: string, entry: Entry): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [entry]);
-  else list.push(entry);
-}
-
-function shelfOf(map: Map<string, Shelf>, key: string, deny: boolean): Shelf {
-  let shelf = map.get(key);
-  if (shelf === undefined) map.set(key, (shelf = new Shelf(deny)));
-  return shelf;
+function of<T>(map: Map<string, T>, key: string, make: () => T): T {
+  let found = map.get(key);
+  if (found === undefined) map.set(key, (found = make()));
+  return found;
 }
 
 function firstOf(
@@ -99,18 +98,24 @@ export class RuleIndex {
   /** @param deny whether all of the rules deny */
   constructor(rules: readonly (readonly [order: number, rule: CheckedRule])[], deny: boolean) {
     this.#anonymous = new Shelf(deny);
+    const paths = new Rarity(rules.map(([, rule]) => rule.path));
+    const ids = new Rarity(rules.flatMap(([, rule]) => rule.patterns.map(({ pattern }) => pattern)));
     const view = (means: (rule: CheckedRule) => boolean): View => {
       const made: View = { byId: new Map(), byTrustDomain: new Map(), anyone: new Shelf(deny) };
+      const shelf = () => new Shelf(deny);
+      const domain = (name: string) => of(made.byTrustDomain, name, () => new ByText(shelf));
       for (const [order, rule] of rules) {
         if (!means(rule)) continue;
         const entry = { rule, order, pattern: undefined };
-        for (const id of rule.ids) shelfOf(made.byId, id, deny).add(entry);
-        for (const name of rule.trustDomains) shelfOf(made.byTrustDomain, name, deny).add(entry);
+        const place = paths.rarest(rule.path);
+        for (const id of rule.ids) of(made.byId, id, shelf).add(entry, place);
+        for (const name of rule.trustDomains) domain(name).anywhere.add(entry, place);
         for (const { trustDomain, pattern } of rule.patterns) {
-          shelfOf(made.byTrustDomain, trustDomain, deny).add({ rule, order, pattern });
+          const among = domain(trustDomain).under(pattern, ids.rarest(pattern));
+          among.add({ rule, order, pattern }, place);
         }
         const named = rule.ids.length + rule.patterns.length + rule.trustDomains.length;
-        if (named === 0 && rule.via !== undefined) made.anyone.add(entry);
+        if (named === 0 && rule.via !== undefined) made.anyone.add(entry, place);
       }
       return made;
     };
@@ -118,7 +123,9 @@ export class RuleIndex {
     this.#ownJwt = view((rule) => meansKind(rule, "jwt", true));
     this.#besides = view((rule) => meansKind(rule, "jwt", false));
     this.#besidesSameId = view(meansTokenAlone);
-    for (const [order, rule] of rules) if (rule.anonymous) this.#anonymous.add({ rule, order, pattern: undefined });
+    for (const [order, rule] of rules) {
+      if (rule.anonymous) this.#anonymous.add({ rule, order, pattern: undefined }, paths.rarest(rule.path));
+    }
     const longest = rules.flatMap(([, { patterns }]) => patterns.map(({ pattern }) => pattern.texts.length));
     this.#idSegments = 1 + longest.reduce((most, length) => Math.max(most, length), 0);
     this.isEmpty = rules.length === 0;
@@ -138,7 +145,14 @@ export class RuleIndex {
       const { byId, byTrustDomain, anyone } = this.#viewOf(identity, identities[0] as Identity);
       found = byId.get(id.uri)?.first([], trial, audit, found) ?? found;
       const domain = byTrustDomain.get(id.trustDomain.name);
-      if (domain !== undefined) found = domain.first(splitSegments(id.path, this.#idSegments), trial, audit, found);
+      if (domain !== undefined) {
+        const segments = splitSegments(id.path, this.#idSegments);
+        found = domain.anywhere.first(segments, trial, audit, found);
+        for (const { at, texts } of domain.places) {
+          const shelf = texts.get(segments[at] as string);
+          if (shelf !== undefined) found = shelf.first(segments, trial, audit, found);
+        }
+      }
       found = anyone.first([], trial, audit, found);
     }
     return found;

@@ -10,16 +10,8 @@ import {
   type HostTest,
 } from "./conditions.ts";
 import { type ConfigIssue, nearest, quoted } from "./issue.ts";
-import { canonicalPath } from "./path.ts";
-import {
-  decodeSegment,
-  isFault,
-  MAX_CAPTURES,
-  type PatternFault,
-  parseSegments,
-  plainForm,
-  type SegmentPattern,
-} from "./pattern.ts";
+import { parsePath } from "./path.ts";
+import { isFault, MAX_CAPTURES, type SegmentPattern } from "./pattern.ts";
 import { type CheckedPrincipals, checkPrincipals, type IdPrefix, type Principals } from "./principals.ts";
 import { checkKeys, isRecord, NAME, type Path, type Report, readInstant, stringList } from "./read.ts";
 import { isAmbiguous } from "./value.ts";
@@ -135,24 +127,6 @@ function checkMethods(input: unknown, path: Path, report: Report): ReadonlySet<s
     report({ path: [...path, i], what, why: "methods are case-sensitive", expected: "capital letters, as in GET" });
   }
   return methods === undefined ? undefined : new Set(methods);
-}
-
-/** Compiles a path pattern that some canonical path can equal; deny rules make no difference for a final slash and for escapes. */
-export function parsePath(text: string, names: string[], deny: boolean): SegmentPattern | PatternFault {
-  const expected = '"/a/b", "/a/*/b", "/a/{name}" or "/a/b/**"';
-  if (!text.startsWith("/")) return { what: `"${text}" can never match: a path begins with /`, expected };
-  const pattern = parseSegments(text, names);
-  if (isFault(pattern)) return pattern;
-  const plain = plainForm(pattern);
-  const canonical = canonicalPath(plain);
-  if (!canonical.ok) return { what: `"${text}" can never match: ${canonical.message.toLowerCase()}`, expected };
-  if (canonical.value !== plain) {
-    return { what: `"${text}" can never match: requests are judged as "${canonical.value}"`, expected };
-  }
-  if (!deny) return pattern;
-  const texts = pattern.texts.map((part) => (part === undefined ? undefined : decodeSegment(part)));
-  const slash = !pattern.rest && texts.length > 1 && texts.at(-1) === "";
-  return slash ? { ...pattern, texts: texts.slice(0, -1), slots: pattern.slots.slice(0, -1) } : { ...pattern, texts };
 }
 
 /** Every capture is compared with something, and captured whichever ID the caller has. */

@@ -40,6 +40,8 @@ export function schemaFaults(root: Schema, schema: Schema, value: unknown, at = 
         return no(!(rule as unknown[]).includes(value), keyword);
       case "pattern":
         return no(text !== undefined && !new RegExp(String(rule), "u").test(text), keyword);
+      case "maxLength":
+        return no(text !== undefined && text.length > Number(rule), keyword);
       case "minLength":
         return no(text !== undefined && text.length < Number(rule), keyword);
       case "required":
@@ -60,6 +62,10 @@ export function schemaFaults(root: Schema, schema: Schema, value: unknown, at = 
         return no(typeof value === "number" && value < Number(rule), keyword);
       case "maximum":
         return no(typeof value === "number" && value > Number(rule), keyword);
+      case "maxProperties":
+        return no(block !== undefined && Object.keys(block).length > Number(rule), keyword);
+      case "maxItems":
+        return no(list !== undefined && list.length > Number(rule), keyword);
       case "minProperties":
         return no(block !== undefined && Object.keys(block).length < Number(rule), keyword);
       case "properties":

@@ -1,6 +1,6 @@
 /** `spiffe-edge policy explain`. */
 
-import { headerName, type Policy, explain as sentence, trace } from "../../policy/index.ts";
+import { type Decision, headerName, type Policy, explain as sentence, trace } from "../../policy/index.ts";
 import { safeReadInput } from "../../policy/input.ts";
 import { isRecord } from "../../policy/read.ts";
 import { EXIT, usageError } from "../exit.ts";
@@ -83,12 +83,7 @@ function merged(options: ExplainOptions, base: Record<string, unknown>): Record<
 }
 
 /** What the log does not hold and the policy looks at. */
-function notesOf(
-  policy: Policy,
-  logged: LoggedRequest | undefined,
-  input: Record<string, unknown>,
-  verdict: string,
-): string[] {
+function notesOf(policy: Policy, logged: LoggedRequest | undefined, input: Record<string, unknown>): string[] {
   if (logged === undefined) return [];
   const notes: string[] = [];
   const given = isRecord(input.headers) ? Object.keys(input.headers).map(headerName) : [];
@@ -98,12 +93,22 @@ function notesOf(
   if (input.claims === undefined && (logged.input.via === "jwt" || logged.input.token !== undefined)) {
     notes.push("the log holds no claims; taken as absent (give --claim)");
   }
-  if (logged.verdict !== undefined && logged.verdict !== verdict) {
-    notes.push(
-      `the log says ${logged.verdict} (${logged.rule ?? logged.reason}): the policy or what it looked at was another`,
-    );
-  }
   return notes;
+}
+
+/** How the decision of today compares with the one in the log, and what the difference comes from. */
+function comparison({ verdict, reason, rule }: LoggedRequest, now: Decision): { same: boolean; told: string } {
+  const same = verdict === now.verdict;
+  if (verdict === undefined)
+    return { same, told: `the log holds no verdict of a policy, but ${reason ?? "no reason"}` };
+  if (reason?.startsWith("policy.authorizer-") === true && now.verdict === "allow")
+    return { same, told: `the log says deny (${reason}): the external authorizer, which is not asked here` };
+  const by = rule ?? reason;
+  if (!same) return { same, told: `the log says ${verdict} (${by}): the policy or what it looked at was another` };
+  return {
+    same,
+    told: `the log says ${verdict} too, by ${rule !== undefined && rule === now.rule ? "the same rule" : by}`,
+  };
 }
 
 /** Explains what the policy decides on one request. */
@@ -128,13 +133,19 @@ export async function explainRequest(options: ExplainOptions): Promise<PolicyOut
     return { lines: [`deny  ${refused.reason}: ${refused.message}; the policy is not asked`], code: EXIT.done };
   }
   const { decision, rules } = trace(policy, peer, facts);
-  const notes = notesOf(policy, logged, written, decision.verdict);
-  if (options.json === true)
-    return { lines: [printableJson({ input: written, decision, rules, notes })], code: EXIT.done };
+  const notes = notesOf(policy, logged, written);
+  const before = logged && comparison(logged, decision);
+  if (options.json === true) {
+    const { same } = before ?? {};
+    const { verdict, reason, rule } = logged ?? {};
+    const compared = logged && { logged: { verdict, reason, rule }, same };
+    return { lines: [printableJson({ input: written, decision, ...compared, rules, notes })], code: EXIT.done };
+  }
   const audited = decision.audited;
   const width = Math.max(0, ...rules.map(({ rule }) => rule.length));
   const lines = [
     `${decision.verdict}  ${decision.reason}: ${sentence(decision, peer)}`,
+    ...(before === undefined ? [] : [`${before.same ? "same" : "was"}  ${before.told}`]),
     ...(audited === undefined ? [] : [`      in audit: rule ${audited.rule} would ${audited.verdict} it`]),
     ...rules.map(({ rule, effect, mode, misfit }) => {
       const what =

@@ -22,7 +22,8 @@ function parse(line: string, id: string): Record<string, unknown> | undefined {
   if (!line.includes(id)) return undefined;
   try {
     const value = JSON.parse(line) as unknown;
-    return isRecord(value) && value.requestId === id ? value : undefined;
+    // other lines may name a request too; its one line of the access log is this
+    return isRecord(value) && value.requestId === id && value.message === "request" ? value : undefined;
   } catch {
     return undefined;
   }
