@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { createFetch } from "../tls/index.ts";
 import type { GatewayInput } from "./config-types.ts";
-import { createGateway, type Gateway } from "./gateway.ts";
+import { createGateway } from "./gateway.ts";
+import type { Gateway } from "./gateway-types.ts";
 import {
   type Changeable,
   type CountingUpstream,

@@ -1,50 +1,17 @@
 /** `createGateway()`: listeners, routes, policy, upstreams and the status port of one configuration. */
-import { type Clock, isSpiffeError, systemClock, timeOf } from "../base/index.ts";
-import type { JwtBundleSource } from "../jwt/index.ts";
-import { Authorizer } from "../policy/authorizer.ts";
-import { Shadow } from "../policy/index.ts";
+import { type Clock, systemClock } from "../base/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { gatewayMetrics } from "../telemetry/metrics.ts";
-import { listen, type TlsIdentity, type TlsListener } from "../tls/index.ts";
+import { listen } from "../tls/index.ts";
 import { Workload } from "../workload/index.ts";
 import { isCheckedConfig, parseGatewayConfig } from "./config.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig } from "./config-types.ts";
+import type { Gateway, GatewayIdentity, GatewayOptions } from "./gateway-types.ts";
 import { requestHandler } from "./handler.ts";
-import { RouteTable } from "./routes.ts";
-import { openStatus, type Readiness, type StatusServer } from "./status.ts";
-import { Upstream } from "./upstream.ts";
-
-/** The identity a gateway serves and dials with; a `Workload` is one. */
-export interface GatewayIdentity extends TlsIdentity {
-  readonly jwt: JwtBundleSource;
-}
-
-/** Settings of {@link createGateway}. */
-export interface GatewayOptions {
-  /** The gateway's identity. Without it one is opened as `identity` of the configuration says, and closed at the end. */
-  readonly workload?: GatewayIdentity | undefined;
-  /** Gets one `request` line per request, and what the gateway has to say itself. */
-  readonly logger?: Logger | undefined;
-  readonly clock?: Clock | undefined;
-}
-
-/** A running gateway. */
-export interface Gateway extends AsyncDisposable {
-  readonly state: "starting" | "serving" | "draining" | "closed";
-  readonly listeners: readonly { readonly name: string; readonly address: string; readonly port: number }[];
-  readonly status: { readonly address: string; readonly port: number };
-  /** What `/readyz` answers. */
-  readiness(): Readiness;
-  /** Settles when everything is closed. */
-  readonly closed: Promise<void>;
-  /**
-   * Drains: takes no new connection, lets running requests finish, cuts the rest at the deadline. Idempotent.
-   *
-   * @param options.deadlineMs milliseconds; `drain.deadline` of the configuration by default
-   * @returns how many connections had to be cut
-   */
-  close(options?: { deadlineMs?: number }): Promise<{ cut: number }>;
-}
+import { Live } from "./live.ts";
+import { type Readiness, readinessOf } from "./readiness.ts";
+import { openStatus, type StatusServer } from "./status.ts";
+import { type OpenListener, readingsOf, reportOf, type View } from "./view.ts";
 
 /**
  * Starts a gateway: callers prove a SPIFFE ID by certificate or token, the policy decides, an upstream answers.
@@ -97,28 +64,20 @@ export async function createGateway(
   return gateway;
 }
 
-interface OpenListener {
-  readonly config: ListenerConfig;
-  readonly tls: TlsListener;
-  closed: boolean;
-}
-
 class RunningGateway implements Gateway {
   readonly closed: Promise<void>;
   readonly #config: GatewayConfig;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #given: GatewayIdentity | undefined;
-  readonly #metrics = gatewayMetrics(() => this.#readings());
+  readonly #metrics = gatewayMetrics(() => readingsOf(this.#view()));
   readonly #stop = new AbortController();
   readonly #startedAt: number;
-  readonly #shadow: Shadow | undefined;
-  readonly #authorizer: Authorizer | undefined;
   #state: Gateway["state"] = "starting";
   #identity: GatewayIdentity | undefined;
   #owned: Workload | undefined;
   #listeners: OpenListener[] = [];
-  #upstreams = new Map<string, Upstream>();
+  #live: Live | undefined;
   #statusServer: StatusServer | undefined;
   #following: Promise<void>[] = [];
   #closing: Promise<{ cut: number }> | undefined;
@@ -130,9 +89,6 @@ class RunningGateway implements Gateway {
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#startedAt = this.#clock.now();
-    const { candidate, authorizer } = config;
-    this.#shadow = candidate === undefined ? undefined : new Shadow(candidate);
-    this.#authorizer = authorizer === undefined ? undefined : new Authorizer(authorizer, { clock: this.#clock });
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });
@@ -151,31 +107,45 @@ class RunningGateway implements Gateway {
     return { address, port };
   }
 
+  readiness(): Readiness {
+    return readinessOf(this.#view());
+  }
+
+  #view(): View {
+    const live = this.#live;
+    return {
+      state: this.#state,
+      startedAt: this.#startedAt,
+      clock: this.#clock,
+      identity: this.#identity,
+      listeners: this.#listeners,
+      config: live?.config ?? this.#config,
+      live,
+    };
+  }
+
   async start(): Promise<void> {
-    const { status, upstreams, listeners, identity } = this.#config;
+    const { status, listeners } = this.#config;
     this.#statusServer = await openStatus(status.address, status.port, {
       readiness: () => this.readiness(),
       metrics: async () => ({ text: await this.#metrics.text(), contentType: this.#metrics.contentType }),
-      status: () => this.#report(),
+      status: () => reportOf(this.#view()),
     });
-    if (this.#given === undefined) {
-      const { socket, startupTimeoutMs: timeoutMs } = identity;
-      this.#owned = await Workload.open({
-        timeoutMs,
-        clock: this.#clock,
-        logger: this.#logger,
-        ...(socket === undefined ? {} : { socket }),
-      });
+    const identity = await this.#openIdentity();
+    this.#identity = identity;
+    const live = new Live(this.#config, {
+      identity,
+      clock: this.#clock,
+      logger: this.#logger,
+      metrics: this.#metrics,
+    });
+    this.#live = live;
+    for (const { config, name } of live.upstreams.values()) {
+      if (config.unsafePlain) this.#logger.warn(`upstream ${name} is reached in plaintext over a network`);
     }
-    const workload = this.#given ?? (this.#owned as GatewayIdentity);
-    this.#identity = workload;
-    for (const upstream of upstreams) {
-      this.#upstreams.set(upstream.name, new Upstream(upstream, workload, this.#clock));
-      if (upstream.unsafePlain) this.#logger.warn(`upstream ${upstream.name} is reached in plaintext over a network`);
-    }
-    for (const listener of listeners) this.#listeners.push(await this.#open(listener, workload));
-    this.#following = [...this.#upstreams.values()].map((upstream) =>
-      upstream.follow(workload, this.#stop.signal).catch((error) => {
+    for (const listener of listeners) this.#listeners.push(await this.#open(listener, live, identity));
+    this.#following = [...live.upstreams.values()].map((upstream) =>
+      upstream.follow(identity, this.#stop.signal).catch((error) => {
         if (!this.#stop.signal.aborted)
           this.#logger.error("the identity gives no more updates", { error: String(error) });
       }),
@@ -184,22 +154,21 @@ class RunningGateway implements Gateway {
     this.#logger.info("gateway serves", { listeners: this.listeners, status: this.status });
   }
 
-  async #open(config: ListenerConfig, workload: GatewayIdentity): Promise<OpenListener> {
-    const handler = requestHandler({
-      listener: config.name,
-      routes: new RouteTable(this.#config.routes, config.name),
-      policy: this.#config.policy,
-      shadow: this.#shadow,
-      authorizer: this.#authorizer,
-      upstreams: this.#upstreams,
-      bundles: workload.jwt,
-      limits: this.#config.limits,
+  async #openIdentity(): Promise<GatewayIdentity> {
+    if (this.#given !== undefined) return this.#given;
+    const { socket, startupTimeoutMs: timeoutMs } = this.#config.identity;
+    this.#owned = await Workload.open({
+      timeoutMs,
       clock: this.#clock,
       logger: this.#logger,
-      metrics: this.#metrics,
+      ...(socket === undefined ? {} : { socket }),
     });
-    const tls = await listen(workload, {
-      handler,
+    return this.#owned;
+  }
+
+  async #open(config: ListenerConfig, first: Live, identity: GatewayIdentity): Promise<OpenListener> {
+    const tls = await listen(identity, {
+      handler: requestHandler(() => (this.#live ?? first).room(config.name)),
       address: config.address,
       port: config.port,
       clientCertificate: config.clientCertificate,
@@ -213,96 +182,6 @@ class RunningGateway implements Gateway {
       open.closed = true;
     });
     return open;
-  }
-
-  readiness(): Readiness {
-    const reasons: string[] = [];
-    if (this.#state !== "serving") reasons.push(this.#state);
-    const identity = this.#identity;
-    if (identity === undefined) reasons.push("no identity yet");
-    else {
-      try {
-        const { trustDomain } = identity.x509.x509Svid().id;
-        if (identity.x509.x509BundleFor(trustDomain)?.isEmpty !== false)
-          reasons.push(`no X.509 bundle of ${trustDomain}`);
-        const tokens = this.#config.routes.some((route) => route.audience.length > 0);
-        if (tokens && identity.jwt.jwtBundleFor(trustDomain)?.isEmpty !== false)
-          reasons.push(`no JWT bundle of ${trustDomain}`);
-      } catch (error) {
-        reasons.push(isSpiffeError(error) ? `${error.code}: ${error.message}` : "the own identity cannot be read");
-      }
-    }
-    if (this.#state === "serving") {
-      for (const { config, closed } of this.#listeners) if (closed) reasons.push(`listener ${config.name} is closed`);
-    }
-    const warnings = this.#config.upstreams
-      .filter((upstream) => upstream.unsafePlain)
-      .map((upstream) => `upstream ${upstream.name} is reached in plaintext over a network`);
-    const audits = this.#config.policy.audits(timeOf(this.#clock));
-    warnings.push(...audits.map((rule) => `rule ${rule} is in audit and not enforced`));
-    return { ready: reasons.length === 0, reasons, warnings };
-  }
-
-  #svid(): { id: string; expiresAt: Date } | undefined {
-    try {
-      const svid = this.#identity?.x509.x509Svid();
-      return svid === undefined ? undefined : { id: svid.id.uri, expiresAt: svid.expiresAt };
-    } catch {
-      return undefined;
-    }
-  }
-
-  #readings(): ReturnType<Parameters<typeof gatewayMetrics>[0]> {
-    const svid = this.#svid();
-    return {
-      listeners: this.#listeners.map(({ config, tls: { counters } }) => ({
-        name: config.name,
-        open: counters.open,
-        handshakes: {
-          accepted: counters.accepted,
-          throttled: counters.throttled,
-          failed: counters.failed,
-          "timed-out": counters.timedOut,
-          ...counters.reasons,
-        },
-      })),
-      svidExpiry: svid === undefined ? undefined : svid.expiresAt.getTime() / 1_000,
-      ready: this.readiness().ready,
-      draining: this.#state === "draining",
-      unsafeUpstreams: this.#config.upstreams.filter((upstream) => upstream.unsafePlain).length,
-    };
-  }
-
-  #report(): object {
-    const { routes, upstreams, policy } = this.#config;
-    return {
-      state: this.#state,
-      startedAt: new Date(this.#startedAt).toISOString(),
-      ...this.readiness(),
-      identity: this.#svid(),
-      listeners: this.#listeners.map(({ config, tls }) => ({
-        name: config.name,
-        address: config.address,
-        port: tls.port,
-        clientCertificate: config.clientCertificate,
-        counters: tls.counters,
-      })),
-      routes: routes.map(({ name, listeners, path, audience, upstream }) => ({
-        name,
-        listen: listeners,
-        path: path.text,
-        audience,
-        upstream,
-      })),
-      upstreams: upstreams.map(({ name, targets, id }) => ({
-        name,
-        url: targets.map((target) => target.url),
-        id,
-        ...this.#upstreams.get(name)?.state(),
-      })),
-      rules: policy.rules,
-      candidate: this.#shadow && { rules: this.#shadow.candidate.rules, ...this.#shadow.counters },
-    };
   }
 
   close(options: { deadlineMs?: number } = {}): Promise<{ cut: number }> {

@@ -201,9 +201,14 @@ function answer(room: Room, request: ListenerRequest, response: ListenerResponse
   });
 }
 
-/** The handler of a listener. Every request ends in exactly one log line. */
-export function requestHandler(room: Room): Handler {
+/**
+ * The handler of a listener. Every request ends in exactly one log line.
+ *
+ * @param current what is in force; asked once per request
+ */
+export function requestHandler(current: () => Room): Handler {
   return async function gatewayRequest(request, response) {
+    const room = current();
     const requestId = crypto.randomUUID();
     const journey: Journey = { requestId, startedAt: room.clock.monotonic(), address: addressOf(request) };
     // stays: a caller that goes away while it is judged is no error of anybody's

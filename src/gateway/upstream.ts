@@ -32,7 +32,7 @@ export class Upstream {
   readonly name: string;
   /** Milliseconds of one try; undefined when only the request's own time counts. */
   readonly tryTimeoutMs: number | undefined;
-  readonly #config: UpstreamConfig;
+  readonly config: UpstreamConfig;
   readonly #sites: readonly Site[];
   readonly #breaker: Breaker;
   readonly #budget: RetryBudget;
@@ -52,7 +52,7 @@ export class Upstream {
     const { resolve = resolveName, random = Math.random } = parts;
     this.name = config.name;
     this.tryTimeoutMs = config.tryTimeoutMs;
-    this.#config = config;
+    this.config = config;
     this.#clock = clock;
     this.#random = random;
     const id = config.id === undefined ? undefined : SpiffeId.parse(config.id);
@@ -84,7 +84,7 @@ export class Upstream {
     }
     const resting = healthy.filter((endpoint) => endpoint.resting);
     const line = resting.length === 0 ? healthy : [...healthy.filter((one) => !resting.includes(one)), ...resting];
-    const { max } = this.#config.retries;
+    const { max } = this.config.retries;
     return new Tries(line, ticket, { max, budget: this.#budget, counters: this.#counters, random: this.#random });
   }
 
@@ -123,7 +123,7 @@ export class Upstream {
   }
 
   async #watchHealth(signal: AbortSignal): Promise<void> {
-    const { health } = this.#config;
+    const { health } = this.config;
     if (health === undefined) return;
     await watchHealth({
       ...health,
