@@ -1,7 +1,7 @@
 /** `spiffe-edge gateway`: the gateway of a file, with the identity of a real Workload API and never another. */
 import process from "node:process";
 import { Command, Option } from "commander";
-import { createGateway, type GatewayConfig, loadGatewayConfig } from "../gateway/index.ts";
+import { createGateway, type Gateway, type GatewayConfig, loadGatewayConfig } from "../gateway/index.ts";
 import { runtime } from "../runtime/detect.ts";
 import { jsonLogger } from "../telemetry/logger.ts";
 import { EXIT, type ExitCode, usageError } from "./exit.ts";
@@ -23,7 +23,8 @@ export function gatewayCommand(finish: (code: ExitCode) => void): Command {
     .addHelpText(
       "after",
       `
-Logs are JSON lines on stdout. SIGTERM drains; requests still running at drain.deadline are cut, and the code is 3.
+Logs are JSON lines on stdout. The file and the policy files it names are followed; SIGHUP reads them at once. SIGUSR2
+logs the state. SIGTERM drains; requests still running at drain.deadline are cut, and the code is 3.
 
 Examples:
   spiffe-edge gateway --config gateway.yaml --check
@@ -46,8 +47,16 @@ async function gateway({ config: file, check }: GatewayCommandOptions): Promise<
   }
   const logger = jsonLogger((line) => process.stdout.write(line));
   logger.info("starting", { version: VERSION, runtime: `${runtime.name} ${runtime.version}`, file });
-  const signal = untilSignal(() => process.exit(EXIT.drainDeadline));
-  const running = await Promise.race([createGateway(config, { logger }), signal.then(() => undefined)]);
+  let serving: Gateway | undefined;
+  const tell = (what: string) => logger.info(`${what} does nothing before the gateway serves`);
+  // a refusal is logged where it is made
+  process.on("SIGHUP", () => (serving === undefined ? tell("SIGHUP") : void serving.reload().catch(() => {})));
+  process.on("SIGUSR2", () =>
+    serving === undefined ? tell("SIGUSR2") : logger.info("status", { ...serving.report() }),
+  );
+  const signal = untilSignal(() => process.exit(EXIT.drainDeadline), ["SIGINT", "SIGTERM"]);
+  const running = await Promise.race([createGateway(config, { logger, file }), signal.then(() => undefined)]);
+  serving = running;
   // Told to end before there was an identity to serve with: nothing is open yet.
   if (running === undefined) return EXIT.done;
   logger.info("draining", { signal: await signal, deadlineMs: config.drain.deadlineMs });

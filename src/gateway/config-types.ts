@@ -77,7 +77,8 @@ export interface GatewayInput {
   readonly routes: readonly RouteInput[];
   readonly policy: readonly PolicyRule[] | PolicyInput;
   readonly limits?: { readonly handshake?: string; readonly body?: string; readonly idle?: string };
-  readonly drain?: { readonly deadline?: string };
+  /** `delay`: new connections are still taken after `/readyz` says 503, none by default; `deadline`: 30s by default. */
+  readonly drain?: { readonly delay?: string; readonly deadline?: string };
   /** The last key of the file, so that one cut short can be told from it. */
   readonly end?: true;
 }
@@ -114,7 +115,7 @@ export interface RouteConfig {
   readonly timeoutMs: number;
 }
 
-/** A checked configuration; only {@link parseGatewayConfig} and {@link loadGatewayConfig} make one. */
+/** A checked configuration; only `parseGatewayConfig` and `loadGatewayConfig` make one. */
 export interface GatewayConfig {
   readonly identity: { readonly socket: string | undefined; readonly startupTimeoutMs: number };
   readonly status: { readonly address: string; readonly port: number };
@@ -125,5 +126,5 @@ export interface GatewayConfig {
   readonly candidate: Policy | undefined;
   readonly authorizer: AuthorizerSettings | undefined;
   readonly limits: { readonly handshakeMs: number; readonly bodyBytes: number; readonly idleMs: number };
-  readonly drain: { readonly deadlineMs: number };
+  readonly drain: { readonly delayMs: number; readonly deadlineMs: number };
 }

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { isSpiffeError } from "../base/index.ts";
-import { loadGatewayConfig, parseGatewayConfig } from "./config.ts";
+import { parseGatewayConfig } from "./config.ts";
+import { loadGatewayConfig } from "./config-file.ts";
 import { parseDuration, parseSize } from "./units.ts";
 import { parseUpstreamUrl } from "./upstream-url.ts";
 

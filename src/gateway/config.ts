@@ -1,6 +1,4 @@
 /** From the text of a gateway file to a checked configuration, or to a list of everything that is wrong with it. */
-import { readFile } from "node:fs/promises";
-import { dirname } from "node:path";
 import { SpiffeError } from "../base/index.ts";
 import { type ConfigOrigin, readConfigText } from "../policy/config-text.ts";
 import { formatFaults } from "../policy/issue.ts";
@@ -10,7 +8,6 @@ import { type PolicyConfig, type PolicyContext, type PolicyFileReader, readPolic
 import { isRecord, type Path, Reader } from "./config-reader.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
 import { readUpstream } from "./config-upstream.ts";
-import { readPolicyFiles } from "./policy-files.ts";
 
 const checked = new WeakSet<GatewayConfig>();
 
@@ -141,7 +138,7 @@ function readConfig(
   const identity = read.object(root.identity, ["identity"], ["socket", "startupTimeout"]);
   const status = read.object(root.status, ["status"], ["address", "port"]);
   const limits = read.object(root.limits, ["limits"], ["handshake", "body", "idle"]);
-  const drain = read.object(root.drain, ["drain"], ["deadline"]);
+  const drain = read.object(root.drain, ["drain"], ["delay", "deadline"]);
   const listeners = readListeners(read, root.listen);
   const upstreams = readUpstreams(read, root.upstreams);
   // a route names what is written, also where that has faults of its own
@@ -166,7 +163,10 @@ function readConfig(
       bodyBytes: read.size(limits.body, ["limits", "body"], 10_485_760),
       idleMs: read.duration(limits.idle, ["limits", "idle"], 60_000),
     },
-    drain: { deadlineMs: read.duration(drain.deadline, ["drain", "deadline"], 30_000) },
+    drain: {
+      delayMs: read.duration(drain.delay, ["drain", "delay"], 0),
+      deadlineMs: read.duration(drain.deadline, ["drain", "deadline"], 30_000),
+    },
   };
 }
 
@@ -176,7 +176,7 @@ export interface ParseOptions {
   readonly file?: string | undefined;
   /** Variables for `${NAME}`; those of the process by default. */
   readonly env?: ConfigOrigin["env"] | undefined;
-  /** Reads the files that `policy.files` names; {@link loadGatewayConfig} looks beside the gateway file. */
+  /** Reads the files that `policy.files` names; `loadGatewayConfig` looks beside the gateway file. */
   readonly readPolicyFiles?: PolicyFileReader | undefined;
 }
 
@@ -230,27 +230,6 @@ function textOf(input: GatewayInput): string {
       hint: "Take out bigints and blocks within themselves",
     });
   }
-}
-
-/**
- * Reads and checks a gateway file.
- *
- * @param file path of a YAML or JSON file
- * @throws `ERR_SPIFFE_CONFIG` when it cannot be read or has a fault
- */
-export async function loadGatewayConfig(
-  file: string,
-  options: Omit<ParseOptions, "file"> = {},
-): Promise<GatewayConfig> {
-  let text: string;
-  try {
-    text = await readFile(file, "utf8");
-  } catch (cause) {
-    const code = (cause as { code?: string }).code ?? "unknown error";
-    throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: the gateway file cannot be read (${code})`, { cause });
-  }
-  const readFiles: PolicyFileReader = (glob) => readPolicyFiles(glob, dirname(file));
-  return parseGatewayConfig(text, { readPolicyFiles: readFiles, ...options, file });
 }
 
 /** Whether a value came out of {@link parseGatewayConfig}. */

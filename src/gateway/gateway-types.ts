@@ -3,6 +3,7 @@ import type { Clock } from "../base/index.ts";
 import type { JwtBundleSource } from "../jwt/index.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { TlsIdentity } from "../tls/index.ts";
+import type { GatewayConfig, GatewayInput } from "./config-types.ts";
 import type { Readiness } from "./readiness.ts";
 
 /** The identity a gateway serves and dials with; a `Workload` is one. */
@@ -17,6 +18,8 @@ export interface GatewayOptions {
   /** Gets one `request` line per request, and what the gateway has to say itself. */
   readonly logger?: Logger | undefined;
   readonly clock?: Clock | undefined;
+  /** The gateway file that the configuration came from: it and the policy files it names are followed. */
+  readonly file?: string | undefined;
 }
 
 /** A running gateway. */
@@ -26,13 +29,26 @@ export interface Gateway extends AsyncDisposable {
   readonly status: { readonly address: string; readonly port: number };
   /** What `/readyz` answers. */
   readiness(): Readiness;
+  /** What `/status` answers: names, numbers and settings; no claim, no header value, no key. */
+  report(): object;
+  /**
+   * Puts another configuration in force without closing a connection: policy, candidate, authorizer, routes, upstreams,
+   * body and idle limits, drain deadline. Requests that run are judged again, and ended where the new policy denies them.
+   *
+   * @param config the new configuration; without it, the `file` that is followed is read at once
+   * @throws `ERR_SPIFFE_CONFIG` for a fault, for what needs a restart, for a policy that may not follow the one in force;
+   *   `ERR_SPIFFE_CLOSED` while the gateway drains. What was in force stays then
+   */
+  reload(config?: GatewayConfig | GatewayInput): Promise<void>;
   /** Settles when everything is closed. */
   readonly closed: Promise<void>;
   /**
-   * Drains: takes no new connection, lets running requests finish, cuts the rest at the deadline. Idempotent.
+   * Drains: `/readyz` says so; after the delay no new connection is taken, running requests finish, and at the deadline
+   * the rest is cut. Idempotent.
    *
-   * @param options.deadlineMs milliseconds; `drain.deadline` of the configuration by default
+   * @param options.deadlineMs milliseconds from the end of the delay; `drain.deadline` of the configuration by default
+   * @param options.delayMs milliseconds in which new connections are still taken; `drain.delay`, or none, by default
    * @returns how many connections had to be cut
    */
-  close(options?: { deadlineMs?: number }): Promise<{ cut: number }>;
+  close(options?: { deadlineMs?: number; delayMs?: number }): Promise<{ cut: number }>;
 }

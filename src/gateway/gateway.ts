@@ -1,16 +1,20 @@
 /** `createGateway()`: listeners, routes, policy, upstreams and the status port of one configuration. */
-import { type Clock, systemClock } from "../base/index.ts";
+import { type Clock, SpiffeError, systemClock } from "../base/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { gatewayMetrics } from "../telemetry/metrics.ts";
 import { listen } from "../tls/index.ts";
 import { Workload } from "../workload/index.ts";
 import { isCheckedConfig, parseGatewayConfig } from "./config.ts";
+import { readingOf } from "./config-file.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig } from "./config-types.ts";
 import type { Gateway, GatewayIdentity, GatewayOptions } from "./gateway-types.ts";
 import { requestHandler } from "./handler.ts";
-import { Live } from "./live.ts";
+import { type Grounds, Live, successor } from "./live.ts";
 import { type Readiness, readinessOf } from "./readiness.ts";
+import { Reloader } from "./reload.ts";
+import { RunningRequests } from "./running.ts";
 import { openStatus, type StatusServer } from "./status.ts";
+import type { Upstream } from "./upstream.ts";
 import { type OpenListener, readingsOf, reportOf, type View } from "./view.ts";
 
 /**
@@ -53,15 +57,25 @@ export async function createGateway(
   config: GatewayConfig | GatewayInput,
   options: GatewayOptions = {},
 ): Promise<Gateway> {
-  const checked = isCheckedConfig(config) ? config : parseGatewayConfig(config as GatewayInput);
+  const checked = checkedConfig(config);
   const gateway = new RunningGateway(checked, options);
   try {
     await gateway.start();
   } catch (error) {
-    await gateway.close({ deadlineMs: 0 });
+    await gateway.close({ deadlineMs: 0, delayMs: 0 });
     throw error;
   }
   return gateway;
+}
+
+function checkedConfig(config: GatewayConfig | GatewayInput): GatewayConfig {
+  return isCheckedConfig(config) ? config : parseGatewayConfig(config as GatewayInput);
+}
+
+/** An upstream that follows the identity, until it is stopped. */
+interface Follower {
+  readonly stop: AbortController;
+  readonly over: Promise<void>;
 }
 
 class RunningGateway implements Gateway {
@@ -70,6 +84,7 @@ class RunningGateway implements Gateway {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #given: GatewayIdentity | undefined;
+  readonly #file: string | undefined;
   readonly #metrics = gatewayMetrics(() => readingsOf(this.#view()));
   readonly #stop = new AbortController();
   readonly #startedAt: number;
@@ -79,13 +94,17 @@ class RunningGateway implements Gateway {
   #listeners: OpenListener[] = [];
   #live: Live | undefined;
   #statusServer: StatusServer | undefined;
-  #following: Promise<void>[] = [];
+  readonly #running = new RunningRequests();
+  readonly #followers = new Map<Upstream, Follower>();
+  #reloader: Reloader | undefined;
+  #reloading: Promise<void> | undefined;
   #closing: Promise<{ cut: number }> | undefined;
   #onClosed!: () => void;
 
   constructor(config: GatewayConfig, options: GatewayOptions) {
     this.#config = config;
     this.#given = options.workload;
+    this.#file = options.file;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#startedAt = this.#clock.now();
@@ -111,6 +130,10 @@ class RunningGateway implements Gateway {
     return readinessOf(this.#view());
   }
 
+  report(): object {
+    return reportOf(this.#view());
+  }
+
   #view(): View {
     const live = this.#live;
     return {
@@ -121,6 +144,7 @@ class RunningGateway implements Gateway {
       listeners: this.#listeners,
       config: live?.config ?? this.#config,
       live,
+      reload: this.#reloader?.state,
     };
   }
 
@@ -129,29 +153,87 @@ class RunningGateway implements Gateway {
     this.#statusServer = await openStatus(status.address, status.port, {
       readiness: () => this.readiness(),
       metrics: async () => ({ text: await this.#metrics.text(), contentType: this.#metrics.contentType }),
-      status: () => reportOf(this.#view()),
+      status: () => this.report(),
     });
     const identity = await this.#openIdentity();
     this.#identity = identity;
-    const live = new Live(this.#config, {
+    const live = new Live(this.#config, this.#grounds(identity));
+    this.#live = live;
+    for (const listener of listeners) this.#listeners.push(await this.#open(listener, live, identity));
+    for (const upstream of live.upstreams.values()) this.#begin(upstream, identity);
+    this.#state = "serving";
+    this.#follow();
+    this.#logger.info("gateway serves", { listeners: this.listeners, status: this.status });
+  }
+
+  #grounds(identity: GatewayIdentity): Grounds {
+    return {
       identity,
       clock: this.#clock,
       logger: this.#logger,
       metrics: this.#metrics,
+      running: this.#running,
+    };
+  }
+
+  /** Keeps the connections of an upstream to the identity's state. */
+  #begin(upstream: Upstream, identity: GatewayIdentity): void {
+    const { name, config } = upstream;
+    if (config.unsafePlain) this.#logger.warn(`upstream ${name} is reached in plaintext over a network`);
+    const stop = new AbortController();
+    const over = upstream.follow(identity, stop.signal).catch((error) => {
+      if (!stop.signal.aborted) this.#logger.error("the identity gives no more updates", { error: String(error) });
     });
-    this.#live = live;
-    for (const { config, name } of live.upstreams.values()) {
-      if (config.unsafePlain) this.#logger.warn(`upstream ${name} is reached in plaintext over a network`);
+    this.#followers.set(upstream, { stop, over });
+  }
+
+  /** Lets an upstream go once no request goes there any more. */
+  async #retire(upstream: Upstream): Promise<void> {
+    upstream.retire();
+    await this.#running.leftAlone(upstream);
+    const follower = this.#followers.get(upstream);
+    follower?.stop.abort();
+    await follower?.over;
+    this.#followers.delete(upstream);
+  }
+
+  #follow(): void {
+    const file = this.#file;
+    if (file === undefined) return;
+    this.#reloader = new Reloader({
+      file,
+      first: readingOf(this.#config),
+      apply: (config) => this.#apply(config),
+      clock: this.#clock,
+      logger: this.#logger,
+      signal: this.#stop.signal,
+    });
+    this.#reloading = this.#reloader.follow();
+  }
+
+  async reload(config?: GatewayConfig | GatewayInput): Promise<void> {
+    if (config === undefined && this.#reloader !== undefined) return void (await this.#reloader.ask());
+    if (config === undefined || this.#reloader !== undefined) {
+      const expected = config === undefined ? "a configuration" : "no configuration";
+      throw new SpiffeError("ERR_SPIFFE_USAGE", `Expected ${expected}: a gateway follows its file, or is told`);
     }
-    for (const listener of listeners) this.#listeners.push(await this.#open(listener, live, identity));
-    this.#following = [...live.upstreams.values()].map((upstream) =>
-      upstream.follow(identity, this.#stop.signal).catch((error) => {
-        if (!this.#stop.signal.aborted)
-          this.#logger.error("the identity gives no more updates", { error: String(error) });
-      }),
-    );
-    this.#state = "serving";
-    this.#logger.info("gateway serves", { listeners: this.listeners, status: this.status });
+    await this.#apply(checkedConfig(config));
+  }
+
+  /** Puts a configuration in force, or throws and changes nothing. */
+  async #apply(config: GatewayConfig): Promise<{ ended: number }> {
+    const { identity, live } = { identity: this.#identity, live: this.#live };
+    if (this.#state !== "serving" || identity === undefined || live === undefined) {
+      throw new SpiffeError("ERR_SPIFFE_CLOSED", "The gateway does not serve; nothing is reloaded");
+    }
+    const next = successor(live, config, this.#grounds(identity));
+    // the one assignment: each request goes by what it finds here, whole
+    this.#live = next;
+    for (const upstream of next.upstreams.values()) if (!this.#followers.has(upstream)) this.#begin(upstream, identity);
+    const kept = new Set(next.upstreams.values());
+    for (const upstream of live.upstreams.values()) if (!kept.has(upstream)) void this.#retire(upstream);
+    const ended = await this.#running.rejudge((listener) => (this.#live ?? next).room(listener));
+    return { ended };
   }
 
   async #openIdentity(): Promise<GatewayIdentity> {
@@ -184,16 +266,23 @@ class RunningGateway implements Gateway {
     return open;
   }
 
-  close(options: { deadlineMs?: number } = {}): Promise<{ cut: number }> {
-    return (this.#closing ??= this.#close(options.deadlineMs ?? this.#config.drain.deadlineMs));
+  close(options: { deadlineMs?: number; delayMs?: number } = {}): Promise<{ cut: number }> {
+    const { drain } = this.#view().config;
+    const { deadlineMs = drain.deadlineMs, delayMs = drain.delayMs } = options;
+    return (this.#closing ??= this.#close(deadlineMs, delayMs));
   }
 
-  async #close(deadlineMs: number): Promise<{ cut: number }> {
+  async #close(deadlineMs: number, delayMs: number): Promise<{ cut: number }> {
+    const served = this.#state === "serving";
     this.#state = "draining";
+    this.#stop.abort();
+    // whoever sends requests here sees the probe fail first
+    if (served && delayMs > 0) await this.#clock.sleep(delayMs);
     const closed = await Promise.all(this.#listeners.map(({ tls }) => tls.close({ deadlineMs })));
     const cut = closed.reduce((sum, one) => sum + one.cut, 0);
-    this.#stop.abort();
-    await Promise.all(this.#following);
+    for (const { stop } of this.#followers.values()) stop.abort();
+    await Promise.all([...this.#followers.values()].map(({ over }) => over));
+    await this.#reloading;
     await this.#owned?.close();
     this.#state = "closed";
     await this.#statusServer?.close();

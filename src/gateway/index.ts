@@ -4,7 +4,8 @@
  *
  * @module spiffe-edge/gateway
  */
-export { loadGatewayConfig, type ParseOptions, parseGatewayConfig } from "./config.ts";
+export { type ParseOptions, parseGatewayConfig } from "./config.ts";
+export { loadGatewayConfig } from "./config-file.ts";
 export type {
   GatewayConfig,
   GatewayInput,

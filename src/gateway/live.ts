@@ -1,13 +1,15 @@
 /** What a gateway goes by at the moment: made whole from one configuration, put in force by one assignment. */
 import { type Clock, SpiffeError } from "../base/index.ts";
 import { Authorizer } from "../policy/authorizer.ts";
-import { Shadow } from "../policy/index.ts";
+import { admitReload, Shadow } from "../policy/index.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { GatewayMetrics } from "../telemetry/metrics.ts";
 import type { GatewayConfig } from "./config-types.ts";
 import type { GatewayIdentity } from "./gateway-types.ts";
 import type { Room } from "./handler.ts";
+import { needsRestart, sameValue } from "./restart.ts";
 import { RouteTable } from "./routes.ts";
+import type { RunningRequests } from "./running.ts";
 import { Upstream } from "./upstream.ts";
 
 /** What stays the same whatever the configuration says. */
@@ -16,6 +18,7 @@ export interface Grounds {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: GatewayMetrics;
+  readonly running: RunningRequests;
 }
 
 /** A configuration with everything that was made of it. Never changed, only replaced. */
@@ -30,7 +33,7 @@ export class Live {
    * @throws `ERR_SPIFFE_CONFIG` for an authorizer that cannot be asked
    */
   constructor(config: GatewayConfig, grounds: Grounds, before?: Live) {
-    const { clock, logger, metrics, identity } = grounds;
+    const { clock, logger, metrics, running, identity } = grounds;
     this.config = config;
     this.shadow = config.candidate === undefined ? undefined : new Shadow(config.candidate);
     const authorizer = config.authorizer === undefined ? undefined : new Authorizer(config.authorizer, { clock });
@@ -56,6 +59,7 @@ export class Live {
           clock,
           logger,
           metrics,
+          running,
         },
       ]),
     );
@@ -69,7 +73,24 @@ export class Live {
   }
 }
 
-/** Whether two settings say the same; they hold plain values only. */
-export function sameValue(a: unknown, b: unknown): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
+/**
+ * Makes what may follow the state in force (S-26).
+ *
+ * @throws `ERR_SPIFFE_CONFIG` for what needs a restart, and for a policy that may not follow: one without rules, or of a
+ *   file cut short
+ */
+export function successor(live: Live, config: GatewayConfig, grounds: Grounds): Live {
+  const fixed = needsRestart(live.config, config);
+  if (fixed.length > 0) {
+    const sentence = `Expected the same ${fixed.join(", ")} as in force; a change of it needs a restart`;
+    throw new SpiffeError("ERR_SPIFFE_CONFIG", sentence, { hint: "Restart the gateway, or write back what it was" });
+  }
+  const pairs = [[live.config.policy, config.policy] as const];
+  if (live.config.candidate !== undefined && config.candidate !== undefined)
+    pairs.push([live.config.candidate, config.candidate]);
+  for (const [inForce, next] of pairs) {
+    const verdict = admitReload(inForce, next);
+    if (!verdict.ok) throw new SpiffeError("ERR_SPIFFE_CONFIG", verdict.message, { reason: verdict.reason });
+  }
+  return new Live(config, grounds, live);
 }

@@ -37,10 +37,14 @@ function identityFaults({ identity, config }: View): string[] {
   return faults;
 }
 
-function warningsOf({ config, clock }: View): string[] {
+function warningsOf({ config, clock, reload }: View): string[] {
+  const { last } = reload ?? {};
   const plain = config.upstreams.filter((upstream) => upstream.unsafePlain);
   return [
     ...plain.map(({ name }) => `upstream ${name} is reached in plaintext over a network`),
     ...config.policy.audits(timeOf(clock)).map((rule) => `rule ${rule} is in audit and not enforced`),
+    ...(last?.result === "refused"
+      ? [`the configuration was not reloaded at ${last.at.toISOString()}: ${last.error?.split("\n")[0]}`]
+      : []),
   ];
 }

@@ -47,6 +47,7 @@ export class Upstream {
     checks: { passed: 0, failed: 0 },
   };
   #turn = 0;
+  readonly #checking = new AbortController();
 
   constructor(config: UpstreamConfig, identity: TlsIdentity, clock: Clock, parts: UpstreamParts = {}) {
     const { resolve = resolveName, random = Math.random } = parts;
@@ -93,12 +94,11 @@ export class Upstream {
    * closed; then closes.
    */
   async follow(identity: TlsIdentity, signal?: AbortSignal): Promise<void> {
-    const stop = new AbortController();
-    const checks = this.#watchHealth(stop.signal);
+    const checks = this.#watchHealth(this.#checking.signal);
     try {
       for await (const _ of identity.x509.updates(signal)) for (const endpoint of this.#endpoints()) endpoint.review();
     } finally {
-      stop.abort();
+      this.#checking.abort();
       this.close();
       await checks;
     }
@@ -112,6 +112,12 @@ export class Upstream {
       addresses: this.#endpoints().map(({ address, healthy, resting }) => ({ address, healthy, resting })),
       counters: { ...rest, tries: { ...tries }, checks: { ...checks } },
     };
+  }
+
+  /** The configuration no longer has it: it is checked no more, requests that run end in peace, nothing is kept. */
+  retire(): void {
+    this.#checking.abort();
+    for (const site of this.#sites) site.retire();
   }
 
   close(): void {

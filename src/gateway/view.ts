@@ -6,6 +6,7 @@ import type { GatewayConfig, ListenerConfig } from "./config-types.ts";
 import type { Gateway, GatewayIdentity } from "./gateway-types.ts";
 import type { Live } from "./live.ts";
 import { readinessOf } from "./readiness.ts";
+import type { ReloadState } from "./reload.ts";
 
 /** A listener and whether it still listens. */
 export interface OpenListener {
@@ -26,6 +27,8 @@ export interface View {
   readonly config: GatewayConfig;
   /** Absent until there is an identity to make it with. */
   readonly live: Live | undefined;
+  /** Absent where no file is followed. */
+  readonly reload: ReloadState | undefined;
 }
 
 /** The own ID and its end; undefined without a valid SVID. */
@@ -69,6 +72,7 @@ export function reportOf(view: View): object {
     startedAt: new Date(view.startedAt).toISOString(),
     ...readinessOf(view),
     identity: svidOf(view),
+    reload: view.reload,
     listeners: view.listeners.map(({ config, tls }) => ({
       name: config.name,
       address: config.address,
