@@ -3,7 +3,8 @@ import process from "node:process";
 import { Command, Option } from "commander";
 import { createGateway, type Gateway, type GatewayConfig, loadGatewayConfig } from "../gateway/index.ts";
 import { runtime } from "../runtime/detect.ts";
-import { jsonLogger } from "../telemetry/logger.ts";
+import { LineBuffer } from "../telemetry/line-buffer.ts";
+import { jsonLogger, type Logger } from "../telemetry/logger.ts";
 import { EXIT, type ExitCode, usageError } from "./exit.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
@@ -45,21 +46,41 @@ async function gateway({ config: file, check }: GatewayCommandOptions): Promise<
       "Set it, for example to unix:///run/spire/agent/public/api.sock",
     );
   }
-  const logger = jsonLogger((line) => process.stdout.write(line));
+  // a reader that has stopped must not fill the memory
+  const lines = new LineBuffer({
+    write: (text) => new Promise((resolve) => void process.stdout.write(text, () => resolve())),
+  });
+  try {
+    return await serve(
+      config,
+      file,
+      jsonLogger((line) => lines.push(line)),
+    );
+  } finally {
+    await lines.flush();
+  }
+}
+
+async function serve(config: GatewayConfig, file: string, logger: Logger): Promise<ExitCode> {
   logger.info("starting", { version: VERSION, runtime: `${runtime.name} ${runtime.version}`, file });
   let serving: Gateway | undefined;
-  const tell = (what: string) => logger.info(`${what} does nothing before the gateway serves`);
-  // a refusal is logged where it is made
-  process.on("SIGHUP", () => (serving === undefined ? tell("SIGHUP") : void serving.reload().catch(() => {})));
-  process.on("SIGUSR2", () =>
-    serving === undefined ? tell("SIGUSR2") : logger.info("status", { ...serving.report() }),
-  );
+  const onSignal = (signal: NodeJS.Signals, act: (gateway: Gateway) => unknown) =>
+    process.on(signal, () => {
+      if (serving === undefined) logger.info(`${signal} does nothing before the gateway serves`);
+      else act(serving);
+    });
+  onSignal("SIGHUP", async (gateway) => {
+    await gateway.reopen();
+    // a refusal is logged where it is made
+    await gateway.reload().catch(() => {});
+  });
+  onSignal("SIGUSR2", (gateway) => logger.info("status", { ...gateway.report() }));
   const signal = untilSignal(() => process.exit(EXIT.drainDeadline), ["SIGINT", "SIGTERM"]);
   const running = await Promise.race([createGateway(config, { logger, file }), signal.then(() => undefined)]);
-  serving = running;
   // Told to end before there was an identity to serve with: nothing is open yet.
   if (running === undefined) return EXIT.done;
-  logger.info("draining", { signal: await signal, deadlineMs: config.drain.deadlineMs });
+  serving = running;
+  logger.info("draining", { signal: await signal });
   const { cut } = await running.close();
   return cut === 0 ? EXIT.done : EXIT.drainDeadline;
 }

@@ -2,6 +2,7 @@
 import type { AuthorizerSettings } from "../policy/authorizer-settings.ts";
 import type { AuthorizerInput, Policy, PolicyRule } from "../policy/index.ts";
 import type { PathPattern } from "../policy/path.ts";
+import type { AccessLogConfig } from "./access-log.ts";
 import type { HealthConfig } from "./upstream/health.ts";
 import type { UpstreamTarget } from "./upstream-url.ts";
 
@@ -77,6 +78,11 @@ export interface GatewayInput {
   readonly routes: readonly RouteInput[];
   readonly policy: readonly PolicyRule[] | PolicyInput;
   readonly limits?: { readonly handshake?: string; readonly body?: string; readonly idle?: string };
+  /**
+   * Where each request gets its line: the common log, or a file by absolute path; false for no lines. Refusals that are
+   * alike become one line in ten seconds with their number, unless `everyRefusal` is true.
+   */
+  readonly accessLog?: false | { readonly file?: string; readonly everyRefusal?: boolean };
   /** `delay`: new connections are still taken after `/readyz` says 503, none by default; `deadline`: 30s by default. */
   readonly drain?: { readonly delay?: string; readonly deadline?: string };
   /** The last key of the file, so that one cut short can be told from it. */
@@ -126,5 +132,6 @@ export interface GatewayConfig {
   readonly candidate: Policy | undefined;
   readonly authorizer: AuthorizerSettings | undefined;
   readonly limits: { readonly handshakeMs: number; readonly bodyBytes: number; readonly idleMs: number };
+  readonly accessLog: AccessLogConfig;
   readonly drain: { readonly delayMs: number; readonly deadlineMs: number };
 }

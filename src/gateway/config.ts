@@ -4,6 +4,7 @@ import { type ConfigOrigin, readConfigText } from "../policy/config-text.ts";
 import { formatFaults } from "../policy/issue.ts";
 import { parsePathPattern } from "../policy/path.ts";
 import { checkEnd } from "../policy/rule-set.ts";
+import { readAccessLog } from "./config-access-log.ts";
 import { type PolicyConfig, type PolicyContext, type PolicyFileReader, readPolicy } from "./config-policy.ts";
 import { isRecord, type Path, Reader } from "./config-reader.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
@@ -125,7 +126,7 @@ function readRoutes(
   return routes;
 }
 
-const ROOT = ["identity", "status", "listen", "upstreams", "routes", "policy", "limits", "drain", "end"];
+const ROOT = ["identity", "status", "listen", "upstreams", "routes", "policy", "limits", "accessLog", "drain", "end"];
 
 type Rest = Omit<GatewayConfig, keyof PolicyConfig>;
 
@@ -163,6 +164,7 @@ function readConfig(
       bodyBytes: read.size(limits.body, ["limits", "body"], 10_485_760),
       idleMs: read.duration(limits.idle, ["limits", "idle"], 60_000),
     },
+    accessLog: readAccessLog(read, root.accessLog),
     drain: {
       delayMs: read.duration(drain.delay, ["drain", "delay"], 0),
       deadlineMs: read.duration(drain.deadline, ["drain", "deadline"], 30_000),

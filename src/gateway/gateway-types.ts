@@ -40,6 +40,8 @@ export interface Gateway extends AsyncDisposable {
    *   `ERR_SPIFFE_CLOSED` while the gateway drains. What was in force stays then
    */
   reload(config?: GatewayConfig | GatewayInput): Promise<void>;
+  /** Goes on in a new access log file of the same name, as after logrotate. */
+  reopen(): Promise<void>;
   /** Settles when everything is closed. */
   readonly closed: Promise<void>;
   /**

@@ -50,6 +50,7 @@ describe("gateway over mTLS", () => {
     ]);
     const config: GatewayInput = {
       status: { port: 0 },
+      accessLog: { everyRefusal: true },
       listen: [
         { name: "mesh", address: "127.0.0.1", port: 0 },
         { name: "edge", address: "127.0.0.1", port: 0, clientCertificate: "none" },

@@ -4,6 +4,7 @@ import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { gatewayMetrics } from "../telemetry/metrics.ts";
 import { listen } from "../tls/index.ts";
 import { Workload } from "../workload/index.ts";
+import { AccessLog } from "./access-log.ts";
 import { isCheckedConfig, parseGatewayConfig } from "./config.ts";
 import { readingOf } from "./config-file.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig } from "./config-types.ts";
@@ -89,10 +90,12 @@ class RunningGateway implements Gateway {
   readonly #stop = new AbortController();
   readonly #startedAt: number;
   #state: Gateway["state"] = "starting";
-  #identity: GatewayIdentity | undefined;
+  /** Absent until there is an identity. */
+  #grounds: Grounds | undefined;
   #owned: Workload | undefined;
   #listeners: OpenListener[] = [];
   #live: Live | undefined;
+  #access: AccessLog | undefined;
   #statusServer: StatusServer | undefined;
   readonly #running = new RunningRequests();
   readonly #followers = new Map<Upstream, Follower>();
@@ -140,7 +143,7 @@ class RunningGateway implements Gateway {
       state: this.#state,
       startedAt: this.#startedAt,
       clock: this.#clock,
-      identity: this.#identity,
+      identity: this.#grounds?.identity,
       listeners: this.#listeners,
       config: live?.config ?? this.#config,
       live,
@@ -149,31 +152,29 @@ class RunningGateway implements Gateway {
   }
 
   async start(): Promise<void> {
-    const { status, listeners } = this.#config;
+    const { status, listeners, accessLog } = this.#config;
+    this.#access = await AccessLog.open(accessLog, this.#logger, this.#clock);
     this.#statusServer = await openStatus(status.address, status.port, {
       readiness: () => this.readiness(),
       metrics: async () => ({ text: await this.#metrics.text(), contentType: this.#metrics.contentType }),
       status: () => this.report(),
     });
     const identity = await this.#openIdentity();
-    this.#identity = identity;
-    const live = new Live(this.#config, this.#grounds(identity));
+    this.#grounds = {
+      identity,
+      clock: this.#clock,
+      logger: this.#logger,
+      metrics: this.#metrics,
+      running: this.#running,
+      access: this.#access,
+    };
+    const live = new Live(this.#config, this.#grounds);
     this.#live = live;
     for (const listener of listeners) this.#listeners.push(await this.#open(listener, live, identity));
     for (const upstream of live.upstreams.values()) this.#begin(upstream, identity);
     this.#state = "serving";
     this.#follow();
     this.#logger.info("gateway serves", { listeners: this.listeners, status: this.status });
-  }
-
-  #grounds(identity: GatewayIdentity): Grounds {
-    return {
-      identity,
-      clock: this.#clock,
-      logger: this.#logger,
-      metrics: this.#metrics,
-      running: this.#running,
-    };
   }
 
   /** Keeps the connections of an upstream to the identity's state. */
@@ -220,16 +221,22 @@ class RunningGateway implements Gateway {
     await this.#apply(checkedConfig(config));
   }
 
+  async reopen(): Promise<void> {
+    await this.#access?.reopen();
+  }
+
   /** Puts a configuration in force, or throws and changes nothing. */
   async #apply(config: GatewayConfig): Promise<{ ended: number }> {
-    const { identity, live } = { identity: this.#identity, live: this.#live };
-    if (this.#state !== "serving" || identity === undefined || live === undefined) {
+    const grounds = this.#grounds;
+    const live = this.#live;
+    if (this.#state !== "serving" || grounds === undefined || live === undefined) {
       throw new SpiffeError("ERR_SPIFFE_CLOSED", "The gateway does not serve; nothing is reloaded");
     }
-    const next = successor(live, config, this.#grounds(identity));
+    const next = successor(live, config, grounds);
     // the one assignment: each request goes by what it finds here, whole
     this.#live = next;
-    for (const upstream of next.upstreams.values()) if (!this.#followers.has(upstream)) this.#begin(upstream, identity);
+    for (const upstream of next.upstreams.values())
+      if (!this.#followers.has(upstream)) this.#begin(upstream, grounds.identity);
     const kept = new Set(next.upstreams.values());
     for (const upstream of live.upstreams.values()) if (!kept.has(upstream)) void this.#retire(upstream);
     const ended = await this.#running.rejudge((listener) => (this.#live ?? next).room(listener));
@@ -286,6 +293,7 @@ class RunningGateway implements Gateway {
     await this.#owned?.close();
     this.#state = "closed";
     await this.#statusServer?.close();
+    await this.#access?.close();
     this.#logger.info("gateway closed", { cut });
     this.#onClosed();
     return { cut };

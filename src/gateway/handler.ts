@@ -17,6 +17,7 @@ import {
 import type { Logger } from "../telemetry/logger.ts";
 import type { GatewayMetrics } from "../telemetry/metrics.ts";
 import { connectionPeer, type Handler, type ListenerRequest, type ListenerResponse } from "../tls/index.ts";
+import type { AccessLog } from "./access-log.ts";
 import { answerProblem, cutAnswer } from "./answer.ts";
 import type { GatewayConfig, RouteConfig } from "./config-types.ts";
 import { endToEnd, fieldsOf, requestFields } from "./headers.ts";
@@ -42,6 +43,7 @@ export interface Room {
   readonly logger: Logger;
   readonly metrics: GatewayMetrics;
   readonly running: RunningRequests;
+  readonly access: AccessLog;
 }
 
 /** What becomes known of a request on its way: the material of its one log line. */
@@ -57,6 +59,8 @@ interface Journey {
   difference?: Difference | undefined;
   /** What the external authorizer made of it, where one was asked. */
   confirmed?: AuthorizerOutcome | undefined;
+  /** Whether the gateway refused it itself. */
+  refused?: boolean;
   /** Why a policy that came into force meanwhile ended it. */
   ended?: Decision;
 }
@@ -167,7 +171,7 @@ function record(room: Room, request: ListenerRequest, journey: Journey, passed: 
     seconds: durationMs / 1_000,
   });
   const round = (ms: number | undefined) => (ms === undefined ? undefined : Math.round(ms * 1_000) / 1_000);
-  room.logger.info("request", {
+  const line = {
     requestId: journey.requestId,
     listener: room.listener,
     route: route?.name,
@@ -198,7 +202,8 @@ function record(room: Room, request: ListenerRequest, journey: Journey, passed: 
     upstreamMs: round(passed.upstreamMs),
     bytesIn: passed.bytesIn,
     bytesOut: passed.bytesOut,
-  });
+  };
+  room.access.write(line, journey.refused === true);
 }
 
 /** Answers in the gateway's own name and waits until the caller has it. */
@@ -237,6 +242,7 @@ export function requestHandler(current: () => Room): Handler {
         judged = await judge(room, request, journey);
       }
       if ("status" in judged) {
+        journey.refused = true;
         passed = await answer(room, request, response, { ...judged, requestId });
       } else {
         const accepted = judged;

@@ -4,6 +4,7 @@ import { Authorizer } from "../policy/authorizer.ts";
 import { admitReload, Shadow } from "../policy/index.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { GatewayMetrics } from "../telemetry/metrics.ts";
+import type { AccessLog } from "./access-log.ts";
 import type { GatewayConfig } from "./config-types.ts";
 import type { GatewayIdentity } from "./gateway-types.ts";
 import type { Room } from "./handler.ts";
@@ -19,6 +20,7 @@ export interface Grounds {
   readonly logger: Logger;
   readonly metrics: GatewayMetrics;
   readonly running: RunningRequests;
+  readonly access: AccessLog;
 }
 
 /** A configuration with everything that was made of it. Never changed, only replaced. */
@@ -33,7 +35,7 @@ export class Live {
    * @throws `ERR_SPIFFE_CONFIG` for an authorizer that cannot be asked
    */
   constructor(config: GatewayConfig, grounds: Grounds, before?: Live) {
-    const { clock, logger, metrics, running, identity } = grounds;
+    const { clock, logger, metrics, running, access, identity } = grounds;
     this.config = config;
     this.shadow = config.candidate === undefined ? undefined : new Shadow(config.candidate);
     const authorizer = config.authorizer === undefined ? undefined : new Authorizer(config.authorizer, { clock });
@@ -60,6 +62,7 @@ export class Live {
           logger,
           metrics,
           running,
+          access,
         },
       ]),
     );

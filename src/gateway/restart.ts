@@ -12,6 +12,7 @@ const LISTENER_KEYS: Readonly<Record<keyof Omit<ListenerConfig, "name">, string>
 const FIXED: Readonly<Record<string, (config: GatewayConfig) => unknown>> = {
   identity: (config) => config.identity,
   status: (config) => config.status,
+  accessLog: (config) => config.accessLog,
   "limits.handshake": (config) => config.limits.handshakeMs,
 };
 
@@ -25,7 +26,7 @@ export function needsRestart(live: GatewayConfig, next: GatewayConfig): string[]
     if (was === undefined || is === undefined) keys.push(`listener ${name} (${was === undefined ? "new" : "gone"})`);
     else
       for (const [field, key] of Object.entries(LISTENER_KEYS)) {
-        if (was[field as keyof ListenerConfig] !== is[field as keyof ListenerConfig])
+        if (!sameValue(was[field as keyof ListenerConfig], is[field as keyof ListenerConfig]))
           keys.push(`${key} of listener ${name}`);
       }
   }
