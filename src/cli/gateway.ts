@@ -80,7 +80,7 @@ async function serve(config: GatewayConfig, file: string, logger: Logger): Promi
   // Told to end before there was an identity to serve with: nothing is open yet.
   if (running === undefined) return EXIT.done;
   serving = running;
-  logger.info("draining", { signal: await signal });
+  logger.info("told to end", { signal: await signal });
   const { cut } = await running.close();
   return cut === 0 ? EXIT.done : EXIT.drainDeadline;
 }

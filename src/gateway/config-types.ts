@@ -77,7 +77,17 @@ export interface GatewayInput {
   readonly upstreams: Readonly<Record<string, UpstreamInput>>;
   readonly routes: readonly RouteInput[];
   readonly policy: readonly PolicyRule[] | PolicyInput;
-  readonly limits?: { readonly handshake?: string; readonly body?: string; readonly idle?: string };
+  /**
+   * Of each listener: `connections` at a time (10000), time of a `handshake` (5s, at most 10s), bytes of `headers` (32KiB)
+   * and of a `body` (10MiB), time without a byte of a body until it counts as `idle` (60s).
+   */
+  readonly limits?: {
+    readonly connections?: number;
+    readonly handshake?: string;
+    readonly headers?: string;
+    readonly body?: string;
+    readonly idle?: string;
+  };
   /**
    * Where each request gets its line: the common log, or a file by absolute path; false for no lines. Refusals that are
    * alike become one line in ten seconds with their number, unless `everyRefusal` is true.
@@ -131,7 +141,13 @@ export interface GatewayConfig {
   readonly policy: Policy;
   readonly candidate: Policy | undefined;
   readonly authorizer: AuthorizerSettings | undefined;
-  readonly limits: { readonly handshakeMs: number; readonly bodyBytes: number; readonly idleMs: number };
+  readonly limits: {
+    readonly connections: number;
+    readonly handshakeMs: number;
+    readonly headerBytes: number;
+    readonly bodyBytes: number;
+    readonly idleMs: number;
+  };
   readonly accessLog: AccessLogConfig;
   readonly drain: { readonly delayMs: number; readonly deadlineMs: number };
 }

@@ -138,7 +138,7 @@ function readConfig(
   const root = read.object(value, [], ROOT);
   const identity = read.object(root.identity, ["identity"], ["socket", "startupTimeout"]);
   const status = read.object(root.status, ["status"], ["address", "port"]);
-  const limits = read.object(root.limits, ["limits"], ["handshake", "body", "idle"]);
+  const limits = read.object(root.limits, ["limits"], ["connections", "handshake", "headers", "body", "idle"]);
   const drain = read.object(root.drain, ["drain"], ["delay", "deadline"]);
   const listeners = readListeners(read, root.listen);
   const upstreams = readUpstreams(read, root.upstreams);
@@ -160,6 +160,8 @@ function readConfig(
     routes,
     decides: readPolicy(read, root.policy, { ...context, ended, routes: routes.map((route) => route.name) }),
     limits: {
+      connections: read.count(limits.connections, ["limits", "connections"], 10_000, 1_000_000),
+      headerBytes: read.size(limits.headers, ["limits", "headers"], 32_768, { min: 1_024, max: 1_048_576 }),
       handshakeMs: read.duration(limits.handshake, ["limits", "handshake"], 5_000, 10_000),
       bodyBytes: read.size(limits.body, ["limits", "body"], 10_485_760),
       idleMs: read.duration(limits.idle, ["limits", "idle"], 60_000),

@@ -12,11 +12,13 @@ import type { Gateway, GatewayIdentity, GatewayOptions } from "./gateway-types.t
 import { requestHandler } from "./handler.ts";
 import { type Grounds, Live, successor } from "./live.ts";
 import { type Readiness, readinessOf } from "./readiness.ts";
+import { readingsOf } from "./readings.ts";
 import { Reloader } from "./reload.ts";
+import { Rotation } from "./rotation.ts";
 import { RunningRequests } from "./running.ts";
 import { openStatus, type StatusServer } from "./status.ts";
 import type { Upstream } from "./upstream.ts";
-import { type OpenListener, readingsOf, reportOf, type View } from "./view.ts";
+import { type OpenListener, reportOf, type View } from "./view.ts";
 
 /**
  * Starts a gateway: callers prove a SPIFFE ID by certificate or token, the policy decides, an upstream answers.
@@ -98,6 +100,7 @@ class RunningGateway implements Gateway {
   #access: AccessLog | undefined;
   #statusServer: StatusServer | undefined;
   readonly #running = new RunningRequests();
+  readonly #rotation = new Rotation();
   readonly #followers = new Map<Upstream, Follower>();
   #reloader: Reloader | undefined;
   #reloading: Promise<void> | undefined;
@@ -148,6 +151,9 @@ class RunningGateway implements Gateway {
       config: live?.config ?? this.#config,
       live,
       reload: this.#reloader?.state,
+      rotation: this.#rotation,
+      running: this.#running.size,
+      logLinesDropped: this.#access?.dropped ?? 0,
     };
   }
 
@@ -172,6 +178,7 @@ class RunningGateway implements Gateway {
     this.#live = live;
     for (const listener of listeners) this.#listeners.push(await this.#open(listener, live, identity));
     for (const upstream of live.upstreams.values()) this.#begin(upstream, identity);
+    void this.#rotation.follow(identity, this.#clock, this.#stop.signal);
     this.#state = "serving";
     this.#follow();
     this.#logger.info("gateway serves", { listeners: this.listeners, status: this.status });
@@ -256,12 +263,15 @@ class RunningGateway implements Gateway {
   }
 
   async #open(config: ListenerConfig, first: Live, identity: GatewayIdentity): Promise<OpenListener> {
+    const { limits } = this.#config;
     const tls = await listen(identity, {
       handler: requestHandler(() => (this.#live ?? first).room(config.name)),
       address: config.address,
       port: config.port,
       clientCertificate: config.clientCertificate,
-      handshakeTimeoutMs: this.#config.limits.handshakeMs,
+      handshakeTimeoutMs: limits.handshakeMs,
+      maxConnections: limits.connections,
+      maxHeaderBytes: limits.headerBytes,
       clock: this.#clock,
       logger: this.#logger,
       ...(config.maxConnectionAgeMs === undefined ? {} : { maxConnectionAgeMs: config.maxConnectionAgeMs }),
@@ -283,6 +293,7 @@ class RunningGateway implements Gateway {
     const served = this.#state === "serving";
     this.#state = "draining";
     this.#stop.abort();
+    if (served) this.#logger.info("draining", { deadlineMs, delayMs });
     // whoever sends requests here sees the probe fail first
     if (served && delayMs > 0) await this.#clock.sleep(delayMs);
     const closed = await Promise.all(this.#listeners.map(({ tls }) => tls.close({ deadlineMs })));

@@ -144,7 +144,7 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   journey.confirmed = await room.authorizer?.confirm(ruled, peer, facts);
   const decision = journey.confirmed?.decision ?? ruled;
   journey.decision = decision;
-  room.metrics.decision(decision.verdict, decision.reason);
+  room.metrics.decision(decision.verdict, decision.reason, decision.audited);
   if (decision.verdict === "allow") return { target, route, peer };
   // whom no rule lets in without an identity is asked for one
   if (refused !== undefined && ruled.verdict === "deny") return refused;

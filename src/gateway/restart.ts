@@ -13,6 +13,8 @@ const FIXED: Readonly<Record<string, (config: GatewayConfig) => unknown>> = {
   identity: (config) => config.identity,
   status: (config) => config.status,
   accessLog: (config) => config.accessLog,
+  "limits.connections": (config) => config.limits.connections,
+  "limits.headers": (config) => config.limits.headerBytes,
   "limits.handshake": (config) => config.limits.handshakeMs,
 };
 

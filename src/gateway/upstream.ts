@@ -23,6 +23,8 @@ export interface UpstreamParts {
 /** How an upstream is, for status and metrics. */
 export interface UpstreamState {
   readonly breaker: "closed" | "open" | "half-open";
+  /** Retries that would be granted now. */
+  readonly budget: number;
   readonly addresses: readonly { readonly address: string; readonly healthy: boolean; readonly resting: boolean }[];
   readonly counters: UpstreamCounters;
 }
@@ -109,6 +111,7 @@ export class Upstream {
     const { tries, checks, ...rest } = this.#counters;
     return {
       breaker: this.#breaker.state,
+      budget: this.#budget.left,
       addresses: this.#endpoints().map(({ address, healthy, resting }) => ({ address, healthy, resting })),
       counters: { ...rest, tries: { ...tries }, checks: { ...checks } },
     };

@@ -1,6 +1,5 @@
 /** A gateway as its status port sees it: what `/readyz`, `/status` and `/metrics` are made of. */
 import type { Clock } from "../base/index.ts";
-import type { GatewayReadings } from "../telemetry/metrics.ts";
 import type { TlsListener } from "../tls/index.ts";
 import type { GatewayConfig, ListenerConfig } from "./config-types.ts";
 import type { Gateway, GatewayIdentity } from "./gateway-types.ts";
@@ -29,10 +28,14 @@ export interface View {
   readonly live: Live | undefined;
   /** Absent where no file is followed. */
   readonly reload: ReloadState | undefined;
+  readonly rotation: { readonly count: number; readonly at: number | undefined } | undefined;
+  /** Requests on their way. */
+  readonly running: number;
+  readonly logLinesDropped: number;
 }
 
 /** The own ID and its end; undefined without a valid SVID. */
-function svidOf({ identity }: View): { id: string; expiresAt: Date } | undefined {
+export function svidOf({ identity }: View): { id: string; expiresAt: Date } | undefined {
   try {
     const svid = identity?.x509.x509Svid();
     return svid === undefined ? undefined : { id: svid.id.uri, expiresAt: svid.expiresAt };
@@ -41,26 +44,11 @@ function svidOf({ identity }: View): { id: string; expiresAt: Date } | undefined
   }
 }
 
-/** The numbers of a scrape that are counted elsewhere. */
-export function readingsOf(view: View): GatewayReadings {
+/** The own SVID and its rotations. */
+function identityOf(view: View): object | undefined {
   const svid = svidOf(view);
-  return {
-    listeners: view.listeners.map(({ config, tls: { counters } }) => ({
-      name: config.name,
-      open: counters.open,
-      handshakes: {
-        accepted: counters.accepted,
-        throttled: counters.throttled,
-        failed: counters.failed,
-        "timed-out": counters.timedOut,
-        ...counters.reasons,
-      },
-    })),
-    svidExpiry: svid === undefined ? undefined : svid.expiresAt.getTime() / 1_000,
-    ready: readinessOf(view).ready,
-    draining: view.state === "draining",
-    unsafeUpstreams: view.config.upstreams.filter((upstream) => upstream.unsafePlain).length,
-  };
+  const { count = 0, at } = view.rotation ?? {};
+  return svid && { ...svid, rotations: count, ...(at !== undefined && { since: new Date(at) }) };
 }
 
 /** The whole state for `/status`: names, numbers and settings, never a claim, a header value or a key. */
@@ -71,7 +59,9 @@ export function reportOf(view: View): object {
     state: view.state,
     startedAt: new Date(view.startedAt).toISOString(),
     ...readinessOf(view),
-    identity: svidOf(view),
+    identity: identityOf(view),
+    running: view.running,
+    logLinesDropped: view.logLinesDropped,
     reload: view.reload,
     listeners: view.listeners.map(({ config, tls }) => ({
       name: config.name,
