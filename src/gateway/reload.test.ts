@@ -324,6 +324,68 @@ describe("a gateway file that is followed", () => {
     assert.equal(await ask(web), "200 first");
   });
 
+  it("[S-26] [A-16] a policy file cut at every byte, emptied, gone or a folder, while requests run: the old one holds", async () => {
+    const text = (more: string) => `rules:
+- { rule: web, allow: { ids: ["${idOf("web")}"] } }
+${more}- { rule: no-secret, deny: { ids: ["${idOf("web")}"] }, path: /secret }
+end: true
+`;
+    const next = text(`- { rule: guest, allow: { ids: ["${idOf("guest")}"] } }\n`);
+    const policy = join(folder, "policy.yaml");
+    writeFileSync(policy, text(""));
+    write(config({ policy: { files: [{ glob: "policy.yaml", idPrefixes: [idOf("web"), idOf("guest")] }] } }));
+    // no test waits for real time to pass where files are known to stand still
+    const clock: Clock = {
+      ...systemClock,
+      sleep: (ms, signal) => (ms === 250 ? Promise.resolve() : systemClock.sleep(ms, signal)),
+    };
+    const watched = join(folder, "gateway.yaml");
+    await start(await loadGatewayConfig(watched), { file: watched, clock });
+    const token = { headers: { authorization: `Bearer ${await world.token("web")}` } };
+    let over = false;
+    let asked = 0;
+    const hold = async (who: Changeable, path: string, expected: number, init?: RequestInit) => {
+      const seen = new Set<number>();
+      const call = createFetch(who, { peer: GATEWAY });
+      while (!over && gateway !== undefined) {
+        const response = await call(url(path), init);
+        await response.text();
+        asked++;
+        seen.add(response.status);
+      }
+      assert.deepEqual([...seen], [expected], `${path} as ${who.x509.x509Svid().id.uri}`);
+    };
+    const requests = Promise.all([
+      hold(web, "/", 200),
+      hold(web, "/secret", 403),
+      hold(guest, "/", 403),
+      hold(guest, "/secret", 403, token),
+    ]);
+    const broken: (() => void)[] = [];
+    for (let length = 0; length < next.length - 1; length++) {
+      broken.push(() => writeFileSync(policy, next.slice(0, length)));
+    }
+    broken.push(
+      () => rmSync(policy),
+      () => mkdirSync(policy),
+    );
+    for (const [i, make] of broken.entries()) {
+      make();
+      await assert.rejects(gateway!.reload(), (error) => isSpiffeError(error, "ERR_SPIFFE_CONFIG"), `state ${i}`);
+    }
+    assert.ok(asked > broken.length / 4, `${asked} requests`);
+    over = true;
+    await requests;
+    rmSync(policy, { recursive: true });
+    writeFileSync(policy, next);
+    await gateway!.reload();
+    assert.deepEqual(await Promise.all([ask(web), ask(web, "/secret"), ask(guest)]), [
+      "200 first",
+      "403 policy.denied",
+      "200 first",
+    ]);
+  });
+
   it("[S-26] a state is taken only after it stood still for 250 ms", async () => {
     write(config());
     const loaded = await loadGatewayConfig(file());
