@@ -1,9 +1,10 @@
 /**
- * Soaks the Workload API client, or mTLS: `npm run soak -- [workload|tls] [--runtime bun|deno|node|all] [--seed N]`.
+ * Soaks the Workload API client, mTLS or the gateway: `npm run soak -- [workload|tls|gateway] [--runtime bun|deno|node|all] [--seed N]`.
  *
  * Thousands of rotations of SVIDs that live two seconds, with every fault the fake Workload API knows, and a real SPIRE
  * agent that is killed again and again. About eleven minutes for a runtime. With `tls`: 20,000 handshakes, or `--handshakes`,
- * while SVIDs and CA rotate and wrong peers knock. About a minute for a runtime. Ends with 1 when a goal is missed.
+ * while SVIDs and CA rotate and wrong peers knock. About a minute for a runtime. With `gateway`: 50 reloads and rotations,
+ * or `--reloads`, under load for a minute, or `--minutes`. Ends with 1 when a goal is missed.
  */
 import { parseArgs } from "node:util";
 import { bin, root, run } from "./lib/run.ts";
@@ -15,6 +16,7 @@ const LIMIT_MS = 900_000;
 const SOAKS = {
   workload: { program: "test/soak/main.ts", options: ["seed", "rotations"] },
   tls: { program: "test/soak-tls/main.ts", options: ["handshakes"] },
+  gateway: { program: "test/soak-gateway/main.ts", options: ["reloads", "minutes"] },
 } as const;
 type Soak = (typeof SOAKS)[keyof typeof SOAKS];
 
@@ -27,15 +29,15 @@ const FLAGS: Readonly<Record<RuntimeName, readonly string[]>> = {
 
 function usage(problem: string): never {
   console.error(
-    `soak: ${problem}. Usage: npm run soak -- [workload|tls] [--runtime ${RUNTIMES.join("|")}|all] ` +
-      "[--seed N] [--rotations N] [--handshakes N]",
+    `soak: ${problem}. Usage: npm run soak -- [workload|tls|gateway] [--runtime ${RUNTIMES.join("|")}|all] ` +
+      "[--seed N] [--rotations N] [--handshakes N] [--reloads N] [--minutes N]",
   );
   process.exit(2);
 }
 
 function parse() {
   const text = { type: "string" } as const;
-  const options = { runtime: text, seed: text, rotations: text, handshakes: text };
+  const options = { runtime: text, seed: text, rotations: text, handshakes: text, reloads: text, minutes: text };
   try {
     return parseArgs({ allowPositionals: true, options });
   } catch (error) {
@@ -47,7 +49,8 @@ function readArguments(): { soak: Soak; runtimes: readonly RuntimeName[]; passed
   const { values, positionals } = parse();
   const { runtime = "bun", ...numbers } = values;
   const [name = "workload", ...more] = positionals;
-  if (!Object.hasOwn(SOAKS, name) || more.length > 0) usage(`expected workload or tls, got "${positionals.join(" ")}"`);
+  if (!Object.hasOwn(SOAKS, name) || more.length > 0)
+    usage(`expected workload, tls or gateway, got "${positionals.join(" ")}"`);
   const soak = SOAKS[name as keyof typeof SOAKS];
   const runtimes = runtime === "all" ? RUNTIMES : RUNTIMES.filter((each) => each === runtime);
   if (runtimes.length === 0) usage(`expected --runtime ${RUNTIMES.join("|")}|all, got "${runtime}"`);

@@ -317,7 +317,7 @@ describe("spiffe-edge gateway", () => {
     const { program, release } = await busyGateway("300ms");
     const ended = await program.end("SIGTERM");
     assert.equal(ended.code, 3, ended.stdout);
-    assert.match(ended.stdout, /"message":"draining","signal":"SIGTERM","deadlineMs":300/);
+    assert.match(ended.stdout, /"message":"told to end","signal":"SIGTERM"\}\n.*"message":"draining","deadlineMs":300/);
     await release();
   });
 

@@ -1,9 +1,10 @@
 /** `spiffe-edge gateway`: the gateway of a file, with the identity of a real Workload API and never another. */
 import process from "node:process";
 import { Command, Option } from "commander";
-import { createGateway, type GatewayConfig, loadGatewayConfig } from "../gateway/index.ts";
+import { createGateway, type Gateway, type GatewayConfig, loadGatewayConfig } from "../gateway/index.ts";
 import { runtime } from "../runtime/detect.ts";
-import { jsonLogger } from "../telemetry/logger.ts";
+import { LineBuffer } from "../telemetry/line-buffer.ts";
+import { jsonLogger, type Logger } from "../telemetry/logger.ts";
 import { EXIT, type ExitCode, usageError } from "./exit.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
@@ -23,7 +24,8 @@ export function gatewayCommand(finish: (code: ExitCode) => void): Command {
     .addHelpText(
       "after",
       `
-Logs are JSON lines on stdout. SIGTERM drains; requests still running at drain.deadline are cut, and the code is 3.
+Logs are JSON lines on stdout. The file and the policy files it names are followed; SIGHUP reads them at once. SIGUSR2
+logs the state. SIGTERM drains; requests still running at drain.deadline are cut, and the code is 3.
 
 Examples:
   spiffe-edge gateway --config gateway.yaml --check
@@ -44,13 +46,41 @@ async function gateway({ config: file, check }: GatewayCommandOptions): Promise<
       "Set it, for example to unix:///run/spire/agent/public/api.sock",
     );
   }
-  const logger = jsonLogger((line) => process.stdout.write(line));
+  // a reader that has stopped must not fill the memory
+  const lines = new LineBuffer({
+    write: (text) => new Promise((resolve) => void process.stdout.write(text, () => resolve())),
+  });
+  try {
+    return await serve(
+      config,
+      file,
+      jsonLogger((line) => lines.push(line)),
+    );
+  } finally {
+    await lines.flush();
+  }
+}
+
+async function serve(config: GatewayConfig, file: string, logger: Logger): Promise<ExitCode> {
   logger.info("starting", { version: VERSION, runtime: `${runtime.name} ${runtime.version}`, file });
-  const signal = untilSignal(() => process.exit(EXIT.drainDeadline));
-  const running = await Promise.race([createGateway(config, { logger }), signal.then(() => undefined)]);
+  let serving: Gateway | undefined;
+  const onSignal = (signal: NodeJS.Signals, act: (gateway: Gateway) => unknown) =>
+    process.on(signal, () => {
+      if (serving === undefined) logger.info(`${signal} does nothing before the gateway serves`);
+      else act(serving);
+    });
+  onSignal("SIGHUP", async (gateway) => {
+    await gateway.reopen();
+    // a refusal is logged where it is made
+    await gateway.reload().catch(() => {});
+  });
+  onSignal("SIGUSR2", (gateway) => logger.info("status", { ...gateway.report() }));
+  const signal = untilSignal(() => process.exit(EXIT.drainDeadline), ["SIGINT", "SIGTERM"]);
+  const running = await Promise.race([createGateway(config, { logger, file }), signal.then(() => undefined)]);
   // Told to end before there was an identity to serve with: nothing is open yet.
   if (running === undefined) return EXIT.done;
-  logger.info("draining", { signal: await signal, deadlineMs: config.drain.deadlineMs });
+  serving = running;
+  logger.info("told to end", { signal: await signal });
   const { cut } = await running.close();
   return cut === 0 ? EXIT.done : EXIT.drainDeadline;
 }

@@ -10,6 +10,7 @@ type Finish = (code: ExitCode) => void;
 const COMMANDS: Readonly<Record<string, (finish: Finish) => Promise<Command>>> = {
   dev: async (finish) => (await import("./dev.ts")).devCommand(finish),
   gateway: async (finish) => (await import("./gateway.ts")).gatewayCommand(finish),
+  status: async (finish) => (await import("./status.ts")).statusCommand(finish),
   helper: async (finish) => (await import("./helper.ts")).helperCommand(finish),
   fetch: async () => (await import("./fetch.ts")).fetchCommand(),
   validate: async () => (await import("./validate.ts")).validateCommand(),
@@ -57,6 +58,7 @@ const EXAMPLES = `
 Examples:
   spiffe-edge dev                                    a whole trust domain, a gateway and a caller on this machine
   spiffe-edge gateway --config gateway.yaml          the gateway, with the identity of a real SPIRE agent
+  spiffe-edge status                                 the state of a gateway on this machine
   spiffe-edge helper --config helper.yaml            certificates, key, bundles and tokens on disk, kept current
   spiffe-edge fetch x509 --out ./svid                certificate, key and bundle as PEM files
   spiffe-edge fetch jwt --audience spiffe://x0tta6bl4.local/orders

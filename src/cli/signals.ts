@@ -5,11 +5,14 @@ import process from "node:process";
 const SAME_PRESS_MS = 500;
 
 /**
- * Resolves with the first SIGINT, SIGTERM or SIGHUP.
+ * Resolves with the first SIGINT, SIGTERM or, unless others are given, SIGHUP.
  *
  * @param onInsist called for a further signal, when the person does not want to wait any longer
  */
-export function untilSignal(onInsist: () => void): Promise<NodeJS.Signals> {
+export function untilSignal(
+  onInsist: () => void,
+  signals: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"],
+): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let first: number | undefined;
     const onSignal = (signal: NodeJS.Signals) => {
@@ -21,6 +24,6 @@ export function untilSignal(onInsist: () => void): Promise<NodeJS.Signals> {
         onInsist();
       }
     };
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => onSignal(signal));
+    for (const signal of signals) process.on(signal, () => onSignal(signal));
   });
 }

@@ -81,12 +81,27 @@ export class Reader {
     return fallback;
   }
 
-  size(value: unknown, path: Path, fallback: number): number {
+  size(
+    value: unknown,
+    path: Path,
+    fallback: number,
+    { min = 1, max = Number.POSITIVE_INFINITY }: { min?: number; max?: number } = {},
+  ): number {
     if (value === undefined) return fallback;
     const bytes = typeof value === "string" ? parseSize(value) : undefined;
     if (bytes === undefined)
       this.report(path, `${JSON.stringify(value)} is no size`, undefined, "such as 32KiB or 10MiB");
+    else if (bytes < min || bytes > max)
+      this.report(path, `"${value}" is out of range`, undefined, `from ${min}B to ${max}B`);
     return bytes ?? fallback;
+  }
+
+  /** A whole number from 1. */
+  count(value: unknown, path: Path, fallback: number, max: number): number {
+    if (value === undefined) return fallback;
+    if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= max) return value as number;
+    this.report(path, `${JSON.stringify(value)} is no number of them`, undefined, `a whole number from 1 to ${max}`);
+    return fallback;
   }
 
   /** A name that has to be one of those defined elsewhere. */

@@ -1,6 +1,7 @@
 /** The gateway's configuration: as it is written, and as the gateway runs on it. */
 import type { AuthorizerSettings } from "../policy/authorizer-settings.ts";
 import type { AuthorizerInput, Policy, PolicyRule } from "../policy/index.ts";
+import type { AccessLogConfig } from "./access-log.ts";
 import type { RoutePath } from "./routes.ts";
 import type { HealthConfig } from "./upstream/health.ts";
 import type { UpstreamTarget } from "./upstream-url.ts";
@@ -79,8 +80,24 @@ export interface GatewayInput {
   readonly upstreams: Readonly<Record<string, UpstreamInput>>;
   readonly routes: readonly RouteInput[];
   readonly policy: readonly PolicyRule[] | PolicyInput;
-  readonly limits?: { readonly handshake?: string; readonly body?: string; readonly idle?: string };
-  readonly drain?: { readonly deadline?: string };
+  /**
+   * Of each listener: `connections` at a time (10000), time of a `handshake` (5s, at most 10s), bytes of `headers` (32KiB)
+   * and of a `body` (10MiB), time without a byte of a body until it counts as `idle` (60s).
+   */
+  readonly limits?: {
+    readonly connections?: number;
+    readonly handshake?: string;
+    readonly headers?: string;
+    readonly body?: string;
+    readonly idle?: string;
+  };
+  /**
+   * Where each request gets its line: the common log, or a file by absolute path; false for no lines. Refusals that are
+   * alike become one line in ten seconds with their number, unless `everyRefusal` is true.
+   */
+  readonly accessLog?: false | { readonly file?: string; readonly everyRefusal?: boolean };
+  /** `delay`: new connections are still taken after `/readyz` says 503, none by default; `deadline`: 30s by default. */
+  readonly drain?: { readonly delay?: string; readonly deadline?: string };
   /** The last key of the file, so that one cut short can be told from it. */
   readonly end?: true;
 }
@@ -117,7 +134,7 @@ export interface RouteConfig {
   readonly timeoutMs: number;
 }
 
-/** A checked configuration; only {@link parseGatewayConfig} and {@link loadGatewayConfig} make one. */
+/** A checked configuration; only `parseGatewayConfig` and `loadGatewayConfig` make one. */
 export interface GatewayConfig {
   readonly identity: { readonly socket: string | undefined; readonly startupTimeoutMs: number };
   readonly status: { readonly address: string; readonly port: number };
@@ -127,6 +144,13 @@ export interface GatewayConfig {
   readonly policy: Policy;
   readonly candidate: Policy | undefined;
   readonly authorizer: AuthorizerSettings | undefined;
-  readonly limits: { readonly handshakeMs: number; readonly bodyBytes: number; readonly idleMs: number };
-  readonly drain: { readonly deadlineMs: number };
+  readonly limits: {
+    readonly connections: number;
+    readonly handshakeMs: number;
+    readonly headerBytes: number;
+    readonly bodyBytes: number;
+    readonly idleMs: number;
+  };
+  readonly accessLog: AccessLogConfig;
+  readonly drain: { readonly delayMs: number; readonly deadlineMs: number };
 }

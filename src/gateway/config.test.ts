@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { isSpiffeError } from "../base/index.ts";
-import { loadGatewayConfig, parseGatewayConfig } from "./config.ts";
+import { parseGatewayConfig } from "./config.ts";
+import { loadGatewayConfig } from "./config-file.ts";
 import { parseDuration, parseSize } from "./units.ts";
 import { parseUpstreamUrl } from "./upstream-url.ts";
 
@@ -86,7 +87,13 @@ describe("gateway file", () => {
       ],
     );
     assert.deepEqual(config.policy.rules, ["web-reads"]);
-    assert.deepEqual(config.limits, { handshakeMs: 5_000, bodyBytes: 1_048_576, idleMs: 20_000 });
+    assert.deepEqual(config.limits, {
+      connections: 10_000,
+      headerBytes: 32_768,
+      handshakeMs: 5_000,
+      bodyBytes: 1_048_576,
+      idleMs: 20_000,
+    });
     assert.equal(config.drain.deadlineMs, 3_000);
   });
 
@@ -186,6 +193,13 @@ describe("gateway file", () => {
       "handshake: 11s",
       /limits\.handshake: "11s" is too long\. Expected: at most 10s/,
     ],
+    [
+      "no connections",
+      "body: 1MiB",
+      "connections: 0",
+      /limits\.connections: 0 is no number of them\. Expected: .* 1 to/,
+    ],
+    ["heads that fit nothing", "body: 1MiB", "headers: 512B", /limits\.headers: "512B" is out of range/],
     ["a size in decimal units", "body: 1MiB", "body: 1MB", /limits\.body: "1MB" is no size/],
     ["a port too large", "port: 9464", "port: 65536", /status\.port: 65536 is no port/],
     ["a port as text", "port: 9464", 'port: "9464"', /status\.port: "9464" is no port/],

@@ -1,15 +1,13 @@
 /** From the text of a gateway file to a checked configuration, or to a list of everything that is wrong with it. */
-import { readFile, stat } from "node:fs/promises";
-import { dirname } from "node:path";
-import { LIMITS, SpiffeError } from "../base/index.ts";
+import { SpiffeError } from "../base/index.ts";
 import { type ConfigOrigin, readConfigText } from "../policy/config-text.ts";
 import { formatFaults } from "../policy/issue.ts";
 import { checkEnd } from "../policy/rule-set.ts";
+import { readAccessLog } from "./config-access-log.ts";
 import { type PolicyConfig, type PolicyContext, type PolicyFileReader, readPolicy } from "./config-policy.ts";
 import { isRecord, type Path, Reader } from "./config-reader.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
 import { readUpstream } from "./config-upstream.ts";
-import { readPolicyFiles } from "./policy-files.ts";
 import { parseRoutePath } from "./routes.ts";
 
 const checked = new WeakSet<GatewayConfig>();
@@ -128,7 +126,7 @@ function readRoutes(
   return routes;
 }
 
-const ROOT = ["identity", "status", "listen", "upstreams", "routes", "policy", "limits", "drain", "end"];
+const ROOT = ["identity", "status", "listen", "upstreams", "routes", "policy", "limits", "accessLog", "drain", "end"];
 
 type Rest = Omit<GatewayConfig, keyof PolicyConfig>;
 
@@ -140,8 +138,8 @@ function readConfig(
   const root = read.object(value, [], ROOT);
   const identity = read.object(root.identity, ["identity"], ["socket", "startupTimeout"]);
   const status = read.object(root.status, ["status"], ["address", "port"]);
-  const limits = read.object(root.limits, ["limits"], ["handshake", "body", "idle"]);
-  const drain = read.object(root.drain, ["drain"], ["deadline"]);
+  const limits = read.object(root.limits, ["limits"], ["connections", "handshake", "headers", "body", "idle"]);
+  const drain = read.object(root.drain, ["drain"], ["delay", "deadline"]);
   const listeners = readListeners(read, root.listen);
   const upstreams = readUpstreams(read, root.upstreams);
   // a route names what is written, also where that has faults of its own
@@ -162,11 +160,17 @@ function readConfig(
     routes,
     decides: readPolicy(read, root.policy, { ...context, ended, routes: routes.map((route) => route.name) }),
     limits: {
+      connections: read.count(limits.connections, ["limits", "connections"], 10_000, 1_000_000),
+      headerBytes: read.size(limits.headers, ["limits", "headers"], 32_768, { min: 1_024, max: 1_048_576 }),
       handshakeMs: read.duration(limits.handshake, ["limits", "handshake"], 5_000, 10_000),
       bodyBytes: read.size(limits.body, ["limits", "body"], 10_485_760),
       idleMs: read.duration(limits.idle, ["limits", "idle"], 60_000),
     },
-    drain: { deadlineMs: read.duration(drain.deadline, ["drain", "deadline"], 30_000) },
+    accessLog: readAccessLog(read, root.accessLog),
+    drain: {
+      delayMs: read.duration(drain.delay, ["drain", "delay"], 0),
+      deadlineMs: read.duration(drain.deadline, ["drain", "deadline"], 30_000),
+    },
   };
 }
 
@@ -176,7 +180,7 @@ export interface ParseOptions {
   readonly file?: string | undefined;
   /** Variables for `${NAME}`; those of the process by default. */
   readonly env?: ConfigOrigin["env"] | undefined;
-  /** Reads the files that `policy.files` names; {@link loadGatewayConfig} looks beside the gateway file. */
+  /** Reads the files that `policy.files` names; `loadGatewayConfig` looks beside the gateway file. */
   readonly readPolicyFiles?: PolicyFileReader | undefined;
 }
 
@@ -230,30 +234,6 @@ function textOf(input: GatewayInput): string {
       hint: "Take out bigints and blocks within themselves",
     });
   }
-}
-
-/**
- * Reads and checks a gateway file.
- *
- * @param file path of a YAML or JSON file
- * @throws `ERR_SPIFFE_CONFIG` when it cannot be read or has a fault
- */
-export async function loadGatewayConfig(
-  file: string,
-  options: Omit<ParseOptions, "file"> = {},
-): Promise<GatewayConfig> {
-  let text: string;
-  try {
-    if ((await stat(file)).size > LIMITS.configText)
-      throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: is longer than 1 MiB`);
-    text = await readFile(file, "utf8");
-  } catch (cause) {
-    if (cause instanceof SpiffeError) throw cause;
-    const code = (cause as { code?: string }).code ?? "unknown error";
-    throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: the gateway file cannot be read (${code})`, { cause });
-  }
-  const readFiles: PolicyFileReader = (glob) => readPolicyFiles(glob, dirname(file));
-  return parseGatewayConfig(text, { readPolicyFiles: readFiles, ...options, file });
 }
 
 /** Whether a value came out of {@link parseGatewayConfig}. */

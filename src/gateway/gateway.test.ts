@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { createFetch } from "../tls/index.ts";
 import type { GatewayInput } from "./config-types.ts";
-import { createGateway, type Gateway } from "./gateway.ts";
+import { createGateway } from "./gateway.ts";
+import type { Gateway } from "./gateway-types.ts";
 import {
   type Changeable,
   type CountingUpstream,
@@ -49,6 +50,7 @@ describe("gateway over mTLS", () => {
     ]);
     const config: GatewayInput = {
       status: { port: 0 },
+      accessLog: { everyRefusal: true },
       listen: [
         { name: "mesh", address: "127.0.0.1", port: 0 },
         { name: "edge", address: "127.0.0.1", port: 0, clientCertificate: "none" },

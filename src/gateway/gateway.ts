@@ -1,50 +1,24 @@
 /** `createGateway()`: listeners, routes, policy, upstreams and the status port of one configuration. */
-import { type Clock, isSpiffeError, systemClock, timeOf } from "../base/index.ts";
-import type { JwtBundleSource } from "../jwt/index.ts";
-import { Authorizer } from "../policy/authorizer.ts";
-import { Shadow } from "../policy/index.ts";
+import { type Clock, SpiffeError, systemClock } from "../base/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { gatewayMetrics } from "../telemetry/metrics.ts";
-import { listen, type TlsIdentity, type TlsListener } from "../tls/index.ts";
+import { listen } from "../tls/index.ts";
 import { Workload } from "../workload/index.ts";
+import { AccessLog } from "./access-log.ts";
 import { isCheckedConfig, parseGatewayConfig } from "./config.ts";
+import { readingOf } from "./config-file.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig } from "./config-types.ts";
+import type { Gateway, GatewayIdentity, GatewayOptions } from "./gateway-types.ts";
 import { requestHandler } from "./handler.ts";
-import { RouteTable } from "./routes.ts";
-import { openStatus, type Readiness, type StatusServer } from "./status.ts";
-import { Upstream } from "./upstream.ts";
-
-/** The identity a gateway serves and dials with; a `Workload` is one. */
-export interface GatewayIdentity extends TlsIdentity {
-  readonly jwt: JwtBundleSource;
-}
-
-/** Settings of {@link createGateway}. */
-export interface GatewayOptions {
-  /** The gateway's identity. Without it one is opened as `identity` of the configuration says, and closed at the end. */
-  readonly workload?: GatewayIdentity | undefined;
-  /** Gets one `request` line per request, and what the gateway has to say itself. */
-  readonly logger?: Logger | undefined;
-  readonly clock?: Clock | undefined;
-}
-
-/** A running gateway. */
-export interface Gateway extends AsyncDisposable {
-  readonly state: "starting" | "serving" | "draining" | "closed";
-  readonly listeners: readonly { readonly name: string; readonly address: string; readonly port: number }[];
-  readonly status: { readonly address: string; readonly port: number };
-  /** What `/readyz` answers. */
-  readiness(): Readiness;
-  /** Settles when everything is closed. */
-  readonly closed: Promise<void>;
-  /**
-   * Drains: takes no new connection, lets running requests finish, cuts the rest at the deadline. Idempotent.
-   *
-   * @param options.deadlineMs milliseconds; `drain.deadline` of the configuration by default
-   * @returns how many connections had to be cut
-   */
-  close(options?: { deadlineMs?: number }): Promise<{ cut: number }>;
-}
+import { type Grounds, Live, successor } from "./live.ts";
+import { type Readiness, readinessOf } from "./readiness.ts";
+import { readingsOf } from "./readings.ts";
+import { Reloader } from "./reload.ts";
+import { Rotation } from "./rotation.ts";
+import { RunningRequests } from "./running.ts";
+import { openStatus, type StatusServer } from "./status.ts";
+import type { Upstream } from "./upstream.ts";
+import { type OpenListener, reportOf, type View } from "./view.ts";
 
 /**
  * Starts a gateway: callers prove a SPIFFE ID by certificate or token, the policy decides, an upstream answers.
@@ -86,21 +60,25 @@ export async function createGateway(
   config: GatewayConfig | GatewayInput,
   options: GatewayOptions = {},
 ): Promise<Gateway> {
-  const checked = isCheckedConfig(config) ? config : parseGatewayConfig(config as GatewayInput);
+  const checked = checkedConfig(config);
   const gateway = new RunningGateway(checked, options);
   try {
     await gateway.start();
   } catch (error) {
-    await gateway.close({ deadlineMs: 0 });
+    await gateway.close({ deadlineMs: 0, delayMs: 0 });
     throw error;
   }
   return gateway;
 }
 
-interface OpenListener {
-  readonly config: ListenerConfig;
-  readonly tls: TlsListener;
-  closed: boolean;
+function checkedConfig(config: GatewayConfig | GatewayInput): GatewayConfig {
+  return isCheckedConfig(config) ? config : parseGatewayConfig(config as GatewayInput);
+}
+
+/** An upstream that follows the identity, until it is stopped. */
+interface Follower {
+  readonly stop: AbortController;
+  readonly over: Promise<void>;
 }
 
 class RunningGateway implements Gateway {
@@ -109,30 +87,33 @@ class RunningGateway implements Gateway {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #given: GatewayIdentity | undefined;
-  readonly #metrics = gatewayMetrics(() => this.#readings());
+  readonly #file: string | undefined;
+  readonly #metrics = gatewayMetrics(() => readingsOf(this.#view()));
   readonly #stop = new AbortController();
   readonly #startedAt: number;
-  readonly #shadow: Shadow | undefined;
-  readonly #authorizer: Authorizer | undefined;
   #state: Gateway["state"] = "starting";
-  #identity: GatewayIdentity | undefined;
+  /** Absent until there is an identity. */
+  #grounds: Grounds | undefined;
   #owned: Workload | undefined;
   #listeners: OpenListener[] = [];
-  #upstreams = new Map<string, Upstream>();
+  #live: Live | undefined;
+  #access: AccessLog | undefined;
   #statusServer: StatusServer | undefined;
-  #following: Promise<void>[] = [];
+  readonly #running = new RunningRequests();
+  readonly #rotation = new Rotation();
+  readonly #followers = new Map<Upstream, Follower>();
+  #reloader: Reloader | undefined;
+  #reloading: Promise<void> | undefined;
   #closing: Promise<{ cut: number }> | undefined;
   #onClosed!: () => void;
 
   constructor(config: GatewayConfig, options: GatewayOptions) {
     this.#config = config;
     this.#given = options.workload;
+    this.#file = options.file;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#startedAt = this.#clock.now();
-    const { candidate, authorizer } = config;
-    this.#shadow = candidate === undefined ? undefined : new Shadow(candidate);
-    this.#authorizer = authorizer === undefined ? undefined : new Authorizer(authorizer, { clock: this.#clock });
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });
@@ -151,59 +132,146 @@ class RunningGateway implements Gateway {
     return { address, port };
   }
 
+  readiness(): Readiness {
+    return readinessOf(this.#view());
+  }
+
+  report(): object {
+    return reportOf(this.#view());
+  }
+
+  #view(): View {
+    const live = this.#live;
+    return {
+      state: this.#state,
+      startedAt: this.#startedAt,
+      clock: this.#clock,
+      identity: this.#grounds?.identity,
+      listeners: this.#listeners,
+      config: live?.config ?? this.#config,
+      live,
+      reload: this.#reloader?.state,
+      rotation: this.#rotation,
+      running: this.#running.size,
+      logLinesDropped: this.#access?.dropped ?? 0,
+    };
+  }
+
   async start(): Promise<void> {
-    const { status, upstreams, listeners, identity } = this.#config;
+    const { status, listeners, accessLog } = this.#config;
+    this.#access = await AccessLog.open(accessLog, this.#logger, this.#clock);
     this.#statusServer = await openStatus(status.address, status.port, {
       readiness: () => this.readiness(),
       metrics: async () => ({ text: await this.#metrics.text(), contentType: this.#metrics.contentType }),
-      status: () => this.#report(),
+      status: () => this.report(),
     });
-    if (this.#given === undefined) {
-      const { socket, startupTimeoutMs: timeoutMs } = identity;
-      this.#owned = await Workload.open({
-        timeoutMs,
-        clock: this.#clock,
-        logger: this.#logger,
-        ...(socket === undefined ? {} : { socket }),
-      });
-    }
-    const workload = this.#given ?? (this.#owned as GatewayIdentity);
-    this.#identity = workload;
-    for (const upstream of upstreams) {
-      this.#upstreams.set(upstream.name, new Upstream(upstream, workload, this.#clock));
-      if (upstream.unsafePlain) this.#logger.warn(`upstream ${upstream.name} is reached in plaintext over a network`);
-    }
-    for (const listener of listeners) this.#listeners.push(await this.#open(listener, workload));
-    this.#following = [...this.#upstreams.values()].map((upstream) =>
-      upstream.follow(workload, this.#stop.signal).catch((error) => {
-        if (!this.#stop.signal.aborted)
-          this.#logger.error("the identity gives no more updates", { error: String(error) });
-      }),
-    );
-    this.#state = "serving";
-    this.#logger.info("gateway serves", { listeners: this.listeners, status: this.status });
-  }
-
-  async #open(config: ListenerConfig, workload: GatewayIdentity): Promise<OpenListener> {
-    const handler = requestHandler({
-      listener: config.name,
-      routes: new RouteTable(this.#config.routes, config.name),
-      policy: this.#config.policy,
-      shadow: this.#shadow,
-      authorizer: this.#authorizer,
-      upstreams: this.#upstreams,
-      bundles: workload.jwt,
-      limits: this.#config.limits,
+    const identity = await this.#openIdentity();
+    this.#grounds = {
+      identity,
       clock: this.#clock,
       logger: this.#logger,
       metrics: this.#metrics,
+      running: this.#running,
+      access: this.#access,
+    };
+    const live = new Live(this.#config, this.#grounds);
+    this.#live = live;
+    for (const listener of listeners) this.#listeners.push(await this.#open(listener, live, identity));
+    for (const upstream of live.upstreams.values()) this.#begin(upstream, identity);
+    void this.#rotation.follow(identity, this.#clock, this.#stop.signal);
+    this.#state = "serving";
+    this.#follow();
+    this.#logger.info("gateway serves", { listeners: this.listeners, status: this.status });
+  }
+
+  /** Keeps the connections of an upstream to the identity's state. */
+  #begin(upstream: Upstream, identity: GatewayIdentity): void {
+    const { name, config } = upstream;
+    if (config.unsafePlain) this.#logger.warn(`upstream ${name} is reached in plaintext over a network`);
+    const stop = new AbortController();
+    const over = upstream.follow(identity, stop.signal).catch((error) => {
+      if (!stop.signal.aborted) this.#logger.error("the identity gives no more updates", { error: String(error) });
     });
-    const tls = await listen(workload, {
-      handler,
+    this.#followers.set(upstream, { stop, over });
+  }
+
+  /** Lets an upstream go once no request goes there any more. */
+  async #retire(upstream: Upstream): Promise<void> {
+    upstream.retire();
+    await this.#running.leftAlone(upstream);
+    const follower = this.#followers.get(upstream);
+    follower?.stop.abort();
+    await follower?.over;
+    this.#followers.delete(upstream);
+  }
+
+  #follow(): void {
+    const file = this.#file;
+    if (file === undefined) return;
+    this.#reloader = new Reloader({
+      file,
+      first: readingOf(this.#config),
+      apply: (config) => this.#apply(config),
+      clock: this.#clock,
+      logger: this.#logger,
+      signal: this.#stop.signal,
+    });
+    this.#reloading = this.#reloader.follow();
+  }
+
+  async reload(config?: GatewayConfig | GatewayInput): Promise<void> {
+    if (config === undefined && this.#reloader !== undefined) return void (await this.#reloader.ask());
+    if (config === undefined || this.#reloader !== undefined) {
+      const expected = config === undefined ? "a configuration" : "no configuration";
+      throw new SpiffeError("ERR_SPIFFE_USAGE", `Expected ${expected}: a gateway follows its file, or is told`);
+    }
+    await this.#apply(checkedConfig(config));
+  }
+
+  async reopen(): Promise<void> {
+    await this.#access?.reopen();
+  }
+
+  /** Puts a configuration in force, or throws and changes nothing. */
+  async #apply(config: GatewayConfig): Promise<{ ended: number }> {
+    const grounds = this.#grounds;
+    const live = this.#live;
+    if (this.#state !== "serving" || grounds === undefined || live === undefined) {
+      throw new SpiffeError("ERR_SPIFFE_CLOSED", "The gateway does not serve; nothing is reloaded");
+    }
+    const next = successor(live, config, grounds);
+    // the one assignment: each request goes by what it finds here, whole
+    this.#live = next;
+    for (const upstream of next.upstreams.values())
+      if (!this.#followers.has(upstream)) this.#begin(upstream, grounds.identity);
+    const kept = new Set(next.upstreams.values());
+    for (const upstream of live.upstreams.values()) if (!kept.has(upstream)) void this.#retire(upstream);
+    const ended = await this.#running.rejudge((listener) => (this.#live ?? next).room(listener));
+    return { ended };
+  }
+
+  async #openIdentity(): Promise<GatewayIdentity> {
+    if (this.#given !== undefined) return this.#given;
+    const { socket, startupTimeoutMs: timeoutMs } = this.#config.identity;
+    this.#owned = await Workload.open({
+      timeoutMs,
+      clock: this.#clock,
+      logger: this.#logger,
+      ...(socket === undefined ? {} : { socket }),
+    });
+    return this.#owned;
+  }
+
+  async #open(config: ListenerConfig, first: Live, identity: GatewayIdentity): Promise<OpenListener> {
+    const { limits } = this.#config;
+    const tls = await listen(identity, {
+      handler: requestHandler(() => (this.#live ?? first).room(config.name)),
       address: config.address,
       port: config.port,
       clientCertificate: config.clientCertificate,
-      handshakeTimeoutMs: this.#config.limits.handshakeMs,
+      handshakeTimeoutMs: limits.handshakeMs,
+      maxConnections: limits.connections,
+      maxHeaderBytes: limits.headerBytes,
       clock: this.#clock,
       logger: this.#logger,
       ...(config.maxConnectionAgeMs === undefined ? {} : { maxConnectionAgeMs: config.maxConnectionAgeMs }),
@@ -215,109 +283,28 @@ class RunningGateway implements Gateway {
     return open;
   }
 
-  readiness(): Readiness {
-    const reasons: string[] = [];
-    if (this.#state !== "serving") reasons.push(this.#state);
-    const identity = this.#identity;
-    if (identity === undefined) reasons.push("no identity yet");
-    else {
-      try {
-        const { trustDomain } = identity.x509.x509Svid().id;
-        if (identity.x509.x509BundleFor(trustDomain)?.isEmpty !== false)
-          reasons.push(`no X.509 bundle of ${trustDomain}`);
-        const tokens = this.#config.routes.some((route) => route.audience.length > 0);
-        if (tokens && identity.jwt.jwtBundleFor(trustDomain)?.isEmpty !== false)
-          reasons.push(`no JWT bundle of ${trustDomain}`);
-      } catch (error) {
-        reasons.push(isSpiffeError(error) ? `${error.code}: ${error.message}` : "the own identity cannot be read");
-      }
-    }
-    if (this.#state === "serving") {
-      for (const { config, closed } of this.#listeners) if (closed) reasons.push(`listener ${config.name} is closed`);
-    }
-    const warnings = this.#config.upstreams
-      .filter((upstream) => upstream.unsafePlain)
-      .map((upstream) => `upstream ${upstream.name} is reached in plaintext over a network`);
-    const audits = this.#config.policy.audits(timeOf(this.#clock));
-    warnings.push(...audits.map((rule) => `rule ${rule} is in audit and not enforced`));
-    return { ready: reasons.length === 0, reasons, warnings };
+  close(options: { deadlineMs?: number; delayMs?: number } = {}): Promise<{ cut: number }> {
+    const { drain } = this.#view().config;
+    const { deadlineMs = drain.deadlineMs, delayMs = drain.delayMs } = options;
+    return (this.#closing ??= this.#close(deadlineMs, delayMs));
   }
 
-  #svid(): { id: string; expiresAt: Date } | undefined {
-    try {
-      const svid = this.#identity?.x509.x509Svid();
-      return svid === undefined ? undefined : { id: svid.id.uri, expiresAt: svid.expiresAt };
-    } catch {
-      return undefined;
-    }
-  }
-
-  #readings(): ReturnType<Parameters<typeof gatewayMetrics>[0]> {
-    const svid = this.#svid();
-    return {
-      listeners: this.#listeners.map(({ config, tls: { counters } }) => ({
-        name: config.name,
-        open: counters.open,
-        handshakes: {
-          accepted: counters.accepted,
-          throttled: counters.throttled,
-          failed: counters.failed,
-          "timed-out": counters.timedOut,
-          ...counters.reasons,
-        },
-      })),
-      svidExpiry: svid === undefined ? undefined : svid.expiresAt.getTime() / 1_000,
-      ready: this.readiness().ready,
-      draining: this.#state === "draining",
-      unsafeUpstreams: this.#config.upstreams.filter((upstream) => upstream.unsafePlain).length,
-    };
-  }
-
-  #report(): object {
-    const { routes, upstreams, policy } = this.#config;
-    return {
-      state: this.#state,
-      startedAt: new Date(this.#startedAt).toISOString(),
-      ...this.readiness(),
-      identity: this.#svid(),
-      listeners: this.#listeners.map(({ config, tls }) => ({
-        name: config.name,
-        address: config.address,
-        port: tls.port,
-        clientCertificate: config.clientCertificate,
-        counters: tls.counters,
-      })),
-      routes: routes.map(({ name, listeners, path, audience, upstream }) => ({
-        name,
-        listen: listeners,
-        path: path.text,
-        audience,
-        upstream,
-      })),
-      upstreams: upstreams.map(({ name, targets, id }) => ({
-        name,
-        url: targets.map((target) => target.url),
-        id,
-        ...this.#upstreams.get(name)?.state(),
-      })),
-      rules: policy.rules,
-      candidate: this.#shadow && { rules: this.#shadow.candidate.rules, ...this.#shadow.counters },
-    };
-  }
-
-  close(options: { deadlineMs?: number } = {}): Promise<{ cut: number }> {
-    return (this.#closing ??= this.#close(options.deadlineMs ?? this.#config.drain.deadlineMs));
-  }
-
-  async #close(deadlineMs: number): Promise<{ cut: number }> {
+  async #close(deadlineMs: number, delayMs: number): Promise<{ cut: number }> {
+    const served = this.#state === "serving";
     this.#state = "draining";
+    this.#stop.abort();
+    if (served) this.#logger.info("draining", { deadlineMs, delayMs });
+    // whoever sends requests here sees the probe fail first
+    if (served && delayMs > 0) await this.#clock.sleep(delayMs);
     const closed = await Promise.all(this.#listeners.map(({ tls }) => tls.close({ deadlineMs })));
     const cut = closed.reduce((sum, one) => sum + one.cut, 0);
-    this.#stop.abort();
-    await Promise.all(this.#following);
+    for (const { stop } of this.#followers.values()) stop.abort();
+    await Promise.all([...this.#followers.values()].map(({ over }) => over));
+    await this.#reloading;
     await this.#owned?.close();
     this.#state = "closed";
     await this.#statusServer?.close();
+    await this.#access?.close();
     this.#logger.info("gateway closed", { cut });
     this.#onClosed();
     return { cut };

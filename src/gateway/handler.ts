@@ -11,18 +11,21 @@ import {
   explain,
   headerName,
   type Policy,
+  type RequestFacts,
   type Shadow,
 } from "../policy/index.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { GatewayMetrics } from "../telemetry/metrics.ts";
 import { connectionPeer, type Handler, type ListenerRequest, type ListenerResponse } from "../tls/index.ts";
-import { answerProblem } from "./answer.ts";
+import type { AccessLog } from "./access-log.ts";
+import { answerProblem, cutAnswer } from "./answer.ts";
 import type { GatewayConfig, RouteConfig } from "./config-types.ts";
 import { endToEnd, fieldsOf, requestFields } from "./headers.ts";
 import { type Authentication, authenticate, carriesSvid } from "./middleware/authenticate.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { type Passed, pass } from "./proxy-stream.ts";
 import type { RouteTable } from "./routes.ts";
+import type { RunningRequests } from "./running.ts";
 import { checkRequest, type RequestTarget } from "./target.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -39,6 +42,8 @@ export interface Room {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: GatewayMetrics;
+  readonly running: RunningRequests;
+  readonly access: AccessLog;
 }
 
 /** What becomes known of a request on its way: the material of its one log line. */
@@ -54,6 +59,10 @@ interface Journey {
   difference?: Difference | undefined;
   /** What the external authorizer made of it, where one was asked. */
   confirmed?: AuthorizerOutcome | undefined;
+  /** Whether the gateway refused it itself. */
+  refused?: boolean;
+  /** Why a policy that came into force meanwhile ended it. */
+  ended?: Decision;
 }
 
 /** A request that may go on. */
@@ -73,6 +82,21 @@ function headerFacts(room: Room, request: ListenerRequest): Record<string, strin
     if (names.has(plain)) (found[plain] ??= []).push(value);
   }
   return found;
+}
+
+function factsOf(room: Room, request: ListenerRequest, target: RequestTarget, route: RouteConfig): RequestFacts {
+  const { method, path, host } = target;
+  const { listener, clock } = room;
+  return { method, path, host, listener, route: route.name, headers: headerFacts(room, request), now: timeOf(clock) };
+}
+
+const NO_DOOR: Decision = Object.freeze({ verdict: "deny", reason: "policy.default-deny", mode: "enforce" });
+
+/** What is decided now of a request that runs; its path may belong to another route by now, or to none. */
+function decideAgain(room: Room, request: ListenerRequest, { target, route, peer }: Judged): Decision {
+  const now = room.routes.find(target.path) ?? route;
+  if (peer?.via === "jwt" && !peer.token.audience.some((one) => now.audience.includes(one))) return NO_DOOR;
+  return decide(room.policy, peer, factsOf(room, request, target, now));
 }
 
 function addressOf(request: ListenerRequest): string | undefined {
@@ -114,21 +138,13 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   if (refused !== undefined && !(nobody && room.policy.namesAnonymous)) return refused;
   const peer = outcome.ok ? outcome.peer : undefined;
   if (peer !== undefined) journey.peer = peer;
-  const facts = {
-    method: target.method,
-    path: target.path,
-    host: target.host,
-    listener: room.listener,
-    route: route.name,
-    headers: headerFacts(room, request),
-    now: timeOf(room.clock),
-  };
+  const facts = factsOf(room, request, target, route);
   const ruled = decide(room.policy, peer, facts);
   journey.difference = room.shadow?.compare(ruled, peer, facts);
   journey.confirmed = await room.authorizer?.confirm(ruled, peer, facts);
   const decision = journey.confirmed?.decision ?? ruled;
   journey.decision = decision;
-  room.metrics.decision(decision.verdict, decision.reason);
+  room.metrics.decision(decision.verdict, decision.reason, decision.audited);
   if (decision.verdict === "allow") return { target, route, peer };
   // whom no rule lets in without an identity is asked for one
   if (refused !== undefined && ruled.verdict === "deny") return refused;
@@ -155,7 +171,7 @@ function record(room: Room, request: ListenerRequest, journey: Journey, passed: 
     seconds: durationMs / 1_000,
   });
   const round = (ms: number | undefined) => (ms === undefined ? undefined : Math.round(ms * 1_000) / 1_000);
-  room.logger.info("request", {
+  const line = {
     requestId: journey.requestId,
     listener: room.listener,
     route: route?.name,
@@ -177,6 +193,8 @@ function record(room: Room, request: ListenerRequest, journey: Journey, passed: 
     candidate: journey.difference?.candidate.verdict,
     candidateRule: journey.difference?.candidate.rule,
     authorizer: journey.confirmed?.failure,
+    ended: journey.ended?.reason,
+    endedRule: journey.ended?.rule,
     code: problem?.code,
     error: error === undefined ? undefined : error instanceof Error ? error.message : String(error),
     complete,
@@ -184,7 +202,8 @@ function record(room: Room, request: ListenerRequest, journey: Journey, passed: 
     upstreamMs: round(passed.upstreamMs),
     bytesIn: passed.bytesIn,
     bytesOut: passed.bytesOut,
-  });
+  };
+  room.access.write(line, journey.refused === true);
 }
 
 /** Answers in the gateway's own name and waits until the caller has it. */
@@ -201,9 +220,14 @@ function answer(room: Room, request: ListenerRequest, response: ListenerResponse
   });
 }
 
-/** The handler of a listener. Every request ends in exactly one log line. */
-export function requestHandler(room: Room): Handler {
+/**
+ * The handler of a listener. Every request ends in exactly one log line.
+ *
+ * @param current what is in force; asked once per request
+ */
+export function requestHandler(current: () => Room): Handler {
   return async function gatewayRequest(request, response) {
+    let room = current();
     const requestId = crypto.randomUUID();
     const journey: Journey = { requestId, startedAt: room.clock.monotonic(), address: addressOf(request) };
     // stays: a caller that goes away while it is judged is no error of anybody's
@@ -211,15 +235,31 @@ export function requestHandler(room: Room): Handler {
     request.on("error", () => {});
     let passed: Passed;
     try {
-      const judged = await judge(room, request, journey);
+      let judged = await judge(room, request, journey);
+      // what came into force meanwhile has its say too
+      while (room !== current()) {
+        room = current();
+        judged = await judge(room, request, journey);
+      }
       if ("status" in judged) {
+        journey.refused = true;
         passed = await answer(room, request, response, { ...judged, requestId });
       } else {
-        const { target, route, peer } = judged;
+        const accepted = judged;
+        const { target, route, peer } = accepted;
         const upstream = room.upstreams.get(route.upstream);
         if (upstream === undefined) throw new SpiffeError("ERR_SPIFFE_INTERNAL", `Route ${route.name} has no upstream`);
         const dropAuthorization = carriesSvid(target.authorization);
         const received = fieldsOf(request.rawHeaders);
+        const leave = room.running.enter({
+          listener: room.listener,
+          upstream,
+          judge: (now) => decideAgain(now, request, accepted),
+          end(why) {
+            journey.ended = why;
+            cutAnswer(response);
+          },
+        });
         passed = await pass(request, response, {
           upstream,
           method: target.method,
@@ -243,7 +283,7 @@ export function requestHandler(room: Room): Handler {
           bodyBytes: room.limits.bodyBytes,
           requestId,
           clock: room.clock,
-        });
+        }).finally(leave);
       }
     } catch (error) {
       const problem: Problem = { status: 500, code: "ERR_SPIFFE_INTERNAL", detail: "The gateway failed", requestId };

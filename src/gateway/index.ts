@@ -4,7 +4,8 @@
  *
  * @module spiffe-edge/gateway
  */
-export { loadGatewayConfig, type ParseOptions, parseGatewayConfig } from "./config.ts";
+export { type ParseOptions, parseGatewayConfig } from "./config.ts";
+export { loadGatewayConfig } from "./config-file.ts";
 export type {
   GatewayConfig,
   GatewayInput,
@@ -15,10 +16,11 @@ export type {
   UpstreamConfig,
   UpstreamInput,
 } from "./config-types.ts";
-export { createGateway, type Gateway, type GatewayIdentity, type GatewayOptions } from "./gateway.ts";
+export { createGateway } from "./gateway.ts";
+export type { Gateway, GatewayIdentity, GatewayOptions } from "./gateway-types.ts";
 export * from "./middleware/index.ts";
 export { type ProxyOptions, proxy } from "./proxy.ts";
+export type { Readiness } from "./readiness.ts";
 export { type ServedApp, type ServeOptions, type SpiffeServer, serve } from "./serve.ts";
-export type { Readiness } from "./status.ts";
 export type { HealthConfig } from "./upstream/health.ts";
 export type { UpstreamTarget } from "./upstream-url.ts";

@@ -107,7 +107,7 @@ describe("status port", () => {
       /^spiffe_edge_requests_total\{listener="main",route="up",method="DELETE",status="403",via="x509"\} 1$/m,
     );
     assert.match(metrics.text, /^spiffe_edge_decisions_total\{verdict="deny",reason="policy.default-deny"\} 1$/m);
-    assert.match(metrics.text, /^spiffe_edge_handshakes\{listener="main",result="accepted"\} 2$/m);
+    assert.match(metrics.text, /^spiffe_edge_handshakes_total\{listener="main",reason="",result="accepted"\} 2$/m);
     assert.match(metrics.text, /^spiffe_edge_ready 1$/m);
     assert.match(
       metrics.text,

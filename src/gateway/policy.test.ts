@@ -8,7 +8,8 @@ import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "node:test";
 import { isSpiffeError } from "../base/index.ts";
 import { createFetch } from "../tls/index.ts";
-import { loadGatewayConfig, parseGatewayConfig } from "./config.ts";
+import { parseGatewayConfig } from "./config.ts";
+import { loadGatewayConfig } from "./config-file.ts";
 import { createGateway, type Gateway, type GatewayInput } from "./index.ts";
 import { findPolicyFiles, fitsGlob } from "./policy-files.ts";
 import {

@@ -10,7 +10,8 @@ import { capabilities } from "../runtime/capabilities.ts";
 import { runtime } from "../runtime/detect.ts";
 import { createFetch, listen, type TlsListener } from "../tls/index.ts";
 import type { GatewayInput, UpstreamInput } from "./config-types.ts";
-import { createGateway, type Gateway } from "./gateway.ts";
+import { createGateway } from "./gateway.ts";
+import type { Gateway } from "./gateway-types.ts";
 import {
   type Changeable,
   type CountingUpstream,

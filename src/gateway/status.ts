@@ -1,15 +1,7 @@
 /** The status port: plain HTTP, apart from traffic, for probes, scrapers and people. Shows no claims and no header values. */
 import { createServer } from "node:http";
 import { listening } from "../tls/listening.ts";
-
-/** Whether the gateway can serve, and if not, why. */
-export interface Readiness {
-  readonly ready: boolean;
-  /** What is missing; empty when ready. */
-  readonly reasons: readonly string[];
-  /** What works but should not stay. */
-  readonly warnings: readonly string[];
-}
+import type { Readiness } from "./readiness.ts";
 
 /** What the status port asks the gateway for. */
 export interface StatusSource {

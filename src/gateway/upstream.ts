@@ -23,6 +23,8 @@ export interface UpstreamParts {
 /** How an upstream is, for status and metrics. */
 export interface UpstreamState {
   readonly breaker: "closed" | "open" | "half-open";
+  /** Retries that would be granted now. */
+  readonly budget: number;
   readonly addresses: readonly { readonly address: string; readonly healthy: boolean; readonly resting: boolean }[];
   readonly counters: UpstreamCounters;
 }
@@ -32,7 +34,7 @@ export class Upstream {
   readonly name: string;
   /** Milliseconds of one try; undefined when only the request's own time counts. */
   readonly tryTimeoutMs: number | undefined;
-  readonly #config: UpstreamConfig;
+  readonly config: UpstreamConfig;
   readonly #sites: readonly Site[];
   readonly #breaker: Breaker;
   readonly #budget: RetryBudget;
@@ -47,12 +49,13 @@ export class Upstream {
     checks: { passed: 0, failed: 0 },
   };
   #turn = 0;
+  readonly #checking = new AbortController();
 
   constructor(config: UpstreamConfig, identity: TlsIdentity, clock: Clock, parts: UpstreamParts = {}) {
     const { resolve = resolveName, random = Math.random } = parts;
     this.name = config.name;
     this.tryTimeoutMs = config.tryTimeoutMs;
-    this.#config = config;
+    this.config = config;
     this.#clock = clock;
     this.#random = random;
     const id = config.id === undefined ? undefined : SpiffeId.parse(config.id);
@@ -84,7 +87,7 @@ export class Upstream {
     }
     const resting = healthy.filter((endpoint) => endpoint.resting);
     const line = resting.length === 0 ? healthy : [...healthy.filter((one) => !resting.includes(one)), ...resting];
-    const { max } = this.#config.retries;
+    const { max } = this.config.retries;
     return new Tries(line, ticket, { max, budget: this.#budget, counters: this.#counters, random: this.#random });
   }
 
@@ -93,12 +96,11 @@ export class Upstream {
    * closed; then closes.
    */
   async follow(identity: TlsIdentity, signal?: AbortSignal): Promise<void> {
-    const stop = new AbortController();
-    const checks = this.#watchHealth(stop.signal);
+    const checks = this.#watchHealth(this.#checking.signal);
     try {
       for await (const _ of identity.x509.updates(signal)) for (const endpoint of this.#endpoints()) endpoint.review();
     } finally {
-      stop.abort();
+      this.#checking.abort();
       this.close();
       await checks;
     }
@@ -109,9 +111,16 @@ export class Upstream {
     const { tries, checks, ...rest } = this.#counters;
     return {
       breaker: this.#breaker.state,
+      budget: this.#budget.left,
       addresses: this.#endpoints().map(({ address, healthy, resting }) => ({ address, healthy, resting })),
       counters: { ...rest, tries: { ...tries }, checks: { ...checks } },
     };
+  }
+
+  /** The configuration no longer has it: it is checked no more, requests that run end in peace, nothing is kept. */
+  retire(): void {
+    this.#checking.abort();
+    for (const site of this.#sites) site.retire();
   }
 
   close(): void {
@@ -123,7 +132,7 @@ export class Upstream {
   }
 
   async #watchHealth(signal: AbortSignal): Promise<void> {
-    const { health } = this.#config;
+    const { health } = this.config;
     if (health === undefined) return;
     await watchHealth({
       ...health,

@@ -13,7 +13,7 @@ import {
 import { TrustDomain } from "../id/index.ts";
 import type { JwtBundle } from "../jwt/index.ts";
 import { connect, type TlsIdentity } from "../tls/index.ts";
-import type { GatewayIdentity } from "./gateway.ts";
+import type { GatewayIdentity } from "./gateway-types.ts";
 
 export const idOf = (name: string, domain = "example.org"): string => `spiffe://${domain}/${name}`;
 export const GATEWAY: string = idOf("gateway");

@@ -1,5 +1,6 @@
 /** Prometheus metrics of a gateway. Labels are names from the configuration or closed lists, never a caller's words. */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { type OperationsReadings, operationsMetrics } from "./operations.ts";
 
 /** One finished request. */
 export interface RequestMetric {
@@ -14,12 +15,7 @@ export interface RequestMetric {
 }
 
 /** What is read at each scrape. */
-export interface GatewayReadings {
-  readonly listeners: readonly {
-    readonly name: string;
-    readonly open: number;
-    readonly handshakes: Readonly<Record<string, number>>;
-  }[];
+export interface GatewayReadings extends OperationsReadings {
   /** Seconds since the epoch; undefined without an SVID. */
   readonly svidExpiry: number | undefined;
   readonly ready: boolean;
@@ -31,8 +27,8 @@ export interface GatewayReadings {
 export interface GatewayMetrics {
   readonly contentType: string;
   request(metric: RequestMetric): void;
-  /** One policy decision. */
-  decision(verdict: string, reason: string): void;
+  /** One policy decision, and what a rule in audit would have said to the contrary. */
+  decision(verdict: string, reason: string, audited?: { readonly verdict: string; readonly rule: string }): void;
   /** The exposition text. */
   text(): Promise<string>;
 }
@@ -68,11 +64,13 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
     labelNames: ["verdict", "reason"],
     registers,
   });
-  const open = gauge("spiffe_edge_connections", "Accepted connections that are open now.", ["listener"]);
-  const handshakes = gauge("spiffe_edge_handshakes", "Handshakes since the start by listener and result.", [
-    "listener",
-    "result",
-  ]);
+  const audited = new Counter({
+    name: "spiffe_edge_audit_passthroughs_total",
+    help: "Requests that a rule in audit would have judged otherwise, by its verdict and name.",
+    labelNames: ["verdict", "rule"],
+    registers,
+  });
+  const operations = operationsMetrics(registry, readings);
   const expiry = gauge("spiffe_edge_svid_expiry_timestamp_seconds", "When the own X509-SVID expires.");
   const ready = gauge("spiffe_edge_ready", "1 while /readyz answers 200.");
   const draining = gauge("spiffe_edge_draining", "1 while the gateway takes no new connections.");
@@ -83,17 +81,13 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
       requests.inc({ listener, route, method: METHODS.has(method) ? method : "other", status: String(status), via });
       seconds.observe({ route }, spent);
     },
-    decision(verdict, reason) {
+    decision(verdict, reason, other) {
       decisions.inc({ verdict, reason });
+      if (other !== undefined) audited.inc({ verdict: other.verdict, rule: other.rule });
     },
     async text() {
       const now = readings();
-      for (const listener of now.listeners) {
-        open.set({ listener: listener.name }, listener.open);
-        for (const [result, count] of Object.entries(listener.handshakes)) {
-          handshakes.set({ listener: listener.name, result }, count);
-        }
-      }
+      operations();
       expiry.reset();
       if (now.svidExpiry !== undefined) expiry.set(now.svidExpiry);
       ready.set(now.ready ? 1 : 0);

@@ -9,7 +9,7 @@ import { linkSignals } from "./signals.ts";
 /** Without a notice, files are looked at again after this time. */
 const LOOK_MS = 5_000;
 /** A change counts once the files stood still for this time (S-26): a writer may not be done. */
-const SETTLE_MS = 250;
+export const SETTLE_MS = 250;
 /** Notices of a busy folder are answered no faster. */
 const PAUSE_MS = 20;
 /** Reading again, where the pieces did not fit together. */
@@ -24,6 +24,8 @@ export interface FollowOptions {
    * the last; `failed` is tried again at each look.
    */
   read(last: boolean): Promise<"done" | "torn" | "failed">;
+  /** Milliseconds that a change has to stand still before it is read; 250 by default, 0 for a reader that waits itself. */
+  readonly settleMs?: number;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -68,19 +70,20 @@ export async function followFiles(options: FollowOptions): Promise<void> {
   }
 }
 
-async function markOf(paths: readonly string[]): Promise<string> {
+/** What tells one state of several files from another. */
+export async function markOf(paths: readonly string[]): Promise<string> {
   const marks = await Promise.all(paths.map(async (path) => `${path} ${await fileMark(path)}`));
   return marks.join("\n");
 }
 
 /** Waits until nothing changed for a while. */
 async function standstill(
-  { paths, signal }: FollowOptions,
+  { paths, signal, settleMs = SETTLE_MS }: FollowOptions,
   mark: string,
   pause: (ms: number) => Promise<void>,
 ): Promise<string> {
   for (let last = mark; ; ) {
-    await pause(SETTLE_MS);
+    if (settleMs > 0) await pause(settleMs);
     const now = await markOf(await paths());
     if (now === last || signal.aborted) return now;
     last = now;

@@ -25,11 +25,21 @@ export class RetryBudget {
     this.#left = Math.min(RESERVE, this.#left + this.#share);
   }
 
-  /** Takes one retry; false when none is left. */
-  take(): boolean {
+  /** Retries that would be granted now. */
+  get left(): number {
+    this.#fill();
+    return Math.floor(this.#left);
+  }
+
+  #fill(): void {
     const now = this.#clock.monotonic();
     this.#left = Math.min(RESERVE, this.#left + (PER_SECOND * (now - this.#filledAt)) / 1_000);
     this.#filledAt = now;
+  }
+
+  /** Takes one retry; false when none is left. */
+  take(): boolean {
+    this.#fill();
     if (this.#left < 1) return false;
     this.#left -= 1;
     return true;

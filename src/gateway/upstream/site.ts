@@ -29,6 +29,7 @@ export class Site {
   /** Until then the old addresses serve while the next are looked up. */
   #usableUntil = Number.NEGATIVE_INFINITY;
   #lookup: Promise<void> | undefined;
+  #retired = false;
 
   constructor(target: UpstreamTarget, dial: DialSettings, resolve: Resolve) {
     this.#target = target;
@@ -74,6 +75,13 @@ export class Site {
     const known = new Map(this.#endpoints.map((endpoint) => [endpoint.host, endpoint]));
     this.#endpoints = addresses.map((address) => known.get(address) ?? new Endpoint(this.#target, address, this.#dial));
     for (const endpoint of known.values()) if (!this.#endpoints.includes(endpoint)) endpoint.retire();
+    if (this.#retired) this.retire();
+  }
+
+  /** Running requests end in peace, and no connection is kept any more. */
+  retire(): void {
+    this.#retired = true;
+    for (const endpoint of this.#endpoints) endpoint.retire();
   }
 
   close(): void {

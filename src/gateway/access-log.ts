@@ -1,0 +1,152 @@
+/** The access log: one JSON line per request; of refusals that are alike, one in ten seconds with their number. */
+import type { Clock } from "../base/index.ts";
+import { LineBuffer } from "../telemetry/line-buffer.ts";
+import { LogFile } from "../telemetry/log-file.ts";
+import { jsonLogger, type LogFields, type Logger } from "../telemetry/logger.ts";
+
+/** What the configuration says of it; false for no log at all. */
+export type AccessLogConfig =
+  | false
+  | {
+      /** Absolute path; undefined for the common log. */
+      readonly file: string | undefined;
+      /** Whether also refusals that are like one before get a line each. */
+      readonly everyRefusal: boolean;
+    };
+
+/** Milliseconds in which refusals that are alike become one line. */
+const WINDOW_MS = 10_000;
+/** Kinds of refusals that are told apart at a time; more get a line each. */
+const MAX_KINDS = 1_000;
+/** What makes two refusals alike. */
+const ALIKE = ["listener", "peer", "reason", "route", "status"] as const;
+
+/** Refusals of one kind since the first of them, which has its line already. */
+interface Kind {
+  readonly since: number;
+  count: number;
+  last: LogFields | undefined;
+}
+
+/**
+ * Tells every request once: `equal` of a line is how many requests it stands for, 1 where it is absent. Fields never hold
+ * a claim, a header value or a query.
+ */
+export class AccessLog {
+  readonly #common: Logger;
+  readonly #logger: Logger | undefined;
+  readonly #lines: LineBuffer | undefined;
+  readonly #file: LogFile | undefined;
+  readonly #clock: Clock;
+  readonly #everyRefusal: boolean;
+  readonly #kinds = new Map<string, Kind>();
+  #sweeping: AbortController | undefined;
+
+  private constructor(config: AccessLogConfig, common: Logger, clock: Clock, file: LogFile | undefined) {
+    this.#common = common;
+    this.#clock = clock;
+    this.#everyRefusal = config !== false && config.everyRefusal;
+    if (config === false) return;
+    this.#logger = common;
+    if (file === undefined) return;
+    const lines = bufferOf(file, common);
+    this.#file = file;
+    this.#lines = lines;
+    this.#logger = jsonLogger((line) => lines.push(line));
+  }
+
+  /**
+   * Opens it.
+   *
+   * @param common gets the lines as `request` where no file is named, and what goes wrong with the file
+   * @throws `ERR_SPIFFE_CONFIG` when the file cannot be written
+   */
+  static async open(config: AccessLogConfig, common: Logger, clock: Clock): Promise<AccessLog> {
+    const path = config === false ? undefined : config.file;
+    return new AccessLog(config, common, clock, path === undefined ? undefined : await LogFile.open(path));
+  }
+
+  /** Lines that could not be written. */
+  get dropped(): number {
+    return this.#lines?.dropped ?? 0;
+  }
+
+  /**
+   * Tells a request.
+   *
+   * @param refused whether it was refused before it reached an upstream
+   */
+  write(fields: LogFields, refused: boolean): void {
+    if (this.#logger === undefined) return;
+    if (refused && !this.#everyRefusal && this.#isRepeated(fields)) return;
+    this.#logger.info("request", fields);
+  }
+
+  /** Counts a refusal; true when one like it has its line already. */
+  #isRepeated(fields: LogFields): boolean {
+    const key = JSON.stringify(ALIKE.map((name) => fields[name]));
+    const known = this.#kinds.get(key);
+    if (known !== undefined) {
+      known.count++;
+      known.last = fields;
+      return true;
+    }
+    if (this.#kinds.size >= MAX_KINDS) return false;
+    this.#kinds.set(key, { since: this.#clock.monotonic(), count: 0, last: undefined });
+    if (this.#sweeping === undefined) {
+      this.#sweeping = new AbortController();
+      void this.#sweep(this.#sweeping.signal);
+    }
+    return false;
+  }
+
+  /** Tells the numbers of kinds whose time is over, while there are any. */
+  async #sweep(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && this.#kinds.size > 0) {
+      const [oldest] = this.#kinds.values();
+      const left = (oldest?.since ?? 0) + WINDOW_MS - this.#clock.monotonic();
+      if (left > 0) await this.#clock.sleep(left, signal).catch(() => {});
+      this.#tell(signal.aborted ? Number.POSITIVE_INFINITY : this.#clock.monotonic() - WINDOW_MS);
+    }
+    this.#sweeping = undefined;
+  }
+
+  /** @param until kinds that began then or before */
+  #tell(until: number): void {
+    for (const [key, { since, count, last }] of this.#kinds) {
+      if (since > until) return;
+      this.#kinds.delete(key);
+      if (last !== undefined) this.#logger?.info("request", { ...last, equal: count });
+    }
+  }
+
+  /** Goes on in a new file of the same name, as after logrotate. Never throws: the old one goes on and the log says why. */
+  async reopen(): Promise<void> {
+    if (this.#file === undefined) return;
+    await this.#lines?.flush();
+    await this.#file
+      .reopen()
+      .catch((error: Error) => this.#common.error("the log file stays", { error: error.message }));
+  }
+
+  /** Tells what is not told yet and writes everything. */
+  async close(): Promise<void> {
+    this.#sweeping?.abort();
+    this.#tell(Number.POSITIVE_INFINITY);
+    await this.#lines?.flush();
+    await this.#file?.close();
+  }
+}
+
+/** Lines for a file; each time it begins to fail is told. */
+function bufferOf(file: LogFile, common: Logger): LineBuffer {
+  let failing = false;
+  const write = async (text: string) => {
+    await file.write(text);
+    failing = false;
+  };
+  return new LineBuffer({ write }, (error, lines) => {
+    if (!failing) common.error("access log lines are lost", { file: file.path, lines, error: String(error) });
+    failing = true;
+  });
+}

@@ -1,0 +1,50 @@
+/** Whether a gateway can serve, and if not, why. */
+import { isSpiffeError, timeOf } from "../base/index.ts";
+import type { View } from "./view.ts";
+
+/** Whether the gateway can serve. */
+export interface Readiness {
+  readonly ready: boolean;
+  /** What is missing; empty when ready. */
+  readonly reasons: readonly string[];
+  /** What works but should not stay. */
+  readonly warnings: readonly string[];
+}
+
+/** Judges what is there at the moment. */
+export function readinessOf(view: View): Readiness {
+  const reasons: string[] = [];
+  if (view.state !== "serving") reasons.push(view.state);
+  reasons.push(...identityFaults(view));
+  if (view.state === "serving") {
+    for (const { config, closed } of view.listeners) if (closed) reasons.push(`listener ${config.name} is closed`);
+  }
+  return { ready: reasons.length === 0, reasons, warnings: warningsOf(view) };
+}
+
+function identityFaults({ identity, config }: View): string[] {
+  if (identity === undefined) return ["no identity yet"];
+  const faults: string[] = [];
+  try {
+    const { trustDomain } = identity.x509.x509Svid().id;
+    if (identity.x509.x509BundleFor(trustDomain)?.isEmpty !== false) faults.push(`no X.509 bundle of ${trustDomain}`);
+    const tokens = config.routes.some((route) => route.audience.length > 0);
+    if (tokens && identity.jwt.jwtBundleFor(trustDomain)?.isEmpty !== false)
+      faults.push(`no JWT bundle of ${trustDomain}`);
+  } catch (error) {
+    faults.push(isSpiffeError(error) ? `${error.code}: ${error.message}` : "the own identity cannot be read");
+  }
+  return faults;
+}
+
+function warningsOf({ config, clock, reload }: View): string[] {
+  const { last } = reload ?? {};
+  const plain = config.upstreams.filter((upstream) => upstream.unsafePlain);
+  return [
+    ...plain.map(({ name }) => `upstream ${name} is reached in plaintext over a network`),
+    ...config.policy.audits(timeOf(clock)).map((rule) => `rule ${rule} is in audit and not enforced`),
+    ...(last?.result === "refused"
+      ? [`the configuration was not reloaded at ${last.at.toISOString()}: ${last.error?.split("\n")[0]}`]
+      : []),
+  ];
+}

@@ -1,0 +1,82 @@
+/** The requests that run: judged again when what is in force changes, and ended where a new one would not be let in (S-9, S-26). */
+import type { Decision } from "../policy/index.ts";
+import type { Room } from "./handler.ts";
+import type { Upstream } from "./upstream.ts";
+
+/** A request, stream or tunnel between its acceptance and its end. */
+export interface RunningRequest {
+  readonly listener: string;
+  /** Where it goes; an upstream that is retired lives as long as one goes there. */
+  readonly upstream: Upstream;
+  /** What would be decided of it now. */
+  judge(room: Room): Decision;
+  /** Breaks it off for this decision. */
+  end(why: Decision): void;
+}
+
+/** Requests that one slice of {@link RunningRequests.rejudge} takes; others are served in between. */
+const SLICE = 256;
+
+/** All running requests of a gateway. */
+export class RunningRequests {
+  readonly #running = new Set<RunningRequest>();
+  readonly #users = new Map<Upstream, number>();
+  readonly #waiting = new Map<Upstream, () => void>();
+
+  get size(): number {
+    return this.#running.size;
+  }
+
+  /**
+   * Notes a request that was let in.
+   *
+   * @returns to be called when it is over
+   */
+  enter(request: RunningRequest): () => void {
+    const { upstream } = request;
+    this.#running.add(request);
+    this.#users.set(upstream, (this.#users.get(upstream) ?? 0) + 1);
+    return () => {
+      if (!this.#running.delete(request)) return;
+      const left = (this.#users.get(upstream) ?? 1) - 1;
+      if (left > 0) return void this.#users.set(upstream, left);
+      this.#users.delete(upstream);
+      this.#waiting.get(upstream)?.();
+    };
+  }
+
+  /** Resolves once no request goes to an upstream any more. */
+  async leftAlone(upstream: Upstream): Promise<void> {
+    if (!this.#users.has(upstream)) return;
+    await new Promise<void>((resolve) => this.#waiting.set(upstream, resolve));
+    this.#waiting.delete(upstream);
+  }
+
+  /**
+   * Judges every request again and ends those that are denied; what cannot be judged is denied.
+   *
+   * @param room what is in force for the requests of a listener
+   * @returns how many were ended
+   */
+  async rejudge(room: (listener: string) => Room): Promise<number> {
+    let ended = 0;
+    let judged = 0;
+    for (const request of [...this.#running]) {
+      if (++judged % SLICE === 0) await new Promise((resolve) => setImmediate(resolve));
+      if (!this.#running.has(request)) continue;
+      const decision = decisionOn(request, room);
+      if (decision.verdict === "allow") continue;
+      ended++;
+      request.end(decision);
+    }
+    return ended;
+  }
+}
+
+function decisionOn(request: RunningRequest, room: (listener: string) => Room): Decision {
+  try {
+    return request.judge(room(request.listener));
+  } catch {
+    return { verdict: "deny", reason: "policy.default-deny", mode: "enforce" };
+  }
+}

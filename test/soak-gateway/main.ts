@@ -1,0 +1,30 @@
+/**
+ * Runs the soak of the gateway on this runtime: `main.ts [--reloads N] [--minutes N]`. Progress goes to standard error,
+ * the result to standard output; ends with 1 when a goal is missed.
+ */
+import { parseArgs } from "node:util";
+import { runtime } from "../../src/runtime/detect.ts";
+import { missedByGateway } from "./goals.ts";
+import { gatewaySoak } from "./soak.ts";
+
+const SHOWN = 20;
+
+const text = { type: "string" } as const;
+const { values } = parseArgs({ options: { reloads: text, minutes: text } });
+const turns = Number(values.reloads ?? 50);
+const minutes = Number(values.minutes ?? 1);
+const goals = { reloads: turns, rotations: turns, flat: true };
+const report = await gatewaySoak({ ...goals, atLeastMs: minutes * 60_000, say: (line) => console.error(line) });
+const missed = missedByGateway(report, goals);
+const label = `${runtime.name} ${runtime.version}`;
+const by = Object.entries(report.by).map(([name, count]) => `${count} over ${name}`);
+const held = [report.early, report.late].map((each) =>
+  each === undefined ? "?" : `${Math.round(each.rss / 1_048_576)} MiB and ${each.files} files`,
+);
+console.log(`${label}: ${report.sent} requests (${by.join(", ")}), held ${held.join(", then ")}`);
+for (const goal of missed.slice(0, SHOWN)) console.log(`  MISSED ${goal}`);
+console.log(
+  `${label}: ${missed.length === 0 ? "all goals reached" : `${missed.length} goals missed`}; ${report.lost.length} ` +
+    `requests lost, ${report.reloads} reloads, ${report.rotations} rotations, ${report.seconds} s`,
+);
+process.exit(missed.length === 0 ? 0 : 1);
