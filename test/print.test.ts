@@ -96,7 +96,10 @@ before(async () => {
   const validated = await core.validateJwtSvid(token, jwtBundle, { audience: ORDERS });
   const verified = await core.verifyX509Svid(own.certificates, { x509BundleFor: () => ca.x509Bundle() });
   const identity = await testing.staticIdentity({ svid: testSvid, bundles: ca.x509Bundle() });
+  const tokens = new core.VerifiedTokens();
+  assert.ok((await tokens.judge({ audience: ORDERS })(token, jwtBundle)).ok);
   Object.assign(objects, {
+    VerifiedTokens: tokens,
     SpiffeId: own.id,
     TrustDomain: own.id.trustDomain,
     Certificate: own.leaf,

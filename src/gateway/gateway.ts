@@ -12,6 +12,7 @@ import type { GatewayConfig, GatewayInput, ListenerConfig } from "./config-types
 import { requestHandler } from "./handler.ts";
 import { RouteTable } from "./routes.ts";
 import { openStatus, type Readiness, type StatusServer } from "./status.ts";
+import { TokenDoors } from "./token-doors.ts";
 import { Upstream } from "./upstream.ts";
 
 /** The identity a gateway serves and dials with; a `Workload` is one. */
@@ -119,6 +120,7 @@ class RunningGateway implements Gateway {
   #owned: Workload | undefined;
   #listeners: OpenListener[] = [];
   #upstreams = new Map<string, Upstream>();
+  #doors: TokenDoors | undefined;
   #statusServer: StatusServer | undefined;
   #following: Promise<void>[] = [];
   #closing: Promise<{ cut: number }> | undefined;
@@ -192,7 +194,7 @@ class RunningGateway implements Gateway {
       shadow: this.#shadow,
       authorizer: this.#authorizer,
       upstreams: this.#upstreams,
-      bundles: workload.jwt,
+      doors: (this.#doors ??= new TokenDoors(workload.jwt, this.#clock)),
       limits: this.#config.limits,
       clock: this.#clock,
       logger: this.#logger,
