@@ -47,7 +47,7 @@ export function carriesSvid(authorization: string | undefined): boolean {
 }
 
 /** A `WWW-Authenticate` value that names a reason, quotes escaped. */
-function challenge(error: "invalid_token" | "invalid_request", description: string): string {
+export function challenge(error: "invalid_token" | "invalid_request", description: string): string {
   const text = description.replace(/[^\x20-\x7e]/g, "?").replace(/["\\]/g, "\\$&");
   return `Bearer error="${error}", error_description="${text}"`;
 }
