@@ -183,6 +183,8 @@ async function overTls({ orders, web }: Record<"orders" | "web", workload_.Workl
       return c.text("hello");
     });
   const server = await gateway_.serve(app, { ...fields, workload: orders });
+  const plain = await gateway_.servePlain(app, { port: 0, signals: [] });
+  closing.push(() => plain.close());
   closing.push(() => server.close({ deadlineMs: 0 }));
   const bearer = { authorization: `Bearer ${(await web.jwt.fetch({ audience: ORDERS })).token}` };
   const greeted = await call(`https://127.0.0.1:${server.port}/`, { headers: bearer });
@@ -211,6 +213,7 @@ async function overTls({ orders, web }: Record<"orders" | "web", workload_.Workl
     http2Options: tls.http2Options(web, { baseUrl: `https://127.0.0.1:${listener.port}`, peer: ORDERS }),
     authorizer: tls.authorizeId(WEB),
     SpiffeServer: server,
+    PlainServer: plain,
     middleware: gateway_.spiffe(orders),
     Policy: policy,
     Decision: decision,

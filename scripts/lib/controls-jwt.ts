@@ -1,4 +1,4 @@
-/** The controls of tokens that are remembered, and of the field they come in. */
+/** The controls of tokens that are remembered, and of the plaintext server they come to. */
 import type { Control } from "./controls.ts";
 
 const remembered = "src/jwt/verified-tokens.ts";
@@ -6,10 +6,27 @@ const WHOLE = "sha256Text(scope + token)";
 const NO_SCOPE = "sha256Text(token)";
 const TIME_AND_AUDIENCE = "if (judge(entry.keyId, entry.claims, settings) !== undefined) return false;";
 
+const plain = "src/gateway/serve-plain.ts";
+const fetched = "src/gateway/fetch-request.ts";
+
 function control(name: string, ...patches: readonly (readonly [find: string, replace: string])[]): Control {
   const tests = ["src/jwt/verified-tokens.test.ts"];
   return { name, patches: patches.map(([find, replace]) => ({ file: remembered, find, replace })), tests };
 }
+
+function plainControl(
+  name: string,
+  file: string,
+  find: string,
+  replace: string,
+  runtimes?: Control["runtimes"],
+): Control {
+  const tests = ["src/gateway/serve-plain.test.ts"];
+  return { name, patches: [{ file, find, replace }], tests, ...(runtimes !== undefined && { runtimes }) };
+}
+
+/** Runtimes whose own server hands out a `Request`. */
+const OWN: Control["runtimes"] = ["bun", "deno"];
 
 export const JWT_CONTROLS: readonly Control[] = [
   control("jwt-remembered-whole", [WHOLE, 'sha256Text(scope + token.slice(0, token.lastIndexOf(".")))']),
@@ -45,4 +62,15 @@ export const JWT_CONTROLS: readonly Control[] = [
     "if (!verdict.ok) return verdict;\n      this.#remember(key, verdict.value);",
     "this.#remember(key, { bytes: 1, ...(verdict as { value?: Entry }).value } as Entry);\n      if (!verdict.ok) return verdict;",
   ]),
+  plainControl("plain-loopback", plain, "if (!LOOPBACK.test(address)) {", "if (false) {"),
+  plainControl(
+    "plain-checks",
+    fetched,
+    "if (!checked.ok) return checked;",
+    "if (!checked.ok) return accept(request);",
+    OWN,
+  ),
+  plainControl("plain-absolute-target", fetched, "?.host !== host)", "?.host === undefined)", ["deno"]),
+  plainControl("plain-joined-fields", fetched, 'if (authorization?.includes(",") &&', "if (false &&", OWN),
+  plainControl("plain-identity-fields", fetched, ".filter(isIdentityField)", ".filter(() => false)", OWN),
 ];

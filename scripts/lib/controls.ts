@@ -619,7 +619,7 @@ export const CONTROLS: readonly Control[] = [
   },
   {
     name: "gateway-identity-fields",
-    patches: [{ file: "src/gateway/serve.ts", find: "    stripIdentity(request);\n", replace: "" }],
+    patches: [{ file: "src/gateway/app-handler.ts", find: "    stripIdentity(request);\n", replace: "" }],
     tests: ["src/gateway/serve.test.ts"],
   },
   {
