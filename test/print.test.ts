@@ -96,7 +96,10 @@ before(async () => {
   const validated = await core.validateJwtSvid(token, jwtBundle, { audience: ORDERS });
   const verified = await core.verifyX509Svid(own.certificates, { x509BundleFor: () => ca.x509Bundle() });
   const identity = await testing.staticIdentity({ svid: testSvid, bundles: ca.x509Bundle() });
+  const tokens = new core.VerifiedTokens();
+  assert.ok((await tokens.judge({ audience: ORDERS })(token, jwtBundle)).ok);
   Object.assign(objects, {
+    VerifiedTokens: tokens,
     SpiffeId: own.id,
     TrustDomain: own.id.trustDomain,
     Certificate: own.leaf,
@@ -180,6 +183,8 @@ async function overTls({ orders, web }: Record<"orders" | "web", workload_.Workl
       return c.text("hello");
     });
   const server = await gateway_.serve(app, { ...fields, workload: orders });
+  const plain = await gateway_.servePlain(app, { port: 0, signals: [] });
+  closing.push(() => plain.close());
   closing.push(() => server.close({ deadlineMs: 0 }));
   const bearer = { authorization: `Bearer ${(await web.jwt.fetch({ audience: ORDERS })).token}` };
   const greeted = await call(`https://127.0.0.1:${server.port}/`, { headers: bearer });
@@ -208,6 +213,7 @@ async function overTls({ orders, web }: Record<"orders" | "web", workload_.Workl
     http2Options: tls.http2Options(web, { baseUrl: `https://127.0.0.1:${listener.port}`, peer: ORDERS }),
     authorizer: tls.authorizeId(WEB),
     SpiffeServer: server,
+    PlainServer: plain,
     middleware: gateway_.spiffe(orders),
     Policy: policy,
     Decision: decision,

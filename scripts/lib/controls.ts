@@ -1,4 +1,5 @@
 /** The controls whose absence some test must notice, on each runtime. */
+import { JWT_CONTROLS } from "./controls-jwt.ts";
 import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
 import type { RuntimeName } from "./runtimes.ts";
 
@@ -618,7 +619,7 @@ export const CONTROLS: readonly Control[] = [
   },
   {
     name: "gateway-identity-fields",
-    patches: [{ file: "src/gateway/serve.ts", find: "    stripIdentity(request);\n", replace: "" }],
+    patches: [{ file: "src/gateway/app-handler.ts", find: "    stripIdentity(request);\n", replace: "" }],
     tests: ["src/gateway/serve.test.ts"],
   },
   {
@@ -681,5 +682,6 @@ export const CONTROLS: readonly Control[] = [
     ],
     tests: ["src/gateway/middleware/middleware.test.ts"],
   },
+  ...JWT_CONTROLS,
   ...WORKLOAD_CONTROLS,
 ];

@@ -17,6 +17,7 @@ import { Reloader } from "./reload.ts";
 import { Rotation } from "./rotation.ts";
 import { RunningRequests } from "./running.ts";
 import { openStatus, type StatusServer } from "./status.ts";
+import { TokenDoors } from "./token-doors.ts";
 import type { Upstream } from "./upstream.ts";
 import { type OpenListener, reportOf, type View } from "./view.ts";
 
@@ -173,6 +174,7 @@ class RunningGateway implements Gateway {
       metrics: this.#metrics,
       running: this.#running,
       access: this.#access,
+      doors: new TokenDoors(identity.jwt, this.#clock),
     };
     const live = new Live(this.#config, this.#grounds);
     this.#live = live;

@@ -1,7 +1,6 @@
 /** The way of one request through the gateway: target, route, identity, policy, upstream; each step may end it. */
 import { type Clock, type Reason, SpiffeError, timeOf } from "../base/index.ts";
 import type { Peer } from "../id/index.ts";
-import type { JwtBundleSource } from "../jwt/index.ts";
 import {
   type Authorizer,
   type AuthorizerOutcome,
@@ -27,6 +26,7 @@ import { type Passed, pass } from "./proxy-stream.ts";
 import type { RouteTable } from "./routes.ts";
 import type { RunningRequests } from "./running.ts";
 import { checkRequest, type RequestTarget } from "./target.ts";
+import type { TokenDoors } from "./token-doors.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** What the requests of one listener share. */
@@ -37,7 +37,7 @@ export interface Room {
   readonly shadow: Shadow | undefined;
   readonly authorizer: Authorizer | undefined;
   readonly upstreams: ReadonlyMap<string, Upstream>;
-  readonly bundles: JwtBundleSource;
+  readonly doors: TokenDoors;
   readonly limits: GatewayConfig["limits"];
   readonly clock: Clock;
   readonly logger: Logger;
@@ -130,9 +130,8 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
     return { status: 404, code: "ERR_SPIFFE_REQUEST", reason: "request.no-route", detail: "Nothing is served here" };
   }
   journey.route = route;
-  const jwt = route.audience.length === 0 ? undefined : { audience: route.audience, bundles: room.bundles };
   const authorization = target.authorization === undefined ? [] : [target.authorization];
-  const outcome = await authenticate({ x509: verdict.peer, authorization }, jwt, room.clock);
+  const outcome = await authenticate({ x509: verdict.peer, authorization }, room.doors.of(route), room.clock);
   const nobody = !outcome.ok && outcome.reason === "request.no-credentials";
   const refused = outcome.ok ? undefined : problemOf(outcome);
   if (refused !== undefined && !(nobody && room.policy.namesAnonymous)) return refused;
@@ -249,7 +248,7 @@ export function requestHandler(current: () => Room): Handler {
         const { target, route, peer } = accepted;
         const upstream = room.upstreams.get(route.upstream);
         if (upstream === undefined) throw new SpiffeError("ERR_SPIFFE_INTERNAL", `Route ${route.name} has no upstream`);
-        const dropAuthorization = carriesSvid(target.authorization);
+        const dropAuthorization = peer?.token !== undefined || carriesSvid(target.authorization);
         const received = fieldsOf(request.rawHeaders);
         const leave = room.running.enter({
           listener: room.listener,

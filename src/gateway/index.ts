@@ -22,5 +22,6 @@ export * from "./middleware/index.ts";
 export { type ProxyOptions, proxy } from "./proxy.ts";
 export type { Readiness } from "./readiness.ts";
 export { type ServedApp, type ServeOptions, type SpiffeServer, serve } from "./serve.ts";
+export { type PlainServeOptions, type PlainServer, servePlain } from "./serve-plain.ts";
 export type { HealthConfig } from "./upstream/health.ts";
 export type { UpstreamTarget } from "./upstream-url.ts";

@@ -11,6 +11,7 @@ import type { Room } from "./handler.ts";
 import { needsRestart, sameValue } from "./restart.ts";
 import { RouteTable } from "./routes.ts";
 import type { RunningRequests } from "./running.ts";
+import type { TokenDoors } from "./token-doors.ts";
 import { Upstream } from "./upstream.ts";
 
 /** What stays the same whatever the configuration says. */
@@ -21,6 +22,7 @@ export interface Grounds {
   readonly metrics: GatewayMetrics;
   readonly running: RunningRequests;
   readonly access: AccessLog;
+  readonly doors: TokenDoors;
 }
 
 /** A configuration with everything that was made of it. Never changed, only replaced. */
@@ -35,7 +37,7 @@ export class Live {
    * @throws `ERR_SPIFFE_CONFIG` for an authorizer that cannot be asked
    */
   constructor(config: GatewayConfig, grounds: Grounds, before?: Live) {
-    const { clock, logger, metrics, running, access, identity } = grounds;
+    const { clock, logger, metrics, running, access, identity, doors } = grounds;
     this.config = config;
     this.shadow = config.candidate === undefined ? undefined : new Shadow(config.candidate);
     const authorizer = config.authorizer === undefined ? undefined : new Authorizer(config.authorizer, { clock });
@@ -56,7 +58,7 @@ export class Live {
           shadow: this.shadow,
           authorizer,
           upstreams: this.upstreams,
-          bundles: identity.jwt,
+          doors,
           limits: config.limits,
           clock,
           logger,

@@ -1,24 +1,11 @@
 /** `serve()`: a Hono app behind a listener that verifies SPIFFE identities. */
-import { getRequestListener } from "@hono/node-server";
 import type { Clock } from "../base/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
-import {
-  type Authorizer,
-  type ClientCertificate,
-  type Handler,
-  type ListenerRequest,
-  listen,
-  type TlsIdentity,
-  type TlsListener,
-} from "../tls/index.ts";
-import { answerProblem } from "./answer.ts";
-import { isIdentityField } from "./headers.ts";
-import { checkRequest } from "./target.ts";
+import { type Authorizer, type ClientCertificate, listen, type TlsIdentity, type TlsListener } from "../tls/index.ts";
+import { appHandler, type ServedApp } from "./app-handler.ts";
+import { closeOnSignal } from "./close-on-signal.ts";
 
-/** Anything that answers requests, such as a Hono app. */
-export interface ServedApp {
-  fetch(request: Request, env: never): Response | Promise<Response>;
-}
+export type { ServedApp } from "./app-handler.ts";
 
 /** Settings of {@link serve}. */
 export interface ServeOptions {
@@ -56,20 +43,6 @@ export interface SpiffeServer extends AsyncDisposable {
   close(options?: { deadlineMs?: number }): Promise<{ cut: number }>;
 }
 
-/** Bytes of an unwanted request body that are read so that the caller gets to see the answer. */
-const DISCARD_BYTES = 1_048_576;
-
-/** Takes away the fields that claim an identity: inside, it is `c.var.peer` (S-21). */
-function stripIdentity(request: ListenerRequest): void {
-  const raw = request.rawHeaders;
-  for (let i = raw.length - 2; i >= 0; i -= 2) {
-    const name = raw[i] as string;
-    if (!isIdentityField(name)) continue;
-    raw.splice(i, 2);
-    delete request.headers[name.toLowerCase()];
-  }
-}
-
 /**
  * Serves an app over mutual TLS: HTTP/1.1 and HTTP/2 on one port, each caller verified before its first byte is read.
  *
@@ -104,22 +77,8 @@ function stripIdentity(request: ListenerRequest): void {
 export async function serve(app: ServedApp, options: ServeOptions): Promise<SpiffeServer> {
   const { workload, port, address, clientCertificate, authorize, clock } = options;
   const logger = options.logger ?? silentLogger;
-  const toApp = getRequestListener((request, env) => app.fetch(request, env as never), {
-    overrideGlobalObjects: false,
-  });
-  const handler: Handler = (request, response) => {
-    const checked = checkRequest(request);
-    if (!checked.ok) {
-      const { reason, message: detail } = checked;
-      answerProblem(request, response, { status: 400, code: "ERR_SPIFFE_REQUEST", reason, detail }, DISCARD_BYTES);
-      return undefined;
-    }
-    request.url = checked.value.target;
-    stripIdentity(request);
-    return toApp(request, response);
-  };
   const listener = await listen(workload, {
-    handler,
+    handler: appHandler(app),
     ...(port === undefined ? {} : { port }),
     ...(address === undefined ? {} : { address }),
     ...(clientCertificate === undefined ? {} : { clientCertificate }),
@@ -128,19 +87,12 @@ export async function serve(app: ServedApp, options: ServeOptions): Promise<Spif
     logger,
   });
   const drainMs = options.drainMs ?? 30_000;
-  const signals = options.signals ?? ["SIGTERM", "SIGINT"];
   const close = (closing: { deadlineMs?: number } = {}) =>
     listener.close({ deadlineMs: closing.deadlineMs ?? drainMs });
-  const forget = () => {
-    for (const signal of signals) process.off(signal, onSignal);
-  };
-  const onSignal = (signal: NodeJS.Signals) => {
-    // a second signal finds the runtime's own answer, which is to end at once
-    forget();
+  const forget = closeOnSignal(options.signals, (signal) => {
     logger.info("draining", { signal, deadlineMs: drainMs });
     void close();
-  };
-  for (const signal of signals) process.on(signal, onSignal);
+  });
   const closed = listener.closed.then(forget);
   return {
     get address() {

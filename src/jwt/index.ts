@@ -11,3 +11,9 @@ export {
   validateJwtSvid,
   validateJwtSvidSync,
 } from "./validate.ts";
+export {
+  type RememberedOptions,
+  type TokenJudge,
+  VerifiedTokens,
+  type VerifiedTokensLimits,
+} from "./verified-tokens.ts";

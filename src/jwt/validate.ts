@@ -1,5 +1,6 @@
 /** Validation of JWT-SVIDs: every rule in one generator, run by an asynchronous and a synchronous driver. */
 import {
+  accept,
   type Clock,
   type Refusal,
   refuse,
@@ -19,8 +20,9 @@ import {
   type SignatureVerifier,
   type SyncSignatureVerifier,
 } from "../crypto/index.ts";
-import type { JwtBundleSource } from "./bundle.ts";
+import type { JwtBundle, JwtBundleSource } from "./bundle.ts";
 import { type JwtClaims, readClaims } from "./claims.ts";
+import type { JwtKey } from "./jwk-set.ts";
 import { type Jws, parseJws } from "./jws.ts";
 import { findBundle, findSigner } from "./signer.ts";
 import { type JwtSvid, makeJwtSvid } from "./svid.ts";
@@ -91,7 +93,7 @@ export async function safeValidateJwtSvid(
   options: JwtValidateOptions,
 ): Promise<Verdict<JwtSvid>> {
   const verifier = options.verifier ?? chooseVerifier(options.backend);
-  return await runChecks(validation(token, bundles, settingsOf(options)), verifier);
+  return svidOf(token, await runChecks(validation(token, bundles, settingsOf(options)), verifier));
 }
 
 /**
@@ -114,10 +116,11 @@ export function safeValidateJwtSvidSync(
   options: JwtValidateSyncOptions,
 ): Verdict<JwtSvid> {
   const verifier = options.verifier ?? chooseSyncVerifier(options.backend);
-  return runChecksSync(validation(token, bundles, settingsOf(options)), verifier);
+  return svidOf(token, runChecksSync(validation(token, bundles, settingsOf(options)), verifier));
 }
 
-interface Settings {
+/** What a token is judged by, at one moment. */
+export interface Settings {
   readonly audience: ReadonlySet<string>;
   readonly now: number;
   readonly leewayMs: number;
@@ -126,7 +129,7 @@ interface Settings {
 }
 
 /** Judges the options. An empty audience would mean "any", so it is an error (JWT-22). */
-function settingsOf(options: JwtValidateOptions | JwtValidateSyncOptions): Settings {
+export function settingsOf(options: JwtValidateOptions | JwtValidateSyncOptions): Settings {
   const { audience, clock = systemClock, leewayMs = DEFAULT_LEEWAY_MS } = options;
   const values = typeof audience === "string" ? [audience] : audience;
   if (!Array.isArray(values) || values.length === 0 || values.some((value) => typeof value !== "string" || !value)) {
@@ -147,25 +150,41 @@ function settingsOf(options: JwtValidateOptions | JwtValidateSyncOptions): Setti
   };
 }
 
+/** What a validation that found no fault has read, and under what the signature verified. */
+export interface Validated {
+  readonly jws: Jws;
+  readonly claims: JwtClaims;
+  readonly bundle: JwtBundle;
+  readonly signer: JwtKey;
+}
+
+function svidOf(token: string, verdict: Verdict<Validated>): Verdict<JwtSvid> {
+  return verdict.ok ? accept(makeJwtSvid(token, verdict.value.jws, verdict.value.claims)) : verdict;
+}
+
 /** The whole validation. Cheap rules come first: a token nobody meant for us costs no signature check. */
-function* validation(token: string, bundles: JwtBundleSource, settings: Settings): Checks<Verdict<JwtSvid>> {
+export function* validation(token: string, bundles: JwtBundleSource, settings: Settings): Checks<Verdict<Validated>> {
   const jws = parseJws(token, settings.lenientHeader);
   if (!jws.ok) return jws;
   const claims = readClaims(jws.value.payload);
   if (!claims.ok) return claims;
-  const refused = judge(jws.value, claims.value, settings);
+  const refused = judge(jws.value.keyId, claims.value, settings);
   if (refused !== undefined) return refused;
   const bundle = findBundle(claims.value.id.trustDomain, bundles);
   if (!bundle.ok) return bundle;
   const signer = yield* findSigner(jws.value, bundle.value);
-  return signer.ok ? { ok: true, value: makeJwtSvid(token, jws.value, claims.value) } : signer;
+  if (!signer.ok) return signer;
+  return accept({ jws: jws.value, claims: claims.value, bundle: bundle.value, signer: signer.value });
 }
 
 /** The rules that need neither key nor bundle. Comparisons are written so that a clock without a number refuses. */
-function judge(jws: Jws, claims: JwtClaims, settings: Settings): Refusal | undefined {
+export function judge(
+  keyId: string | undefined,
+  claims: Pick<JwtClaims, "expiresAt" | "notBefore" | "audience">,
+  settings: Settings,
+): Refusal | undefined {
   const { now, leewayMs } = settings;
-  if (settings.requireKeyId && jws.keyId === undefined)
-    return refuse("jwt.header", 'Expected a "kid" header parameter');
+  if (settings.requireKeyId && keyId === undefined) return refuse("jwt.header", 'Expected a "kid" header parameter');
   if (Number.isNaN(now)) {
     return refuse("jwt.expired", "Expected a clock that tells the time; without it nothing counts as valid");
   }

@@ -23,6 +23,8 @@ export interface Capabilities {
   readonly tlsServer: Capability<boolean>;
   /** Whether a request over a kept connection of `node:http` is sent once and never again by the runtime itself (S-24). */
   readonly keptConnections: Capability<boolean>;
+  /** The server that answers plaintext requests fastest; those of one runtime's own do not take part in TLS. */
+  readonly plainServer: Capability<"bun" | "deno" | "node">;
   /** Whether what is started outlives the request that started it: a timer, a fetch, and who waits for them. */
   readonly lastingTimers: Capability<boolean>;
 }
@@ -46,6 +48,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     headerLimit: row(true, "the parser answers 431"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
+    plainServer: row("node", "node:http is the only one"),
     lastingTimers: lasting,
   },
   bun: {
@@ -56,6 +59,10 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     headerLimit: row(true, "the parser answers 431"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
+    plainServer: row(
+      "bun",
+      "Bun.serve; not for TLS: reload({ tls }) keeps the old certificate, a second server with reusePort breaks connections (1.4.5)",
+    ),
     lastingTimers: lasting,
   },
   deno: {
@@ -72,6 +79,10 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       false,
       "a request that breaks or is destroyed on a kept connection is sent again on a new one",
     ),
+    plainServer: row(
+      "deno",
+      "Deno.serve; not for TLS: neither a minimum version nor a new certificate can be set (2.9.5)",
+    ),
     lastingTimers: lasting,
   },
   workerd: {
@@ -82,6 +93,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     headerLimit: row(false, "no HTTP server of its own"),
     tlsServer: row(false, "TLS is ended in front of the worker"),
     keptConnections: row(false, "no connections of its own"),
+    plainServer: row("node", "no server of its own"),
     lastingTimers: row(false, "timers and fetches belong to a request and end with it"),
   },
 };

@@ -21,7 +21,7 @@ export interface Bound {
  */
 export async function listening(server: Server, place: ListenPlace & { readonly name: string }): Promise<Bound> {
   if ("path" in place) {
-    const at = `${place.name} on unix:${place.path}`;
+    const at = placeName(place, place.name);
     try {
       await open(server, { path: place.path }, at);
     } catch (error) {
@@ -32,7 +32,7 @@ export async function listening(server: Server, place: ListenPlace & { readonly 
     return { address: place.path, port: 0 };
   }
   const { address, port, name } = place;
-  const at = `${name} on ${address}:${port}`;
+  const at = placeName(place, name);
   const flag = missingListenFlag(address, port);
   if (flag !== undefined) {
     throw new SpiffeError("ERR_SPIFFE_PERMISSION", `Deno does not let this program open ${at}. Run it with ${flag}`, {
@@ -41,6 +41,22 @@ export async function listening(server: Server, place: ListenPlace & { readonly 
   }
   await open(server, { port, host: address }, at);
   return server.address() as AddressInfo;
+}
+
+/** What errors call a listener and its place. */
+export function placeName(place: ListenPlace, name = "the plaintext listener"): string {
+  return "path" in place ? `${name} on unix:${place.path}` : `${name} on ${place.address}:${place.port}`;
+}
+
+/**
+ * Makes way for a server that would take a unix socket from others: an abandoned file goes, anything else stays.
+ *
+ * @throws `ERR_SPIFFE_PORT_IN_USE`
+ */
+export async function claimSocket(path: string, at: string): Promise<void> {
+  if ((await lstat(path).catch(() => undefined)) === undefined) return;
+  if (!(await isAbandoned(path))) throw openError(Object.assign(new Error("in use"), { code: "EADDRINUSE" }), at);
+  await unlink(path).catch(() => {});
 }
 
 function open(server: Server, to: ListenOptions, at: string): Promise<void> {
@@ -82,9 +98,11 @@ async function isAbandoned(path: string): Promise<boolean> {
   });
 }
 
-function openError(cause: Error & { code?: string }, at: string): SpiffeError {
+/** The error that a server could not open with, in one sentence. */
+export function openError(cause: Error & { code?: string }, at: string): SpiffeError {
   const options = { phase: "listen", cause };
-  switch (cause.code) {
+  switch (cause.code ?? cause.name) {
+    case "AddrInUse":
     case "EADDRINUSE":
       return new SpiffeError(
         "ERR_SPIFFE_PORT_IN_USE",
@@ -94,6 +112,7 @@ function openError(cause: Error & { code?: string }, at: string): SpiffeError {
           hint: "Choose another port, or 0 for a free one",
         },
       );
+    case "PermissionDenied":
     case "EACCES":
     case "EPERM":
       return new SpiffeError("ERR_SPIFFE_PERMISSION", `Not allowed to open ${at}`, options);

@@ -1,12 +1,12 @@
 /** From what a request carries to a verified caller, or to the answer it gets instead (S-18). */
-import type { Clock, Reason } from "../../base/index.ts";
+import type { Clock, Reason, Verdict } from "../../base/index.ts";
 import type { Peer, TokenIdentity, X509Peer } from "../../id/index.ts";
-import { type JwtBundleSource, JwtSvid, safeValidateJwtSvid } from "../../jwt/index.ts";
+import { type JwtBundleSource, JwtSvid, type TokenJudge } from "../../jwt/index.ts";
 
 /** The second door: callers that show a JWT-SVID. */
 export interface JwtDoor {
-  /** What a token must have been issued for; one of them is enough. */
-  readonly audience: string | readonly string[];
+  /** Judges tokens for the audiences of this door, with a memory of those that verified (S-19). */
+  readonly judge: TokenJudge;
   readonly bundles: JwtBundleSource;
 }
 
@@ -47,24 +47,20 @@ export function carriesSvid(authorization: string | undefined): boolean {
 }
 
 /** A `WWW-Authenticate` value that names a reason, quotes escaped. */
-function challenge(error: "invalid_token" | "invalid_request", description: string): string {
+export function challenge(error: "invalid_token" | "invalid_request", description: string): string {
   const text = description.replace(/[^\x20-\x7e]/g, "?").replace(/["\\]/g, "\\$&");
   return `Bearer error="${error}", error_description="${text}"`;
-}
-
-function tokenIdentity(svid: JwtSvid): TokenIdentity {
-  return Object.freeze({ id: svid.id, expiresAt: svid.expiresAt, audience: svid.audience, claims: svid.claims });
 }
 
 /**
  * Judges a request's credentials. Closed on doubt: a token that does not verify refuses the request even over a good
  * certificate, and both are verified apart. Without a `jwt` door, `Authorization` is nobody's business here.
  */
-export async function authenticate(
+export function authenticate(
   { x509, authorization }: Credentials,
   jwt: JwtDoor | undefined,
   clock: Clock,
-): Promise<Authentication> {
+): Authentication | Promise<Authentication> {
   if (authorization.length > 1) {
     const message = "The request has more than one Authorization field";
     return {
@@ -98,18 +94,8 @@ export async function authenticate(
     };
   }
   if (jwt !== undefined && token !== undefined) {
-    const verdict = await safeValidateJwtSvid(token, jwt.bundles, { audience: jwt.audience, clock });
-    if (!verdict.ok) {
-      const { reason } = verdict;
-      const message = "The token was not accepted";
-      return { ok: false, status: 401, reason, message, challenge: challenge("invalid_token", reason) };
-    }
-    const identity = tokenIdentity(verdict.value);
-    const peer: Peer =
-      x509 === undefined
-        ? { via: "jwt", id: identity.id, expiresAt: identity.expiresAt, token: identity }
-        : { via: "x509", id: x509.id, expiresAt: x509.expiresAt, token: identity };
-    return { ok: true, peer: Object.freeze(peer) };
+    const verdict = jwt.judge(token, jwt.bundles);
+    return verdict instanceof Promise ? verdict.then((late) => withToken(x509, late)) : withToken(x509, verdict);
   }
   if (x509 !== undefined) return { ok: true, peer: x509 };
   return {
@@ -119,4 +105,19 @@ export async function authenticate(
     message: jwt === undefined ? "A client certificate is needed" : "A client certificate or a JWT-SVID is needed",
     ...(jwt === undefined ? {} : { challenge: 'Bearer realm="spiffe"' }),
   };
+}
+
+/** The caller of a request whose token has been judged. */
+function withToken(x509: X509Peer | undefined, verdict: Verdict<TokenIdentity>): Authentication {
+  if (!verdict.ok) {
+    const { reason } = verdict;
+    const message = "The token was not accepted";
+    return { ok: false, status: 401, reason, message, challenge: challenge("invalid_token", reason) };
+  }
+  const token = verdict.value;
+  const peer: Peer =
+    x509 === undefined
+      ? { via: "jwt", id: token.id, expiresAt: token.expiresAt, token }
+      : { via: "x509", id: x509.id, expiresAt: x509.expiresAt, token };
+  return { ok: true, peer: Object.freeze(peer) };
 }

@@ -1,4 +1,4 @@
 /** Hono middleware: who calls, and may it? Portable: no module of a runtime is imported from here. */
 export { type AuthorizeOptions, authorize, type TokenPeer } from "./authorize.ts";
 export type { SpiffeEnv, SpiffeX509Env } from "./peer-env.ts";
-export { type ErrorLog, type SpiffeOptions, type SpiffeSources, spiffe } from "./spiffe.ts";
+export { type ErrorLog, type JwtDoorOptions, type SpiffeOptions, type SpiffeSources, spiffe } from "./spiffe.ts";

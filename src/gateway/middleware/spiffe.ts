@@ -2,7 +2,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { type Clock, SpiffeError, systemClock } from "../../base/index.ts";
 import type { X509Peer } from "../../id/index.ts";
-import type { JwtBundleSource } from "../../jwt/index.ts";
+import { type JwtBundleSource, VerifiedTokens } from "../../jwt/index.ts";
 import { connectionPeer } from "../../tls/peer.ts";
 import { authenticate, type JwtDoor } from "./authenticate.ts";
 import { refusal } from "./exception.ts";
@@ -18,10 +18,18 @@ export interface ErrorLog {
   error(message: string, fields?: Readonly<Record<string, unknown>>): void;
 }
 
+/** Which tokens `spiffe()` takes. */
+export interface JwtDoorOptions {
+  /** What they must have been issued for; one of several is enough. */
+  readonly audience: string | readonly string[];
+  /** Where verified ones are remembered; a memory of its own by default. */
+  readonly tokens?: VerifiedTokens | undefined;
+}
+
 /** Settings of `spiffe()`. */
 export interface SpiffeOptions {
   /** Opens the second door: callers may show a JWT-SVID issued for this audience, alone or beside a certificate. */
-  readonly jwt?: { readonly audience: string | readonly string[] } | undefined;
+  readonly jwt?: JwtDoorOptions | undefined;
   /** Time for validity; the machine's clock by default. */
   readonly clock?: Clock | undefined;
   /** Told once when the app is wired so that no identity can reach it; `console` by default. */
@@ -111,7 +119,7 @@ function connectionOf(c: Context, jwt: boolean): Connection {
  */
 export function spiffe(
   workload: SpiffeSources,
-  options: SpiffeOptions & { readonly jwt: { readonly audience: string | readonly string[] } },
+  options: SpiffeOptions & { readonly jwt: JwtDoorOptions },
 ): MiddlewareHandler<SpiffeEnv>;
 export function spiffe(
   workload: SpiffeSources,
@@ -133,7 +141,8 @@ export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): Mi
         },
       );
     }
-    door = { audience, bundles: workload.jwt };
+    const { tokens = new VerifiedTokens() } = options.jwt;
+    door = { judge: tokens.judge({ audience, clock }), bundles: workload.jwt };
   }
   let told = false;
   return async function spiffeIdentity(c, next) {
@@ -154,11 +163,9 @@ export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): Mi
       told = true;
       throw refusal({ status: 500, code, detail: message }, error);
     }
-    const outcome = await authenticate(
-      { x509: connection.x509, authorization: authorizationOf(c, incoming) },
-      door,
-      clock,
-    );
+    const credentials = { x509: connection.x509, authorization: authorizationOf(c, incoming) };
+    const judged = authenticate(credentials, door, clock);
+    const outcome = judged instanceof Promise ? await judged : judged;
     if (!outcome.ok) {
       const { status, reason, message: detail, challenge } = outcome;
       const code = status === 400 ? "ERR_SPIFFE_REQUEST" : "ERR_SPIFFE_NO_PEER";

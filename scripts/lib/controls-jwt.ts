@@ -1,0 +1,76 @@
+/** The controls of tokens that are remembered, and of the plaintext server they come to. */
+import type { Control } from "./controls.ts";
+
+const remembered = "src/jwt/verified-tokens.ts";
+const WHOLE = "sha256Text(scope + token)";
+const NO_SCOPE = "sha256Text(token)";
+const TIME_AND_AUDIENCE = "if (judge(entry.keyId, entry.claims, settings) !== undefined) return false;";
+
+const plain = "src/gateway/serve-plain.ts";
+const fetched = "src/gateway/fetch-request.ts";
+
+function control(name: string, ...patches: readonly (readonly [find: string, replace: string])[]): Control {
+  const tests = ["src/jwt/verified-tokens.test.ts"];
+  return { name, patches: patches.map(([find, replace]) => ({ file: remembered, find, replace })), tests };
+}
+
+function plainControl(
+  name: string,
+  file: string,
+  find: string,
+  replace: string,
+  runtimes?: Control["runtimes"],
+): Control {
+  const tests = ["src/gateway/serve-plain.test.ts"];
+  return { name, patches: [{ file, find, replace }], tests, ...(runtimes !== undefined && { runtimes }) };
+}
+
+/** Runtimes whose own server hands out a `Request`. */
+const OWN: Control["runtimes"] = ["bun", "deno"];
+
+export const JWT_CONTROLS: readonly Control[] = [
+  control("jwt-remembered-whole", [WHOLE, 'sha256Text(scope + token.slice(0, token.lastIndexOf(".")))']),
+  control("jwt-remembered-options", [WHOLE, NO_SCOPE]),
+  control("jwt-remembered-time", [TIME_AND_AUDIENCE, ""]),
+  control(
+    "jwt-remembered-audience",
+    [WHOLE, NO_SCOPE],
+    [
+      TIME_AND_AUDIENCE,
+      TIME_AND_AUDIENCE.replace("entry.claims", "{ ...entry.claims, audience: [...settings.audience] }"),
+    ],
+  ),
+  control("jwt-remembered-bundle", ["if (!bundle.ok) return false;", "if (!bundle.ok) return true;"]),
+  control("jwt-remembered-current", [
+    "if (marks.get(bundle.value) === entry.mark) return true;",
+    "if (true) return true;",
+  ]),
+  control("jwt-remembered-key", [
+    ".some(({ key }) => equalOctets(key.spki, spki))",
+    ".some(({ key }) => key !== spki)",
+  ]),
+  control("jwt-remembered-flight", [
+    "if (holds(verdict.value, bundles, settings())) return accept",
+    "if (true) return accept",
+  ]),
+  control("jwt-remembered-source", ["if (under?.bundles === bundles) {", "if (under !== undefined) {"]),
+  control("jwt-remembered-date", [
+    "expiresAt: new Date(expiresAt)",
+    "expiresAt: ((claims as never as { d: Date }).d ??= new Date(expiresAt))",
+  ]),
+  control("jwt-remembered-refusals", [
+    "if (!verdict.ok) return verdict;\n      this.#remember(key, verdict.value);",
+    "this.#remember(key, { bytes: 1, ...(verdict as { value?: Entry }).value } as Entry);\n      if (!verdict.ok) return verdict;",
+  ]),
+  plainControl("plain-loopback", plain, "if (!LOOPBACK.test(address)) {", "if (false) {"),
+  plainControl(
+    "plain-checks",
+    fetched,
+    "if (!checked.ok) return checked;",
+    "if (!checked.ok) return accept(request);",
+    OWN,
+  ),
+  plainControl("plain-absolute-target", fetched, "?.host !== host)", "?.host === undefined)", ["deno"]),
+  plainControl("plain-joined-fields", fetched, 'if (authorization?.includes(",") &&', "if (false &&", OWN),
+  plainControl("plain-identity-fields", fetched, ".filter(isIdentityField)", ".filter(() => false)", OWN),
+];

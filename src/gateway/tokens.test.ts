@@ -1,0 +1,188 @@
+/** Tokens on real connections: where they may come from, and what they are worth beside a certificate. */
+import assert from "node:assert/strict";
+import { after, before, beforeEach, describe, it } from "node:test";
+import { Hono } from "hono";
+import { staticIdentity, TestCa } from "../authority/testing.ts";
+import { type SpiffeEnv, spiffe } from "./middleware/index.ts";
+import { type SpiffeServer, serve } from "./serve.ts";
+import {
+  type Changeable,
+  GATEWAY,
+  http2Client,
+  http2Exchange,
+  idOf,
+  rawExchange,
+  rawRequest,
+  statusOf,
+  World,
+} from "./world.testing.ts";
+
+const WEB = idOf("web");
+let world: World;
+let web: Changeable;
+/** Shows a certificate for web that the gateway's bundle does not vouch for. */
+let impostor: Changeable;
+let token: string;
+const servers: SpiffeServer[] = [];
+const port: Record<string, number> = {};
+let handled = 0;
+
+before(async () => {
+  world = await World.create();
+  const workload = await world.identity("gateway");
+  web = await world.identity("web");
+  token = await world.token("cron");
+  const svid = await (await TestCa.create()).issue({ id: WEB });
+  impostor = { ...web, ...(await staticIdentity({ svid, bundles: [world.ca.x509Bundle()] })), jwt: web.jwt };
+  const app = new Hono<SpiffeEnv>().use(spiffe(workload, { jwt: { audience: GATEWAY } })).all("*", async (c) => {
+    handled++;
+    await c.req.text();
+    const { via, id, token: shown } = c.var.peer;
+    return c.text(`${via} ${id} ${shown?.id}`);
+  });
+  for (const clientCertificate of ["require", "optional", "none"] as const) {
+    const server = await serve(app, { workload, address: "127.0.0.1", port: 0, signals: [], clientCertificate });
+    servers.push(server);
+    port[clientCertificate] = server.port;
+  }
+});
+beforeEach(() => {
+  handled = 0;
+});
+after(() => Promise.all(servers.map((server) => server.close({ deadlineMs: 0 }))));
+
+/** Status, reason and body of a raw HTTP/1.1 exchange. */
+async function raw(fields: string[], where = "none", by = web, body = ""): Promise<string> {
+  const text = `${rawRequest("/a", fields, body === "" ? "GET" : "POST")}${body}`;
+  const answer = await rawExchange(by, port[where]!, text);
+  const detail = /"reason":"([^"]+)"/.exec(answer)?.[1] ?? /(?:jwt|x509) spiffe:\S+ \S+/.exec(answer)?.[0] ?? "";
+  return `${statusOf(answer)} ${detail}`;
+}
+const BY_TOKEN = `200 jwt ${idOf("cron")} ${idOf("cron")}`;
+const NONE = "401 request.no-credentials";
+
+describe("[S-18] where a token may come from", () => {
+  it("Authorization alone: no other field, no query, no cookie, no body", async () => {
+    const names = [
+      "Proxy-Authorization",
+      "X-Authorization",
+      "X-Forwarded-Authorization",
+      "X-Access-Token",
+      "Authorization_",
+    ];
+    for (const name of names) assert.equal(await raw([`${name}: Bearer ${token}`]), NONE, name);
+    assert.equal(await raw([`Cookie: access_token=${token}; authorization=Bearer ${token}`]), NONE);
+    const form = `access_token=${token}`;
+    const fields = ["Content-Type: application/x-www-form-urlencoded", `Content-Length: ${form.length}`];
+    assert.equal(await raw(fields, "none", web, form), NONE);
+    assert.equal(handled, 0);
+    assert.equal(await raw([`Authorization: Bearer ${token}`]), BY_TOKEN);
+    assert.equal(await raw([...fields, `Authorization: Bearer ${token}`], "none", web, form), BY_TOKEN);
+  });
+
+  it("no trailer is a credential, by HTTP/1.1 and HTTP/2", async () => {
+    const chunked = ["Transfer-Encoding: chunked", "Trailer: Authorization"];
+    const body = `1\r\na\r\n0\r\nAuthorization: Bearer ${token}\r\n\r\n`;
+    assert.equal(await raw(chunked, "none", web, body), NONE);
+    assert.equal(handled, 0);
+    assert.equal(await raw([...chunked, `Authorization: Bearer ${token}`], "none", web, body), BY_TOKEN);
+    const session = await http2Client(web, port.none!);
+    try {
+      const authorization = `Bearer ${token}`;
+      const late = await http2Exchange(session, { ":path": "/a", ":method": "POST" }, "a", { authorization });
+      assert.equal(late.status, 401);
+      const headers = { ":path": "/a", ":method": "POST", authorization };
+      assert.equal((await http2Exchange(session, headers, "a", { authorization })).status, 200);
+    } finally {
+      session.destroy();
+    }
+  });
+
+  it("gRPC metadata: authorization, once", async () => {
+    const session = await http2Client(web, port.none!);
+    const call = (metadata: Record<string, string | string[]>) =>
+      http2Exchange(
+        session,
+        {
+          ":path": "/shop.Orders/Get",
+          ":method": "POST",
+          "content-type": "application/grpc",
+          te: "trailers",
+          ...metadata,
+        },
+        "\0\0\0\0\0",
+      );
+    try {
+      assert.equal((await call({ "grpc-authorization": `Bearer ${token}` })).status, 401);
+      assert.equal((await call({ authorization: `Bearer ${token}x` })).status, 401);
+      assert.equal(handled, 0);
+      const answer = await call({ authorization: `Bearer ${token}` });
+      assert.equal(`${answer.status} ${answer.text}`, BY_TOKEN);
+    } finally {
+      session.destroy();
+    }
+  });
+
+  it("two of them: 400, in one field or two, the same or not, in any spelling", async () => {
+    const one = `Bearer ${token}`;
+    const bad = "400 request.authorization";
+    for (const where of ["none", "require"]) {
+      assert.equal(await raw([`Authorization: ${one}`, `authorization: ${one}`], where), bad);
+      assert.equal(await raw([`AUTHORIZATION: ${one}`, "Authorization: Basic eA=="], where), bad);
+      assert.equal(await raw([`Authorization: ${one}, ${one}`], where), bad);
+      assert.equal(await raw([`Authorization: ${one},Basic eA==`], where), bad);
+      assert.equal(await raw([`Authorization: ${one} ${token}`], where), bad);
+    }
+    assert.equal(handled, 0);
+    assert.equal(await raw([`aUTHORIZATION: ${one}`]), BY_TOKEN);
+  });
+
+  it("one scheme, one token: nothing around it, nothing within", async () => {
+    const bad = [
+      ...["Bearer", "Bearer\t", "Bearer:", "Bearer=", 'Bearer "', "Bearer ,"].map((scheme) => `${scheme}${token}`),
+      ...["=", "==", ".", "%20", "\u007f", ";", "\tx"].map((end) => `Bearer ${token}${end}`),
+      "Bearer",
+      // folded over two lines, which is no longer one field
+      `Bearer\r\n ${token}`,
+    ];
+    for (const value of bad)
+      assert.match(await raw([`Authorization: ${value}`]), /^(?:400|401|0) /, value.replace(token, "<token>"));
+    for (const scheme of ["Basic", "DPoP", "Bearerx", "WIT"])
+      assert.equal(await raw([`Authorization: ${scheme} ${token}`]), NONE, scheme);
+    assert.equal(handled, 0);
+    for (const scheme of ["Bearer ", "bearer ", "BEARER   "])
+      assert.equal(await raw([`Authorization: ${scheme}${token}  `]), BY_TOKEN);
+  });
+});
+
+describe("[A-13] a token beside a certificate", () => {
+  const beside = (text: string) => raw([`Authorization: Bearer ${text}`], "require");
+
+  it("of another ID: both are given, apart; the peer is the certificate's", async () => {
+    assert.equal(await beside(token), `200 x509 ${WEB} ${idOf("cron")}`);
+    assert.equal(await raw([], "require"), `200 x509 ${WEB} undefined`);
+  });
+
+  it("expired, for somebody else, spoilt, or a WIT: 401, though the certificate is good", async () => {
+    const past = Math.floor(Date.now() / 1_000) - 60;
+    const table: [string, Promise<string>][] = [
+      ["jwt.expired", world.token("web", { exp: past })],
+      ["jwt.audience", world.token("web", { aud: [WEB] })],
+      ["jwt.signature", world.token("web", {}, world.strangerKey, { kid: world.key.kid })],
+      ["jwt.type", world.token("web", {}, world.key, { typ: "wit+jwt" })],
+      ["jwt.type", world.token("web", {}, world.key, { typ: "wimse-id+jwt" })],
+    ];
+    for (const [reason, bad] of table) assert.equal(await beside(await bad), `401 ${reason}`);
+    assert.equal(handled, 0);
+    assert.equal(await beside(await world.token("web")), `200 x509 ${WEB} ${WEB}`);
+  });
+
+  it("an invalid certificate ends the connection, though the token is good", async () => {
+    const field = [`Authorization: Bearer ${token}`];
+    for (const where of ["require", "optional"]) assert.equal(await raw(field, where, impostor), "0 ", where);
+    assert.equal(handled, 0);
+    assert.equal(await raw(field, "optional"), `200 x509 ${WEB} ${idOf("cron")}`);
+    // where no certificate is asked for, none is shown
+    assert.equal(await raw(field, "none", impostor), BY_TOKEN);
+  });
+});

@@ -1,0 +1,322 @@
+import assert from "node:assert/strict";
+import { before, describe, it } from "node:test";
+import { inspect } from "node:util";
+import { isSpiffeError } from "../base/index.ts";
+import { type JwtBundle, type JwtBundleSource, VerifiedTokens } from "./index.ts";
+import { makeKey, type SigningKey, sign } from "./sign.testing.ts";
+import { AUDIENCE, bundleOf, claims, makeWorld, NOW, NOW_MS, SUBJECT, type World } from "./world.testing.ts";
+
+let world: World;
+let other: SigningKey;
+before(async () => {
+  world = await makeWorld();
+  other = await makeKey("ES256");
+});
+
+/** A clock and a source of bundles that a test can set. */
+function setting() {
+  const clock = { at: NOW_MS, now: () => clock.at, monotonic: () => 0, sleep: async () => {} };
+  const source = {
+    bundle: world.bundle as JwtBundle | undefined,
+    asked: 0,
+    jwtBundleFor(): JwtBundle | undefined {
+      source.asked++;
+      return source.bundle;
+    },
+  };
+  const tokens = new VerifiedTokens();
+  const judge = tokens.judge({ audience: AUDIENCE, clock });
+  const verdict = async (token: string, by = judge, bundles: JwtBundleSource = source) => {
+    const result = await by(token, bundles);
+    return result.ok ? `accept ${result.value.id}` : result.reason;
+  };
+  return { clock, source, tokens, judge, verdict };
+}
+const GOOD = `accept ${SUBJECT}`;
+
+/** The token with the lowest bit of an octet of its signature flipped. */
+function spoilt(token: string, octet: number): string {
+  const at = token.lastIndexOf(".") + 1;
+  const signature = Buffer.from(token.slice(at), "base64url");
+  signature[octet]! ^= 1;
+  return token.slice(0, at) + signature.toString("base64url");
+}
+
+describe("[S-19] verified tokens", () => {
+  it("a token is verified once, and what it proves is given anew each time", async () => {
+    const { tokens, judge, source } = setting();
+    const token = await world.token();
+    const first = await judge(token, source);
+    const second = await judge(token, source);
+    assert.ok(first.ok && second.ok);
+    assert.deepEqual(tokens.counters, { hits: 1, misses: 1, evicted: 0 });
+    assert.deepEqual(second.value, first.value);
+    assert.notEqual(second.value, first.value);
+    // a handler that changes the date it was given changes it for itself alone
+    second.value.expiresAt.setTime(0);
+    const third = await judge(token, source);
+    assert.ok(third.ok);
+    assert.equal(third.value.expiresAt.getTime(), (NOW + 300) * 1_000);
+    assert.ok(
+      Object.isFrozen(third.value) && Object.isFrozen(third.value.claims) && Object.isFrozen(third.value.audience),
+    );
+  });
+
+  it("a hit is told at once where the runtime digests at once", async () => {
+    const { judge, source } = setting();
+    const token = await world.token();
+    await judge(token, source);
+    assert.equal(judge(token, source) instanceof Promise, false);
+  });
+
+  it("[A-12] one bit of the signature flipped: refused, before and after", async () => {
+    const { verdict, tokens } = setting();
+    const token = await world.token();
+    assert.equal(await verdict(token), GOOD);
+    for (let octet = 0; octet < 64; octet++) assert.equal(await verdict(spoilt(token, octet)), "jwt.signature");
+    assert.equal(await verdict(token), GOOD);
+    assert.deepEqual(tokens.size, { entries: 1, bytes: token.length });
+    assert.equal(tokens.counters.hits, 1);
+  });
+
+  it("[A-12] other claims or another header under the same signature: refused", async () => {
+    const { verdict } = setting();
+    const token = await world.token();
+    const [header, , signature] = token.split(".");
+    const [otherHeader, payload] = (await world.token({ sub: "spiffe://example.org/admin" }, { typ: "JWT" })).split(
+      ".",
+    );
+    assert.equal(await verdict(token), GOOD);
+    assert.equal(await verdict(`${header}.${payload}.${signature}`), "jwt.signature");
+    assert.equal(await verdict(`${otherHeader}.${token.split(".")[1]}.${signature}`), "jwt.signature");
+    assert.equal(await verdict(token), GOOD);
+  });
+
+  it("[A-12] after exp and its leeway: refused; a millisecond before: a hit", async () => {
+    const { verdict, clock, tokens } = setting();
+    const token = await world.token({ exp: NOW + 60 });
+    assert.equal(await verdict(token), GOOD);
+    clock.at = NOW_MS + 60_000 + 10_000 - 1;
+    assert.equal(await verdict(token), GOOD);
+    assert.equal(tokens.counters.hits, 1);
+    clock.at++;
+    assert.equal(await verdict(token), "jwt.expired");
+    assert.equal(tokens.size.entries, 0);
+    clock.at = Number.NaN;
+    assert.equal(await verdict(token), "jwt.expired");
+  });
+
+  it("[A-12] before nbf, when the clock goes back: refused", async () => {
+    const { verdict, clock } = setting();
+    const token = await world.token({ nbf: NOW });
+    assert.equal(await verdict(token), GOOD);
+    clock.at = NOW_MS - 10_000;
+    assert.equal(await verdict(token), GOOD);
+    clock.at--;
+    assert.equal(await verdict(token), "jwt.not-yet-valid");
+    clock.at = NOW_MS;
+    assert.equal(await verdict(token), GOOD);
+  });
+
+  it("[A-12] after its key left the bundle: refused; in a bundle of the same keys: a hit", async () => {
+    const { verdict, source, tokens } = setting();
+    const token = await world.token();
+    const jwk = { ...world.keys.es256.publicJwk, kid: "es256" };
+    const rsa = { ...world.keys.rsa.publicJwk, kid: "rsa" };
+    assert.equal(await verdict(token), GOOD);
+    source.bundle = bundleOf([rsa, jwk]);
+    assert.equal(await verdict(token), GOOD);
+    assert.equal(await verdict(token), GOOD);
+    assert.equal(tokens.counters.hits, 2);
+    source.bundle = bundleOf([rsa]);
+    assert.equal(await verdict(token), "jwt.key-not-found");
+    source.bundle = bundleOf([]);
+    assert.equal(await verdict(token), "jwt.key-not-found");
+    source.bundle = undefined;
+    assert.equal(await verdict(token), "jwt.no-bundle");
+    source.bundle = bundleOf([jwk], "other.example");
+    assert.equal(await verdict(token), "jwt.no-bundle");
+    // rotated back: trusted again, because it is verified again
+    source.bundle = bundleOf([jwk]);
+    assert.equal(await verdict(token), GOOD);
+    assert.equal(tokens.counters.hits, 2);
+  });
+
+  it("[A-12] another key under the same kid, or the same key under another kid or for another alg: refused", async () => {
+    const { verdict, source } = setting();
+    const token = await world.token();
+    const good = world.bundle;
+    const key = world.keys.es256.publicJwk;
+    const table: [Record<string, unknown>, string][] = [
+      [{ ...other.publicJwk, kid: "es256" }, "jwt.signature"],
+      [{ ...key, kid: "another" }, "jwt.key-not-found"],
+      [{ ...world.keys.es384.publicJwk, kid: "es256" }, "jwt.key-type"],
+    ];
+    for (const [jwk, reason] of table) {
+      source.bundle = good;
+      assert.equal(await verdict(token), GOOD);
+      source.bundle = bundleOf([jwk]);
+      assert.equal(await verdict(token), reason);
+    }
+  });
+
+  it("[A-12] another audience, other options: judged apart", async () => {
+    const { verdict, tokens, clock, judge } = setting();
+    const token = await world.token({ aud: [AUDIENCE, "b"], exp: NOW - 20 });
+    const lenient = tokens.judge({ audience: AUDIENCE, clock, leewayMs: 60_000 });
+    assert.equal(await verdict(token, lenient), GOOD);
+    assert.equal(await verdict(token, judge), "jwt.expired");
+    assert.equal(await verdict(token, tokens.judge({ audience: "c", clock, leewayMs: 60_000 })), "jwt.audience");
+    const odd = await sign(world.keys.es256, { alg: "ES256", kid: "es256", extra: 1 }, claims());
+    assert.equal(await verdict(odd, tokens.judge({ audience: AUDIENCE, clock, lenientHeader: true })), GOOD);
+    assert.equal(await verdict(odd, judge), "jwt.header");
+    const nameless = await sign(world.keys.es256, { alg: "ES256" }, claims());
+    assert.equal(await verdict(nameless, judge), GOOD);
+    assert.equal(
+      await verdict(nameless, tokens.judge({ audience: AUDIENCE, clock, requireKeyId: true })),
+      "jwt.header",
+    );
+  });
+
+  it("[A-12] audiences that only look alike when joined are not one", async () => {
+    const { tokens, clock, verdict } = setting();
+    const audiences = [["a,b"], ["a", "b"], ["1:a"], ["a", "1:b"], ["a1:b"]];
+    for (const mine of audiences) {
+      const token = await world.token({ aud: mine });
+      for (const audience of audiences) {
+        const fits = mine.some((name) => audience.includes(name));
+        const expected = fits ? GOOD : "jwt.audience";
+        for (let i = 0; i < 2; i++) assert.equal(await verdict(token, tokens.judge({ audience, clock })), expected);
+      }
+    }
+    // the list that a judge was made with is its own
+    const names = ["a"];
+    const judge = tokens.judge({ audience: names, clock });
+    names.push(AUDIENCE);
+    assert.equal(await verdict(await world.token(), judge), "jwt.audience");
+  });
+
+  it("[A-12] 100,000 invalid tokens, and the valid ones are still remembered", async () => {
+    const { verdict, tokens } = setting();
+    const valid: string[] = [];
+    for (let i = 0; i < 50; i++) valid.push(await world.token({ jti: String(i) }));
+    for (const token of valid) assert.equal(await verdict(token), GOOD);
+    const before = tokens.size;
+    // of another audience, which costs no signature, and spoilt ones, which do
+    const [head, , tail] = valid[0]!.split(".");
+    const refused = new Map<string, number>();
+    for (let i = 0; i < 99_000; i++) {
+      const payload = Buffer.from(JSON.stringify(claims({ aud: "other", jti: `n${i}` }))).toString("base64url");
+      const reason = await verdict(`${head}.${payload}.${tail}`);
+      refused.set(reason, (refused.get(reason) ?? 0) + 1);
+    }
+    assert.deepEqual([...refused], [["jwt.audience", 99_000]]);
+    for (let i = 0; i < 1_000; i++) assert.equal(await verdict(spoilt(valid[i % 50]!, i % 64)), "jwt.signature");
+    assert.deepEqual(tokens.size, before);
+    const { hits } = tokens.counters;
+    for (const token of valid) assert.equal(await verdict(token), GOOD);
+    assert.equal(tokens.counters.hits - hits, 50);
+    assert.equal(tokens.counters.evicted, 0);
+  });
+
+  it("a token with one octet more or another one is another token", async () => {
+    const { verdict, tokens } = setting();
+    const token = await world.token();
+    assert.equal(await verdict(token), GOOD);
+    for (const odd of [`${token} `, ` ${token}`, `${token}\n`, `${token}=`, `${token}\u0000`, `${token}.`]) {
+      assert.equal(await verdict(odd), "jwt.malformed", JSON.stringify(odd));
+    }
+    const shifted = token.replace("e", String.fromCharCode("e".charCodeAt(0) + 0x100));
+    assert.equal(await verdict(shifted), "jwt.malformed");
+    assert.equal(await verdict(token.replace("e", "\ud800")), "jwt.malformed");
+    assert.equal(await verdict(token), GOOD);
+    assert.equal(tokens.counters.hits, 1);
+  });
+
+  it("one flight for the same token; who joins it is judged by its own moment", async () => {
+    const { verdict, source, tokens, clock } = setting();
+    const token = await world.token();
+    assert.deepEqual(await Promise.all([verdict(token), verdict(token), verdict(token)]), [GOOD, GOOD, GOOD]);
+    // one look-up by the flight, one by each who joined
+    assert.equal(source.asked, 3);
+    const second = await world.token({ jti: "2" });
+    const pending = [verdict(second), verdict(second)];
+    source.bundle = undefined;
+    assert.deepEqual(await Promise.all(pending), [GOOD, "jwt.no-bundle"]);
+    source.bundle = world.bundle;
+    const third = await world.token({ jti: "3" });
+    const late = [verdict(third), verdict(third)];
+    clock.at = NOW_MS + 3_600_000;
+    assert.deepEqual(await Promise.all(late), [GOOD, "jwt.expired"]);
+    assert.equal(tokens.counters.hits, 0);
+  });
+
+  it("callers with other bundles do not share a flight", async () => {
+    const { verdict, judge, source } = setting();
+    const token = await world.token();
+    const nothing = { jwtBundleFor: () => undefined };
+    const pending = [verdict(token, judge, nothing), verdict(token, judge, source), verdict(token, judge, nothing)];
+    assert.deepEqual(await Promise.all(pending), ["jwt.no-bundle", GOOD, "jwt.no-bundle"]);
+    assert.equal(await verdict(token, judge, nothing), "jwt.no-bundle");
+    assert.equal(await verdict(token, judge, source), GOOD);
+  });
+
+  it("bounded in tokens and bytes; what was used last stays", async () => {
+    const made: string[] = [];
+    for (let i = 0; i < 6; i++) made.push(await world.token({ jti: `${i}` }));
+    const { source, clock, verdict } = setting();
+    const few = new VerifiedTokens({ maxEntries: 3 });
+    const judge = few.judge({ audience: AUDIENCE, clock });
+    for (const token of made.slice(0, 3)) await judge(token, source);
+    await judge(made[0]!, source);
+    await judge(made[3]!, source);
+    assert.deepEqual(few.counters, { hits: 1, misses: 4, evicted: 1 });
+    assert.equal(judge(made[0]!, source) instanceof Promise, false);
+    assert.equal(few.counters.hits, 2);
+    await judge(made[1]!, source);
+    assert.equal(few.counters.hits, 2);
+    const small = new VerifiedTokens({ maxBytes: 2 * made[0]!.length });
+    const bySize = small.judge({ audience: AUDIENCE, clock });
+    for (const token of made) await bySize(token, source);
+    assert.deepEqual(small.size, { entries: 2, bytes: 2 * made[0]!.length });
+    const none = new VerifiedTokens({ maxEntries: 0 });
+    const always = none.judge({ audience: AUDIENCE, clock });
+    for (let i = 0; i < 2; i++) assert.equal(await verdict(made[0]!, always), GOOD);
+    assert.deepEqual(none.size, { entries: 0, bytes: 0 });
+    for (const maxEntries of [-1, 1.5, Number.NaN, "9" as never])
+      assert.throws(
+        () => new VerifiedTokens({ maxEntries }),
+        (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_USAGE"),
+      );
+    assert.throws(
+      () => few.judge({ audience: [] }),
+      (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_USAGE"),
+    );
+  });
+
+  it("a source that throws is the caller's to hear, and changes nothing", async () => {
+    const { verdict, judge, source, tokens } = setting();
+    const token = await world.token();
+    const broken = {
+      jwtBundleFor(): never {
+        throw new Error("closed");
+      },
+    };
+    assert.equal(await verdict(token), GOOD);
+    await assert.rejects(verdict(token, judge, broken), /closed/);
+    assert.equal(await verdict(token, judge, source), GOOD);
+    assert.deepEqual(tokens.size, { entries: 1, bytes: token.length });
+  });
+
+  it("holds no token that could be printed", async () => {
+    const { tokens, verdict, judge, source } = setting();
+    const token = await world.token();
+    await verdict(token);
+    const shown = [
+      inspect(tokens, { depth: 9, showHidden: true }),
+      JSON.stringify(tokens),
+      inspect(judge(token, source), { depth: 9 }),
+    ];
+    for (const text of shown) for (const part of token.split(".")) assert.equal(text.includes(part), false);
+  });
+});

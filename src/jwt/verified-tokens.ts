@@ -1,0 +1,224 @@
+/** Tokens that have been verified, remembered by all that mattered, so that a busy caller costs one signature check (S-19). */
+import { accept, LIMITS, SpiffeError, systemClock, timeOf, type Verdict } from "../base/index.ts";
+import { chooseVerifier, type JwsAlgorithm, runChecks } from "../crypto/index.ts";
+import { equalOctets } from "../crypto/octets.ts";
+import { sha256Text } from "../crypto/text-digest.ts";
+import type { TokenIdentity } from "../id/index.ts";
+import type { JwtBundle, JwtBundleSource } from "./bundle.ts";
+import type { JwtKey } from "./jwk-set.ts";
+import { findBundle } from "./signer.ts";
+import { type JwtValidateOptions, judge, type Settings, settingsOf, type Validated, validation } from "./validate.ts";
+
+/** How much is remembered. */
+export interface VerifiedTokensLimits {
+  /** Tokens; 20,000 unless given, 0 for none. The one that was shown longest ago goes first. */
+  readonly maxEntries?: number | undefined;
+  /** Bytes of the tokens that are remembered, together; 8 MiB unless given. */
+  readonly maxBytes?: number | undefined;
+}
+
+/** How the tokens of one door are judged; see {@link JwtValidateOptions}. */
+export type RememberedOptions = Pick<
+  JwtValidateOptions,
+  "audience" | "clock" | "leewayMs" | "requireKeyId" | "lenientHeader"
+>;
+
+/** Judges a token: at once where it is remembered and still holds. Gives what it proves, a new object every time. */
+export type TokenJudge = (
+  token: string,
+  bundles: JwtBundleSource,
+) => Verdict<TokenIdentity> | Promise<Verdict<TokenIdentity>>;
+
+/** A token that verified. Neither the token nor anything that a caller was given. */
+interface Entry {
+  readonly bytes: number;
+  readonly algorithm: JwsAlgorithm;
+  readonly keyId: string | undefined;
+  readonly claims: Validated["claims"];
+  readonly signer: JwtKey;
+  /** Of the last bundle in which the signer was found. */
+  mark: object;
+}
+
+/** A validation under way, which others with the same token wait for. */
+interface Flight {
+  readonly bundles: JwtBundleSource;
+  readonly verdict: Promise<Verdict<Entry>>;
+}
+
+/** Stands for a bundle, which never changes, and does not keep it in memory. */
+const marks = new WeakMap<JwtBundle, object>();
+
+function markOf(bundle: JwtBundle): object {
+  let mark = marks.get(bundle);
+  if (mark === undefined) marks.set(bundle, (mark = {}));
+  return mark;
+}
+
+const MAX_ENTRIES = 20_000;
+const MAX_BYTES = 8 * 1_048_576;
+
+/**
+ * A memory of verified tokens. It holds for each the SHA-256 of the whole token, the audiences and the options, what the
+ * token says, and the key that verified it: not the token. Every hit checks time and audience anew, and that this very
+ * key is in the current bundle of the token's trust domain; where one of them fails, the token is judged from the
+ * beginning. Refusals are not remembered.
+ *
+ * @example
+ * ```ts
+ * import { JwtBundle, VerifiedTokens } from "spiffe-edge";
+ * const bundle = JwtBundle.fromJwks("example.org", '{"keys":[]}', "workload-api");
+ * const judge = new VerifiedTokens({ maxEntries: 1_000 }).judge({ audience: "spiffe://example.org/orders" });
+ * const verdict = await judge("e30.e30.AA", bundle);
+ * console.assert(!verdict.ok && verdict.reason === "jwt.algorithm");
+ * ```
+ */
+export class VerifiedTokens {
+  readonly counters: { hits: number; misses: number; evicted: number } = { hits: 0, misses: 0, evicted: 0 };
+  readonly #maxEntries: number;
+  readonly #maxBytes: number;
+  /** In the order of the last use. */
+  readonly #entries = new Map<string, Entry>();
+  readonly #flights = new Map<string, Flight>();
+  #bytes = 0;
+
+  /** @throws SpiffeError `ERR_SPIFFE_USAGE` for limits that are no whole numbers from 0 on */
+  constructor({ maxEntries = MAX_ENTRIES, maxBytes = MAX_BYTES }: VerifiedTokensLimits = {}) {
+    for (const limit of [maxEntries, maxBytes]) {
+      if (!Number.isSafeInteger(limit) || limit < 0)
+        throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected limits of remembered tokens to be whole numbers from 0 on");
+    }
+    this.#maxEntries = maxEntries;
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Tokens remembered, and the bytes they had. */
+  get size(): { entries: number; bytes: number } {
+    return { entries: this.#entries.size, bytes: this.#bytes };
+  }
+
+  /**
+   * A judge of tokens by these options. All judges share the memory; only those with the same audiences and options
+   * share what is in it.
+   *
+   * @throws SpiffeError `ERR_SPIFFE_USAGE` for an empty audience or a leeway out of range
+   */
+  judge(options: RememberedOptions): TokenJudge {
+    const { clock = systemClock } = options;
+    const audience = typeof options.audience === "string" ? options.audience : Object.freeze([...options.audience]);
+    const { now: _, ...fixed } = settingsOf({ ...options, audience });
+    const scope = scopeOf(fixed);
+    const settings = (): Settings => ({ ...fixed, now: timeOf(clock) });
+    return (token, bundles) => {
+      // what no validation takes is not worth a digest
+      if (this.#maxEntries === 0 || typeof token !== "string" || token.length > LIMITS.token)
+        return identityOf(run(token, bundles, settings()));
+      const digest = sha256Text(scope + token);
+      return typeof digest === "string"
+        ? this.#judge(digest, token, bundles, settings)
+        : digest.then((key) => this.#judge(key, token, bundles, settings));
+    };
+  }
+
+  #judge(key: string, token: string, bundles: JwtBundleSource, settings: () => Settings): ReturnType<TokenJudge> {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) {
+      const good = holds(entry, bundles, settings());
+      this.#forget(key, entry);
+      if (good) {
+        this.#keep(key, entry);
+        this.counters.hits++;
+        return accept(identity(entry));
+      }
+    }
+    this.counters.misses++;
+    return this.#fly(key, token, bundles, settings);
+  }
+
+  /** Validates, once for all who show the token meanwhile. */
+  async #fly(
+    key: string,
+    token: string,
+    bundles: JwtBundleSource,
+    settings: () => Settings,
+  ): Promise<Verdict<TokenIdentity>> {
+    const under = this.#flights.get(key);
+    if (under?.bundles === bundles) {
+      const verdict = await under.verdict;
+      if (!verdict.ok) return verdict;
+      // what held when the flight began need not hold for who joined it later
+      if (holds(verdict.value, bundles, settings())) return accept(identity(verdict.value));
+      return identityOf(run(token, bundles, settings()));
+    }
+    const flight = { bundles, verdict: run(token, bundles, settings()) };
+    this.#flights.set(key, flight);
+    try {
+      const verdict = await flight.verdict;
+      if (!verdict.ok) return verdict;
+      this.#remember(key, verdict.value);
+      return accept(identity(verdict.value));
+    } finally {
+      if (this.#flights.get(key) === flight) this.#flights.delete(key);
+    }
+  }
+
+  #remember(key: string, entry: Entry): void {
+    const known = this.#entries.get(key);
+    if (known !== undefined) this.#forget(key, known);
+    this.#keep(key, entry);
+    while (this.#entries.size > this.#maxEntries || this.#bytes > this.#maxBytes) {
+      const [oldest, last] = this.#entries.entries().next().value!;
+      this.#forget(oldest, last);
+      this.counters.evicted++;
+    }
+  }
+
+  #keep(key: string, entry: Entry): void {
+    this.#entries.set(key, entry);
+    this.#bytes += entry.bytes;
+  }
+
+  #forget(key: string, entry: Entry): void {
+    this.#entries.delete(key);
+    this.#bytes -= entry.bytes;
+  }
+}
+
+/** Audiences and options in one text; lengths before the parts, so that no choice of names looks like another. */
+function scopeOf(settings: Omit<Settings, "now">): string {
+  const { audience, leewayMs, requireKeyId, lenientHeader } = settings;
+  const names = [...audience].sort();
+  return `${names.length}:${names.map((name) => `${name.length}:${name}`).join("")}${leewayMs}:${requireKeyId}:${lenientHeader}:`;
+}
+
+async function run(token: string, bundles: JwtBundleSource, settings: Settings): Promise<Verdict<Entry>> {
+  const verdict = await runChecks(validation(token, bundles, settings), chooseVerifier());
+  if (!verdict.ok) return verdict;
+  const { jws, claims, bundle, signer } = verdict.value;
+  const { algorithm, keyId } = jws;
+  return accept({ bytes: token.length, algorithm, keyId, claims, signer, mark: markOf(bundle) });
+}
+
+/** Whether a token that once verified would verify now. */
+function holds(entry: Entry, bundles: JwtBundleSource, settings: Settings): boolean {
+  if (judge(entry.keyId, entry.claims, settings) !== undefined) return false;
+  const bundle = findBundle(entry.claims.id.trustDomain, bundles);
+  if (!bundle.ok) return false;
+  if (marks.get(bundle.value) === entry.mark) return true;
+  const { spki } = entry.signer.key;
+  if (!bundle.value.candidates(entry.algorithm, entry.keyId).some(({ key }) => equalOctets(key.spki, spki)))
+    return false;
+  entry.mark = markOf(bundle.value);
+  return true;
+}
+
+/** What a token proves, made anew: dates can be changed by whoever is given one. */
+function identity({ claims }: Entry): TokenIdentity {
+  const { id, audience, expiresAt, all } = claims;
+  return Object.freeze({ id, expiresAt: new Date(expiresAt), audience, claims: all });
+}
+
+async function identityOf(pending: Promise<Verdict<Entry>>): Promise<Verdict<TokenIdentity>> {
+  const verdict = await pending;
+  return verdict.ok ? accept(identity(verdict.value)) : verdict;
+}
