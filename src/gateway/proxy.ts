@@ -193,7 +193,7 @@ async function send(
         outgoing = sent;
         // of a request that went on, a break while its body is sent or its answer read shows on the answer
         request.signal.addEventListener("abort", () => sent.destroy(), { once: true });
-        const incoming = await Promise.race([answered(sent, request, upstream, clock), late, gone]);
+        const incoming = await Promise.race([answered(sent, request, upstream), late, gone]);
         tries.answered();
         return { incoming, outgoing: sent };
       } catch (error) {
@@ -235,15 +235,10 @@ function problemOf(error: unknown): Problem {
 }
 
 /** Sends the body, once there is a connection, and waits for the head of the answer. */
-function answered(
-  outgoing: ClientRequest,
-  request: Request,
-  upstream: Upstream,
-  clock: Clock,
-): Promise<IncomingMessage> {
+function answered(outgoing: ClientRequest, request: Request, upstream: Upstream): Promise<IncomingMessage> {
   let timer: TryTimer | undefined;
   return new Promise<IncomingMessage>((resolve, reject) => {
-    timer = new TryTimer(clock, upstream.tryTimeoutMs, () => reject(new Late()));
+    timer = new TryTimer(upstream.deadlines, upstream.tryTimeoutMs, () => reject(new Late()));
     timer.start();
     outgoing.on("error", reject);
     outgoing.once("response", resolve);

@@ -3,6 +3,7 @@ import type { Clock } from "../base/index.ts";
 import { SpiffeId } from "../id/index.ts";
 import type { TlsIdentity } from "../tls/index.ts";
 import type { UpstreamConfig } from "./config-types.ts";
+import { Deadlines } from "./deadlines.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { Breaker } from "./upstream/breaker.ts";
 import { RetryBudget } from "./upstream/budget.ts";
@@ -32,6 +33,8 @@ export class Upstream {
   readonly name: string;
   /** Milliseconds of one try; undefined when only the request's own time counts. */
   readonly tryTimeoutMs: number | undefined;
+  /** Times of the requests that are on their way. */
+  readonly deadlines: Deadlines;
   readonly #config: UpstreamConfig;
   readonly #sites: readonly Site[];
   readonly #breaker: Breaker;
@@ -52,6 +55,7 @@ export class Upstream {
     const { resolve = resolveName, random = Math.random } = parts;
     this.name = config.name;
     this.tryTimeoutMs = config.tryTimeoutMs;
+    this.deadlines = new Deadlines(clock);
     this.#config = config;
     this.#clock = clock;
     this.#random = random;
@@ -64,15 +68,20 @@ export class Upstream {
 
   /** Looks up names whose time is over; a promise when a request should wait for it. Never rejects. */
   ready(): Promise<unknown> | undefined {
-    const waiting = this.#sites.map((site) => site.ready()).filter((promise) => promise !== undefined);
-    return waiting.length === 0 ? undefined : Promise.all(waiting);
+    let waiting: Promise<void>[] | undefined;
+    for (const site of this.#sites) {
+      const promise = site.ready();
+      if (promise !== undefined) (waiting ??= []).push(promise);
+    }
+    return waiting && Promise.all(waiting);
   }
 
   /** Lets one request in: its tries, beginning with the address whose turn it is, or why it gets none. */
   enter(): Tries | Problem {
     const all = this.#endpoints();
     const first = this.#turn++ % all.length;
-    const healthy = [...all.slice(first), ...all.slice(0, first)].filter((endpoint) => endpoint.healthy);
+    const turned = first === 0 ? all : [...all.slice(first), ...all.slice(0, first)];
+    const healthy = turned.filter((endpoint) => endpoint.healthy);
     if (healthy.length === 0) {
       this.#counters.refusedUnhealthy++;
       return unhealthy();
@@ -116,6 +125,7 @@ export class Upstream {
 
   close(): void {
     for (const site of this.#sites) site.close();
+    this.deadlines.close();
   }
 
   #endpoints(): Endpoint[] {

@@ -7,8 +7,10 @@ import type { SpiffeId } from "../../id/index.ts";
 import { capabilities } from "../../runtime/capabilities.ts";
 import { connect as dialVerified, type TlsIdentity } from "../../tls/index.ts";
 import type { X509Bundle, X509Svid } from "../../x509/index.ts";
-import { type Field, toHeaderObject } from "../headers.ts";
+import { toHeaderObject } from "../headers.ts";
 import type { UpstreamTarget } from "../upstream-url.ts";
+import type { CallEvents, UpstreamCall, UpstreamRequest } from "./call.ts";
+import { Http1Call } from "./http1-call.ts";
 
 /** Milliseconds to a connection that may carry requests. */
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -21,13 +23,6 @@ const REST_MS = 1_000;
 const MAX_REST_MS = 30_000;
 /** Checks in a row that take an address out of service; one good check brings it back. */
 const FAILED_CHECKS = 2;
-
-/** What goes to an upstream, beside the body. */
-export interface UpstreamRequest {
-  readonly method: string;
-  readonly target: string;
-  readonly fields: readonly Field[];
-}
 
 /** Marks the failure of a dial: nothing of the request has left. */
 const dialFailures = new WeakSet<Error>();
@@ -133,7 +128,12 @@ export class Endpoint {
   }
 
   /** Begins a request; throws what the identity throws while it has no SVID. */
-  send({ method, target, fields }: UpstreamRequest): ClientRequest {
+  begin(request: UpstreamRequest, events: CallEvents): UpstreamCall {
+    return new Http1Call(this.send(request), request.withBody, events);
+  }
+
+  /** The same in the form of `node:http`, which is sent only with its `end()`. */
+  send({ method, target, fields }: Omit<UpstreamRequest, "withBody">): ClientRequest {
     return sendHttp({
       agent: this.#agent(),
       host: this.target.hostname ?? "localhost",
