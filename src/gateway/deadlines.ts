@@ -32,9 +32,8 @@ class Wait implements Deadline {
 /** Waits of one length, the next one due first. */
 class Lane extends Wait {
   readonly #clock: Clock;
-  readonly #stop = new AbortController();
+  #stop = new AbortController();
   #running = false;
-  #closing = false;
 
   constructor(clock: Clock) {
     super(Number.NEGATIVE_INFINITY, undefined);
@@ -52,32 +51,25 @@ class Lane extends Wait {
     if (!this.#running) void this.#run();
   }
 
+  /** Nobody waits: no timer holds a process that is done. */
   emptied(): void {
-    if (this.#closing) this.#stop.abort();
-  }
-
-  close(): void {
-    this.#closing = true;
-    if (this.next === this) this.emptied();
+    this.#stop.abort();
   }
 
   async #run(): Promise<void> {
     this.#running = true;
-    try {
-      while (this.next !== this) {
-        const first = this.next;
-        const left = first.at - this.#clock.monotonic();
-        if (left > 0) await this.#clock.sleep(left, this.#stop.signal);
-        else {
-          first.cancel();
-          first.act?.();
-        }
+    while (this.next !== this) {
+      const first = this.next;
+      const left = first.at - this.#clock.monotonic();
+      if (left > 0) {
+        if (this.#stop.signal.aborted) this.#stop = new AbortController();
+        await this.#clock.sleep(left, this.#stop.signal).catch(() => {});
+      } else {
+        first.cancel();
+        first.act?.();
       }
-    } catch {
-      // closed, and nobody waits any more
-    } finally {
-      this.#running = false;
     }
+    this.#running = false;
   }
 }
 
@@ -85,7 +77,6 @@ class Lane extends Wait {
 export class Deadlines {
   readonly #clock: Clock;
   readonly #lanes = new Map<number, Lane>();
-  #closing = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -106,13 +97,6 @@ export class Deadlines {
     }
     const wait = new Wait(from + ms, act);
     lane.add(wait);
-    if (this.#closing) lane.close();
     return wait;
-  }
-
-  /** Lets what waits end in its time, and leaves no timer behind after it. */
-  close(): void {
-    this.#closing = true;
-    for (const lane of this.#lanes.values()) lane.close();
   }
 }

@@ -125,7 +125,6 @@ export class Upstream {
 
   close(): void {
     for (const site of this.#sites) site.close();
-    this.deadlines.close();
   }
 
   #endpoints(): Endpoint[] {
