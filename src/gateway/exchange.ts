@@ -273,7 +273,10 @@ export class Exchange implements Attempting {
 
 /** Body framing of this hop: the stated length, or chunks. */
 function framed(fields: Field[], method: string, withBody: boolean): Field[] {
-  const rest = fields.filter(([name]) => name.toLowerCase() !== "content-length");
-  if (!withBody) return /^(?:POST|PUT|PATCH)$/.test(method) ? [...rest, ["content-length", "0"]] : rest;
-  return rest.length < fields.length ? fields : [...rest, ["transfer-encoding", "chunked"]];
+  const at = fields.findIndex(([name]) => name.length === 14 && name.toLowerCase() === "content-length");
+  if (withBody && at < 0) fields.push(["transfer-encoding", "chunked"]);
+  if (withBody) return fields;
+  if (at >= 0) fields.splice(at, 1);
+  if (method === "POST" || method === "PUT" || method === "PATCH") fields.push(["content-length", "0"]);
+  return fields;
 }
