@@ -65,7 +65,7 @@ export class Attempts implements CallEvents {
     this.#what = what;
     this.#caller = caller;
     this.#timer = new TryTimer(upstream.deadlines, upstream.tryTimeoutMs, () => this.#guard(() => this.#tooLate()));
-    this.#replay = new Replay(withBody && isIdempotent(method));
+    this.#replay = new Replay(withBody && (isIdempotent(method) || upstream.mayRefuse));
   }
 
   begin(): void {
@@ -215,7 +215,8 @@ export class Attempts implements CallEvents {
     if (!isDialFailure(error)) {
       this.#tries?.note("aborted");
       const problem = badGateway("The upstream broke off before it answered");
-      return void this.#tryAgain(this.#isHarmless(), problem, error, call.reused);
+      const allowed = call.unseen ? this.#isReplayable() : this.#isHarmless();
+      return void this.#tryAgain(allowed, problem, error, call.reused);
     }
     if (isOwnTrouble(error)) return void this.#caller.failed(unavailable(error), error);
     this.#tries?.note(dialOutcome(error));

@@ -409,6 +409,7 @@ describe("several addresses behind one ID", () => {
     const config = {
       name: "up",
       targets: [target],
+      protocol: "http1" as const,
       unsafePlain: false,
       tryTimeoutMs: undefined,
       retries: { max: 0, budget: 0 },

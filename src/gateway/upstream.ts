@@ -33,6 +33,8 @@ export class Upstream {
   readonly name: string;
   /** Milliseconds of one try; undefined when only the request's own time counts. */
   readonly tryTimeoutMs: number | undefined;
+  /** Whether it can say of a request that it did nothing with it, after the body (S-24). */
+  readonly mayRefuse: boolean;
   /** Times of the requests that are on their way. */
   readonly deadlines: Deadlines;
   readonly #config: UpstreamConfig;
@@ -55,12 +57,13 @@ export class Upstream {
     const { resolve = resolveName, random = Math.random } = parts;
     this.name = config.name;
     this.tryTimeoutMs = config.tryTimeoutMs;
+    this.mayRefuse = config.protocol === "h2";
     this.deadlines = new Deadlines(clock);
     this.#config = config;
     this.#clock = clock;
     this.#random = random;
     const id = config.id === undefined ? undefined : SpiffeId.parse(config.id);
-    const dial: DialSettings = { id, identity, clock };
+    const dial: DialSettings = { id, protocol: config.protocol, identity, clock };
     this.#sites = config.targets.map((target) => new Site(target, dial, resolve));
     this.#breaker = new Breaker(clock, random);
     this.#budget = new RetryBudget(config.retries.budget, clock);

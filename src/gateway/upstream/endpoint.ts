@@ -8,6 +8,7 @@ import type { X509Bundle, X509Svid } from "../../x509/index.ts";
 import type { UpstreamTarget } from "../upstream-url.ts";
 import type { CallEvents, UpstreamCall, UpstreamRequest } from "./call.ts";
 import { Http1Pool } from "./http1-pool.ts";
+import { Http2Pool } from "./http2-pool.ts";
 
 /** Milliseconds to a connection that may carry requests. */
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -27,6 +28,7 @@ interface Generation {
 export interface DialSettings {
   /** Who must answer, at whichever address; undefined for plaintext. */
   readonly id: SpiffeId | undefined;
+  readonly protocol: "http1" | "h2";
   readonly identity: TlsIdentity;
   readonly clock: Clock;
 }
@@ -37,7 +39,7 @@ export class Endpoint {
   /** Where it is dialled: a name or an IP address; undefined for a unix socket. */
   readonly host: string | undefined;
   readonly #dial: DialSettings;
-  #kept: { readonly pool: Http1Pool; readonly generation: Generation | undefined } | undefined;
+  #kept: { readonly pool: Http1Pool | Http2Pool; readonly generation: Generation | undefined } | undefined;
   #retired = false;
   #failedDials = 0;
   #restUntil = Number.NEGATIVE_INFINITY;
@@ -114,7 +116,7 @@ export class Endpoint {
   }
 
   /** The connections that fit the newest snapshot. */
-  #pool(): Http1Pool {
+  #pool(): Http1Pool | Http2Pool {
     const generation = this.#generation();
     const kept = this.#kept;
     if (
@@ -126,7 +128,10 @@ export class Endpoint {
     }
     kept?.pool.retire();
     const { id } = this.#dial;
-    const pool = new Http1Pool(() => (id === undefined ? this.#dialPlain() : this.#dialVerified(id)), this.#dial.clock);
+    const { protocol, clock } = this.#dial;
+    const open = () => (id === undefined ? this.#dialPlain() : this.#dialVerified(id));
+    const authority = `${this.target.tls ? "https" : "http"}://${this.target.authority}`;
+    const pool = protocol === "h2" ? new Http2Pool(open, authority) : new Http1Pool(open, clock);
     if (this.#retired) pool.retire();
     this.#kept = { pool, generation };
     return pool;
@@ -140,18 +145,24 @@ export class Endpoint {
 
   async #dialVerified(id: SpiffeId): Promise<Duplex> {
     const { hostname = "", port = 443 } = this.target;
-    const { identity, clock } = this.#dial;
+    const { identity, clock, protocol } = this.#dial;
     const { host = hostname } = this;
     const { socket } = await dialVerified(identity, {
       host,
       port,
       peer: id,
-      alpn: ["http/1.1"],
+      alpn: [protocol === "h2" ? "h2" : "http/1.1"],
       timeoutMs: CONNECT_TIMEOUT_MS,
       clock,
       // an address that a name led to is asked by that name
       ...(host === hostname ? {} : { servername: hostname.replace(/\.$/, "") }),
     });
+    if (protocol === "h2" && socket.alpnProtocol !== "h2") {
+      socket.destroy();
+      throw new SpiffeError("ERR_SPIFFE_TLS", `Expected ${hostname} to speak HTTP/2; it chose another protocol`, {
+        hint: "Leave protocol: h2 out where the upstream speaks HTTP/1.1",
+      });
+    }
     return socket;
   }
 

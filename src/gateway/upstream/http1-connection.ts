@@ -7,14 +7,18 @@ import { type AnswerEvents, AnswerParser, NAME, VALUE } from "./http1-parser.ts"
 /** Seconds before an upstream ends an idle connection at which it is not used any more. */
 const MARGIN_SECONDS = 1;
 
-/** The head of a request; throws for what could be read as more than one field. */
-export function requestHead({ method, target, fields }: UpstreamRequest): string {
+/** Throws for what could be read as more than one field. */
+export function checkFields({ method, target, fields }: UpstreamRequest): void {
   if (!NAME.test(method) || !/^[\x21-\x7e]+$/.test(target)) throw new Error("The request line cannot be sent");
-  let head = `${method} ${target} HTTP/1.1\r\n`;
   for (const [name, value] of fields) {
     if (!NAME.test(name) || !VALUE.test(value)) throw new Error(`The field ${JSON.stringify(name)} cannot be sent`);
-    head += `${name}: ${value}\r\n`;
   }
+}
+
+function requestHead(request: UpstreamRequest): string {
+  checkFields(request);
+  let head = `${request.method} ${request.target} HTTP/1.1\r\n`;
+  for (const [name, value] of request.fields) head += `${name}: ${value}\r\n`;
   return `${head}\r\n`;
 }
 
