@@ -24,6 +24,8 @@ export interface UpstreamInput {
   readonly url: string | readonly string[];
   /** The SPIFFE ID that must answer; needed for https, refused elsewhere. */
   readonly id?: string;
+  /** `h2` speaks HTTP/2 to it: as TLS agrees, or with prior knowledge in plaintext; `http1` by default. gRPC needs `h2`. */
+  readonly protocol?: "http1" | "h2";
   /** Allows plain http to another machine: every request and answer can be read and changed on the way. */
   readonly unsafePlainUpstream?: true;
   /** Time of one try to a connection, and from the end of the request to the answer; the route's time by default. */
@@ -116,6 +118,7 @@ export interface UpstreamConfig {
   readonly name: string;
   readonly targets: readonly UpstreamTarget[];
   readonly id: string | undefined;
+  readonly protocol: "http1" | "h2";
   /** Whether it is reached in plaintext over a network. */
   readonly unsafePlain: boolean;
   readonly tryTimeoutMs: number | undefined;

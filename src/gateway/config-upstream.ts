@@ -12,7 +12,7 @@ const MAX_RETRIES = 10;
 /** Milliseconds between two health checks at least, so that checks are never the load. */
 const MIN_EVERY_MS = 1_000;
 
-const KEYS = ["url", "id", "unsafePlainUpstream", "tryTimeout", "retries", "health"];
+const KEYS = ["url", "id", "protocol", "unsafePlainUpstream", "tryTimeout", "retries", "health"];
 
 function readRetries(read: Reader, value: unknown, path: Path): UpstreamConfig["retries"] {
   const { max = 1, budget = "10%" } = read.object(value, path, ["max", "budget"]);
@@ -112,12 +112,18 @@ export function readUpstream(read: Reader, name: string, item: unknown, path: Pa
       "leave it out",
     );
   }
+  const { protocol = "http1" } = block;
+  if (protocol !== "http1" && protocol !== "h2") {
+    const what = `${JSON.stringify(protocol)} is no protocol`;
+    read.report([...path, "protocol"], what, undefined, "http1 or h2");
+  }
   const tryTimeoutMs =
     block.tryTimeout === undefined ? undefined : read.duration(block.tryTimeout, [...path, "tryTimeout"], 0);
   return {
     name,
     targets,
     id: pinned,
+    protocol: protocol === "h2" ? "h2" : "http1",
     unsafePlain: remote,
     tryTimeoutMs,
     retries: readRetries(read, block.retries, [...path, "retries"]),

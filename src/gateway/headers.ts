@@ -37,6 +37,34 @@ const OVERRIDES = new Set([
   "x-rewrite-url",
 ]);
 
+/** What a name means here. */
+interface Meaning {
+  readonly lower: string;
+  /** As `headerName` spells it. */
+  readonly plain: string;
+  /** It never crosses: pseudo-header, hop-by-hop, or a claim of identity. */
+  readonly stays: boolean;
+  /** Only a proxy may say it, or it would replace what has been judged. */
+  readonly forged: boolean;
+}
+
+/** Names that were met lately: most requests bring the same few. */
+const meanings = new Map<string, Meaning>();
+const MAX_MEANINGS = 1_024;
+
+function meaningOf(name: string): Meaning {
+  const known = meanings.get(name);
+  if (known !== undefined) return known;
+  const lower = name.toLowerCase();
+  const plain = headerName(lower);
+  const stays = lower.startsWith(":") || HOP_BY_HOP.has(lower) || isIdentityField(lower);
+  const meaning = { lower, plain, stays, forged: FORWARDING.test(plain) || OVERRIDES.has(plain) };
+  if (name.length > 64) return meaning;
+  if (meanings.size >= MAX_MEANINGS) meanings.clear();
+  meanings.set(name, meaning);
+  return meaning;
+}
+
 /** Whether a field name claims an identity, in any spelling. */
 export function isIdentityField(name: string): boolean {
   return IDENTITY.has(headerName(name));
@@ -51,14 +79,15 @@ export function fieldsOf(raw: readonly string[]): Field[] {
 
 /** Removes pseudo-header fields, hop-by-hop fields, those `Connection` names, and identity fields, in this order. */
 export function endToEnd(fields: readonly Field[]): Field[] {
-  const named = new Set<string>();
+  let named: Set<string> | undefined;
   for (const [name, value] of fields) {
-    if (name.toLowerCase() !== "connection") continue;
+    if (meaningOf(name).lower !== "connection") continue;
+    named ??= new Set();
     for (const option of value.split(",")) named.add(option.trim().toLowerCase());
   }
   return fields.filter(([name]) => {
-    const lower = name.toLowerCase();
-    return !lower.startsWith(":") && !HOP_BY_HOP.has(lower) && !named.has(lower) && !isIdentityField(lower);
+    const { stays, lower } = meaningOf(name);
+    return !stays && named?.has(lower) !== true;
   });
 }
 
@@ -84,9 +113,8 @@ export function requestFields(received: readonly Field[], request: ForwardedRequ
   const fields: Field[] = [["host", request.host]];
   const cookies: string[] = [];
   for (const [name, value] of endToEnd(received)) {
-    const lower = name.toLowerCase();
-    const plain = headerName(lower);
-    if (lower === "host" || lower === "expect" || FORWARDING.test(plain) || OVERRIDES.has(plain)) continue;
+    const { lower, plain, forged } = meaningOf(name);
+    if (forged || lower === "host" || lower === "expect") continue;
     if (lower === "authorization" && request.dropAuthorization) continue;
     if (request.authorizer?.names.includes(plain)) continue;
     // HTTP/2 splits cookies, HTTP/1.1 servers read one field only (RFC 9113 §8.2.3)
@@ -103,8 +131,9 @@ export function requestFields(received: readonly Field[], request: ForwardedRequ
 
 /** The fields of the answer to the caller. */
 export function responseFields(received: readonly Field[], requestId: string): Field[] {
-  const fields = endToEnd(received).filter(([name]) => headerName(name) !== "x-request-id");
-  return [...fields, ["x-request-id", requestId]];
+  const fields = endToEnd(received).filter(([name]) => meaningOf(name).plain !== "x-request-id");
+  fields.push(["x-request-id", requestId]);
+  return fields;
 }
 
 /** Fields that frame, route or authorise a message and so never come as a trailer (RFC 9110 §6.5.1). */
@@ -118,9 +147,8 @@ const NEVER_TRAILER =
  */
 export function trailerFields(received: readonly Field[], reserved: readonly string[] = []): Field[] {
   return endToEnd(received).filter(([name]) => {
-    const plain = headerName(name);
-    if (reserved.includes(plain)) return false;
-    return !NEVER_TRAILER.test(plain) && !FORWARDING.test(plain) && !OVERRIDES.has(plain);
+    const { plain, forged } = meaningOf(name);
+    return !forged && !reserved.includes(plain) && !NEVER_TRAILER.test(plain);
   });
 }
 
@@ -128,7 +156,7 @@ export function trailerFields(received: readonly Field[], reserved: readonly str
 export function toHeaderObject(fields: readonly Field[]): Record<string, string | string[]> {
   const object: Record<string, string | string[]> = Object.create(null);
   for (const [name, value] of fields) {
-    const lower = name.toLowerCase();
+    const { lower } = meaningOf(name);
     const present = object[lower];
     if (present === undefined) object[lower] = value;
     else if (typeof present === "string") object[lower] = [present, value];

@@ -6,7 +6,6 @@ import { createServer as createTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
-import { capabilities } from "../runtime/capabilities.ts";
 import { runtime } from "../runtime/detect.ts";
 import { createFetch, listen, type TlsListener } from "../tls/index.ts";
 import type { GatewayInput, UpstreamInput } from "./config-types.ts";
@@ -391,6 +390,8 @@ describe("bodies through the gateway", () => {
   });
 
   it("[A-9] an HTTP/2 body of another length than stated is no body, and leaves nothing behind upstream", async () => {
+    // the rest of a body that was answered early may still arrive
+    const seen = () => upstream.seen.filter(({ url }) => url !== "/up/early");
     for (const [length, body] of [
       ["100", "short"],
       ["2", "longer"],
@@ -399,7 +400,7 @@ describe("bodies through the gateway", () => {
       const { status } = await http2Once(web, port(), headers, body);
       assert.ok(status === 400 || status === 0, String(status));
     }
-    assert.deepEqual(upstream.seen, []);
+    assert.deepEqual(seen(), []);
     const right = await http2Once(
       web,
       port(),
@@ -408,11 +409,15 @@ describe("bodies through the gateway", () => {
     );
     assert.equal(`${right.status} ${right.text}`, "200 ok");
     assert.deepEqual(
-      upstream.seen.map(({ bytes }) => bytes),
+      seen().map(({ bytes }) => bytes),
       [5],
     );
     for (let i = 0; i < 4; i++) assert.equal(await (await call("/up/any")).text(), "ok");
-    assert.ok(upstream.seen.slice(1).every(({ method }) => method === "GET"));
+    assert.ok(
+      seen()
+        .slice(1)
+        .every(({ method }) => method === "GET"),
+    );
   });
 
   it("fields and trailers that HTTP/2 does not take twice end that exchange, not the process", async () => {
@@ -426,7 +431,7 @@ describe("bodies through the gateway", () => {
   it("connections to the upstream are kept", async () => {
     const before = upstream.connections;
     for (let i = 0; i < 5; i++) await (await call("/up/any?kept")).text();
-    assert.ok(upstream.connections - before <= (capabilities.keptConnections.value ? 1 : 5));
+    assert.ok(upstream.connections - before <= 1);
     assert.equal(upstream.seen.filter(({ url }) => url === "/up/any?kept").length, 5);
   });
 });
@@ -529,10 +534,8 @@ describe("upstreams that do not answer", () => {
     assert.equal(await (await call("/stale/1")).text(), "ok");
     assert.equal(await (await call("/stale/2")).text(), "ok");
     assert.equal(staleConnections, 2);
-    // where the runtime itself would repeat, no connection is kept, and none is stale
     const post = call("/stale/3", { method: "POST", body: "pay" });
-    if (capabilities.keptConnections.value) assert.equal(await problemOf(post), "502 upstream.aborted");
-    else assert.equal((await post).status, 200);
+    assert.equal(await problemOf(post), "502 upstream.aborted");
   });
 });
 
@@ -598,7 +601,7 @@ describe("upstreams over mTLS and unix sockets", () => {
   it("[S-6] a verified connection is kept until the own SVID or the bundle changes", async () => {
     const before = orders.counters.accepted;
     for (let i = 0; i < 3; i++) await (await call("/orders/x")).text();
-    assert.ok(orders.counters.accepted - before <= (capabilities.keptConnections.value ? 1 : 3));
+    assert.ok(orders.counters.accepted - before <= 1);
     const kept = orders.counters.accepted;
     await identity.update({ svid: await world.ca.issue({ id: GATEWAY }) });
     await (await call("/orders/x")).text();

@@ -1,8 +1,4 @@
 /** `proxy()`: the in-app form of the gateway's way to an upstream, a handler for Hono routes. */
-import type { ClientRequest, IncomingMessage } from "node:http";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
-import type { ReadableStream as NodeReadableStream } from "node:stream/web";
 import type { Context, Handler } from "hono";
 import { type Clock, SpiffeError, systemClock } from "../base/index.ts";
 import type { Peer } from "../id/index.ts";
@@ -12,30 +8,18 @@ import type { TlsIdentity } from "../tls/index.ts";
 import { Reader } from "./config-reader.ts";
 import type { UpstreamInput } from "./config-types.ts";
 import { readUpstream } from "./config-upstream.ts";
+import { Forwarding, Refused } from "./forwarding.ts";
 import { type Field, fieldsOf, requestFields, responseFields } from "./headers.ts";
 import { carriesSvid } from "./middleware/authenticate.ts";
 import { givenPeer } from "./middleware/peer-env.ts";
-import { type Problem, problemResponse } from "./middleware/problem.ts";
-import { isDialFailure } from "./upstream/endpoint.ts";
-import { isIdempotent, type Tries } from "./upstream/tries.ts";
-import { TryTimer } from "./upstream/try-timer.ts";
+import { problemResponse } from "./middleware/problem.ts";
 import { Upstream } from "./upstream.ts";
-import { badGateway, dialOutcome, isOwnTrouble, timeout, unavailable } from "./upstream-problem.ts";
 
 /** Where {@link proxy} sends requests. */
 export interface ProxyOptions extends UpstreamInput {
   /** Milliseconds until the upstream's answer begins, over all tries; 30,000 by default. */
   readonly timeoutMs?: number | undefined;
   readonly clock?: Clock | undefined;
-}
-
-/** A refusal on its way to the caller. */
-class Refused extends Error {
-  readonly problem: Problem;
-  constructor(problem: Problem, cause?: unknown) {
-    super(problem.detail, { cause });
-    this.problem = problem;
-  }
 }
 
 /**
@@ -127,16 +111,10 @@ async function forward(
     });
     return framed(out, raw);
   };
-  const { incoming, outgoing } = await send(raw, upstream, target, fields, timeoutMs, clock);
-  const status = incoming.statusCode ?? 0;
+  const passage = { upstream, method: raw.method, target, fields, clock, withBody: raw.body !== null };
+  const { status, fields: answered, body } = await new Forwarding(raw, passage, timeoutMs).begin();
   const headers = new Headers();
-  for (const [name, value] of responseFields(fieldsOf(incoming.rawHeaders), requestId)) headers.append(name, value);
-  const empty = raw.method === "HEAD" || status === 204 || status === 304;
-  if (empty) incoming.resume();
-  incoming.once("close", () => {
-    if (!incoming.complete) outgoing.destroy();
-  });
-  const body = empty ? null : (Readable.toWeb(incoming) as unknown as ReadableStream<Uint8Array>);
+  for (const [name, value] of responseFields(fieldsOf(answered), requestId)) headers.append(name, value);
   return new Response(body, { status, headers });
 }
 
@@ -147,118 +125,4 @@ function framed(fields: Field[], request: Request): Field[] {
   if (request.body === null)
     return /^(?:POST|PUT|PATCH)$/.test(request.method) ? [...rest, ["content-length", "0"]] : rest;
   return length.length === 1 ? fields : [...rest, ["transfer-encoding", "chunked"]];
-}
-
-interface Exchange {
-  readonly incoming: IncomingMessage;
-  readonly outgoing: ClientRequest;
-}
-
-async function send(
-  request: Request,
-  upstream: Upstream,
-  target: string,
-  fields: (authority: string) => Field[],
-  timeoutMs: number,
-  clock: Clock,
-): Promise<Exchange> {
-  const stop = new AbortController();
-  let tries: Tries | undefined;
-  let outgoing: ClientRequest | undefined;
-  const late = clock.sleep(timeoutMs, stop.signal).then(
-    () => {
-      if (outgoing !== undefined) tries?.note("timeout");
-      // a body that is still on its way may be the caller's slowness
-      if (outgoing?.writableEnded === true) tries?.failed();
-      throw new Refused(timeout("The upstream's answer did not begin in time"));
-    },
-    () => new Promise<never>(() => {}),
-  );
-  const gone = new Promise<never>((_, reject) => {
-    const leave = () => reject(request.signal.reason);
-    if (request.signal.aborted) leave();
-    request.signal.addEventListener("abort", leave, { signal: stop.signal });
-  });
-  try {
-    await Promise.race([upstream.ready(), late, gone]);
-    const entered = upstream.enter();
-    if ("status" in entered) throw new Refused(entered);
-    tries = entered;
-    for (;;) {
-      const { endpoint } = tries;
-      outgoing = undefined;
-      try {
-        const { method } = request;
-        const sent = endpoint.send({ method, target, fields: fields(endpoint.target.authority) });
-        outgoing = sent;
-        // of a request that went on, a break while its body is sent or its answer read shows on the answer
-        request.signal.addEventListener("abort", () => sent.destroy(), { once: true });
-        const incoming = await Promise.race([answered(sent, request, upstream, clock), late, gone]);
-        tries.answered();
-        return { incoming, outgoing: sent };
-      } catch (error) {
-        outgoing?.destroy();
-        if (error instanceof Refused || request.signal.aborted) throw error;
-        if (outgoing === undefined || isOwnTrouble(error)) throw new Refused(unavailable(error), error);
-        const delay = again(tries, error, request, outgoing);
-        if (delay === undefined) {
-          tries.failed();
-          throw new Refused(problemOf(error), error);
-        }
-        if (delay > 0) await Promise.race([clock.sleep(delay, stop.signal), late, gone]);
-      }
-    }
-  } finally {
-    tries?.left();
-    stop.abort();
-    gone.catch(() => {});
-    late.catch(() => {});
-  }
-}
-
-/** A try took too long. */
-class Late extends Error {}
-
-/** Counts a failed try: milliseconds until the next one, or undefined when there is none. */
-function again(tries: Tries, error: unknown, request: Request, outgoing: ClientRequest): number | undefined {
-  const dial = isDialFailure(error);
-  tries.note(dial ? dialOutcome(error) : error instanceof Late ? "timeout" : "aborted");
-  // a body is read once: after that only its absence can be repeated
-  const repeatable = dial ? !request.bodyUsed : request.body === null && isIdempotent(request.method);
-  return repeatable ? tries.again(!dial && outgoing.reusedSocket) : undefined;
-}
-
-function problemOf(error: unknown): Problem {
-  if (isDialFailure(error)) return unavailable(error);
-  if (error instanceof Late) return timeout("The upstream's answer did not begin in the time of one try");
-  return badGateway("The upstream broke off before it answered");
-}
-
-/** Sends the body, once there is a connection, and waits for the head of the answer. */
-function answered(
-  outgoing: ClientRequest,
-  request: Request,
-  upstream: Upstream,
-  clock: Clock,
-): Promise<IncomingMessage> {
-  let timer: TryTimer | undefined;
-  return new Promise<IncomingMessage>((resolve, reject) => {
-    timer = new TryTimer(clock, upstream.tryTimeoutMs, () => reject(new Late()));
-    timer.start();
-    outgoing.on("error", reject);
-    outgoing.once("response", resolve);
-    outgoing.once("upgrade", (_incoming, socket) => {
-      socket.destroy();
-      reject(new Error("switched protocols"));
-    });
-    const { body } = request;
-    if (body === null) return void outgoing.end();
-    outgoing.once("socket", () => {
-      timer?.stop();
-      pipeline(Readable.fromWeb(body as unknown as NodeReadableStream), outgoing).then(() => timer?.start(), reject);
-    });
-  }).finally(() => {
-    timer?.stop();
-    timer = undefined;
-  });
 }

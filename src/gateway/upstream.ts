@@ -3,6 +3,7 @@ import type { Clock } from "../base/index.ts";
 import { SpiffeId } from "../id/index.ts";
 import type { TlsIdentity } from "../tls/index.ts";
 import type { UpstreamConfig } from "./config-types.ts";
+import { Deadlines } from "./deadlines.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { Breaker } from "./upstream/breaker.ts";
 import { RetryBudget } from "./upstream/budget.ts";
@@ -35,6 +36,10 @@ export class Upstream {
   /** Milliseconds of one try; undefined when only the request's own time counts. */
   readonly tryTimeoutMs: number | undefined;
   readonly config: UpstreamConfig;
+  /** Whether it can say of a request that it did nothing with it, after the body (S-24). */
+  readonly mayRefuse: boolean;
+  /** Times of the requests that are on their way. */
+  readonly deadlines: Deadlines;
   readonly #sites: readonly Site[];
   readonly #breaker: Breaker;
   readonly #budget: RetryBudget;
@@ -56,10 +61,12 @@ export class Upstream {
     this.name = config.name;
     this.tryTimeoutMs = config.tryTimeoutMs;
     this.config = config;
+    this.mayRefuse = config.protocol === "h2";
+    this.deadlines = new Deadlines(clock);
     this.#clock = clock;
     this.#random = random;
     const id = config.id === undefined ? undefined : SpiffeId.parse(config.id);
-    const dial: DialSettings = { id, identity, clock };
+    const dial: DialSettings = { id, protocol: config.protocol, identity, clock };
     this.#sites = config.targets.map((target) => new Site(target, dial, resolve));
     this.#breaker = new Breaker(clock, random);
     this.#budget = new RetryBudget(config.retries.budget, clock);
@@ -67,15 +74,20 @@ export class Upstream {
 
   /** Looks up names whose time is over; a promise when a request should wait for it. Never rejects. */
   ready(): Promise<unknown> | undefined {
-    const waiting = this.#sites.map((site) => site.ready()).filter((promise) => promise !== undefined);
-    return waiting.length === 0 ? undefined : Promise.all(waiting);
+    let waiting: Promise<void>[] | undefined;
+    for (const site of this.#sites) {
+      const promise = site.ready();
+      if (promise !== undefined) (waiting ??= []).push(promise);
+    }
+    return waiting && Promise.all(waiting);
   }
 
   /** Lets one request in: its tries, beginning with the address whose turn it is, or why it gets none. */
   enter(): Tries | Problem {
     const all = this.#endpoints();
     const first = this.#turn++ % all.length;
-    const healthy = [...all.slice(first), ...all.slice(0, first)].filter((endpoint) => endpoint.healthy);
+    const turned = first === 0 ? all : [...all.slice(first), ...all.slice(0, first)];
+    const healthy = turned.filter((endpoint) => endpoint.healthy);
     if (healthy.length === 0) {
       this.#counters.refusedUnhealthy++;
       return unhealthy();

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { ManualClock } from "../../authority/testing.ts";
+import { Deadlines } from "../deadlines.ts";
 import { Breaker, type Ticket } from "./breaker.ts";
 import { RetryBudget } from "./budget.ts";
 import { Replay } from "./replay.ts";
@@ -137,7 +138,7 @@ describe("what a try needs", () => {
   it("the timer of a try counts from its newest start, and not once it is stopped", async () => {
     const clock = new ManualClock();
     let late = 0;
-    const timer = new TryTimer(clock, 100, () => late++);
+    const timer = new TryTimer(new Deadlines(clock), 100, () => late++);
     timer.start();
     await clock.advance(60);
     timer.start();

@@ -1,73 +1,22 @@
 /** One address of an upstream: its kept connections, each proven before it carries a request, and how it has been lately. */
-import { Agent, type ClientRequest, request as sendHttp } from "node:http";
 import { connect as dialPlain, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type Clock, SpiffeError } from "../../base/index.ts";
 import type { SpiffeId } from "../../id/index.ts";
-import { capabilities } from "../../runtime/capabilities.ts";
 import { connect as dialVerified, type TlsIdentity } from "../../tls/index.ts";
 import type { X509Bundle, X509Svid } from "../../x509/index.ts";
-import { type Field, toHeaderObject } from "../headers.ts";
 import type { UpstreamTarget } from "../upstream-url.ts";
+import type { CallEvents, UpstreamCall, UpstreamRequest } from "./call.ts";
+import { Http1Pool } from "./http1-pool.ts";
+import { Http2Pool } from "./http2-pool.ts";
 
 /** Milliseconds to a connection that may carry requests. */
 const CONNECT_TIMEOUT_MS = 5_000;
-/** Idle connections kept per address. */
-const MAX_IDLE = 64;
-/** Bytes of an answer's head. */
-const HEAD_BYTES = 65_536;
 /** Milliseconds that an address which could not be dialled stands back; twice as long each further time. */
 const REST_MS = 1_000;
 const MAX_REST_MS = 30_000;
 /** Checks in a row that take an address out of service; one good check brings it back. */
 const FAILED_CHECKS = 2;
-
-/** What goes to an upstream, beside the body. */
-export interface UpstreamRequest {
-  readonly method: string;
-  readonly target: string;
-  readonly fields: readonly Field[];
-}
-
-/** Marks the failure of a dial: nothing of the request has left. */
-const dialFailures = new WeakSet<Error>();
-
-/** Whether an error came before a connection was there, so that the upstream cannot have seen the request (S-24). */
-export function isDialFailure(error: unknown): boolean {
-  return error instanceof Error && dialFailures.has(error);
-}
-
-/** Keeps connections that one function opened. */
-class KeptConnections extends Agent {
-  readonly #open: () => Promise<Duplex>;
-
-  constructor(open: () => Promise<Duplex>, keepAlive: boolean) {
-    super({ keepAlive, maxFreeSockets: MAX_IDLE });
-    this.#open = open;
-  }
-
-  override createConnection(_options: unknown, callback?: (error: Error | null, stream: Duplex) => void): undefined {
-    this.#open().then(
-      (socket) => callback?.(null, socket),
-      (cause: unknown) => {
-        const error = cause instanceof Error ? cause : new Error(String(cause));
-        dialFailures.add(error);
-        callback?.(error, undefined as never);
-      },
-    );
-    return undefined;
-  }
-
-  dropIdle(): void {
-    for (const sockets of Object.values(this.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
-  }
-
-  /** Ends what is idle; what is busy ends after its answer. */
-  retire(): void {
-    (this as unknown as { keepAlive: boolean }).keepAlive = false;
-    this.dropIdle();
-  }
-}
 
 /** What a kept connection was judged by; another of any of these needs a new connection (S-6). */
 interface Generation {
@@ -79,6 +28,7 @@ interface Generation {
 export interface DialSettings {
   /** Who must answer, at whichever address; undefined for plaintext. */
   readonly id: SpiffeId | undefined;
+  readonly protocol: "http1" | "h2";
   readonly identity: TlsIdentity;
   readonly clock: Clock;
 }
@@ -89,7 +39,7 @@ export class Endpoint {
   /** Where it is dialled: a name or an IP address; undefined for a unix socket. */
   readonly host: string | undefined;
   readonly #dial: DialSettings;
-  #kept: { readonly agent: KeptConnections; readonly generation: Generation | undefined } | undefined;
+  #kept: { readonly pool: Http1Pool | Http2Pool; readonly generation: Generation | undefined } | undefined;
   #retired = false;
   #failedDials = 0;
   #restUntil = Number.NEGATIVE_INFINITY;
@@ -133,21 +83,13 @@ export class Endpoint {
   }
 
   /** Begins a request; throws what the identity throws while it has no SVID. */
-  send({ method, target, fields }: UpstreamRequest): ClientRequest {
-    return sendHttp({
-      agent: this.#agent(),
-      host: this.target.hostname ?? "localhost",
-      method,
-      path: target,
-      headers: toHeaderObject(fields),
-      setHost: false,
-      maxHeaderSize: HEAD_BYTES,
-    });
+  begin(request: UpstreamRequest, events: CallEvents): UpstreamCall {
+    return this.#pool().begin(request, events);
   }
 
   /** Ends idle connections: where one was found dead, others may be. */
   dropIdle(): void {
-    this.#kept?.agent.dropIdle();
+    this.#kept?.pool.dropIdle();
   }
 
   /** Follows a change of the identity: idle connections of the old one end, busy ones too where trust is lost. */
@@ -156,7 +98,7 @@ export class Endpoint {
     try {
       const generation = this.#generation();
       if (generation?.bundle === undefined || generation.bundle.isEmpty) this.close();
-      else this.#agent();
+      else this.#pool();
     } catch {
       this.close();
     }
@@ -165,16 +107,16 @@ export class Endpoint {
   /** The upstream is no longer here: running requests end in peace, and nothing is kept any more. */
   retire(): void {
     this.#retired = true;
-    this.#kept?.agent.retire();
+    this.#kept?.pool.retire();
   }
 
   close(): void {
-    this.#kept?.agent.destroy();
+    this.#kept?.pool.destroy();
     this.#kept = undefined;
   }
 
   /** The connections that fit the newest snapshot. */
-  #agent(): KeptConnections {
+  #pool(): Http1Pool | Http2Pool {
     const generation = this.#generation();
     const kept = this.#kept;
     if (
@@ -182,14 +124,17 @@ export class Endpoint {
       kept.generation?.svid === generation?.svid &&
       kept.generation?.bundle === generation?.bundle
     ) {
-      return kept.agent;
+      return kept.pool;
     }
-    kept?.agent.retire();
+    kept?.pool.retire();
     const { id } = this.#dial;
-    const keepAlive = capabilities.keptConnections.value && !this.#retired;
-    const agent = new KeptConnections(() => (id === undefined ? this.#dialPlain() : this.#dialVerified(id)), keepAlive);
-    this.#kept = { agent, generation };
-    return agent;
+    const { protocol, clock } = this.#dial;
+    const open = () => (id === undefined ? this.#dialPlain() : this.#dialVerified(id));
+    const authority = `${this.target.tls ? "https" : "http"}://${this.target.authority}`;
+    const pool = protocol === "h2" ? new Http2Pool(open, authority) : new Http1Pool(open, clock);
+    if (this.#retired) pool.retire();
+    this.#kept = { pool, generation };
+    return pool;
   }
 
   #generation(): Generation | undefined {
@@ -200,18 +145,24 @@ export class Endpoint {
 
   async #dialVerified(id: SpiffeId): Promise<Duplex> {
     const { hostname = "", port = 443 } = this.target;
-    const { identity, clock } = this.#dial;
+    const { identity, clock, protocol } = this.#dial;
     const { host = hostname } = this;
     const { socket } = await dialVerified(identity, {
       host,
       port,
       peer: id,
-      alpn: ["http/1.1"],
+      alpn: [protocol === "h2" ? "h2" : "http/1.1"],
       timeoutMs: CONNECT_TIMEOUT_MS,
       clock,
       // an address that a name led to is asked by that name
       ...(host === hostname ? {} : { servername: hostname.replace(/\.$/, "") }),
     });
+    if (protocol === "h2" && socket.alpnProtocol !== "h2") {
+      socket.destroy();
+      throw new SpiffeError("ERR_SPIFFE_TLS", `Expected ${hostname} to speak HTTP/2; it chose another protocol`, {
+        hint: "Leave protocol: h2 out where the upstream speaks HTTP/1.1",
+      });
+    }
     return socket;
   }
 

@@ -1,5 +1,7 @@
 /** Active health: every address of an upstream is asked from time to time, over the connection that requests take. */
 import type { Clock } from "../../base/index.ts";
+import type { Field } from "../headers.ts";
+import type { UpstreamCall } from "./call.ts";
 import type { Endpoint } from "./endpoint.ts";
 
 /** Milliseconds that a check may take. */
@@ -51,43 +53,44 @@ async function check(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<boolean | undefined> {
-  let request: ReturnType<Endpoint["send"]>;
-  try {
-    const { authority } = endpoint.target;
-    request = endpoint.send({ method: "GET", target: path, fields: [["host", authority]] });
-  } catch {
-    return undefined;
-  }
   const stop = new AbortController();
   const leave = () => stop.abort();
   signal.addEventListener("abort", leave, { once: true });
+  let call: UpstreamCall | undefined;
   try {
-    return await new Promise<boolean>((resolve) => {
-      clock.sleep(timeoutMs, stop.signal).then(
-        () => resolve(false),
-        () => resolve(false),
-      );
-      request.on("error", () => resolve(false));
-      request.once("upgrade", (_, socket) => {
-        socket.destroy();
-        resolve(false);
-      });
-      request.once("response", (response) => {
-        const { statusCode = 0 } = response;
-        let bytes = 0;
-        response.on("error", () => resolve(false));
-        response.on("close", () => resolve(false));
-        response.on("data", (chunk: Uint8Array) => {
-          bytes += chunk.byteLength;
-          if (bytes > MAX_BODY_BYTES) resolve(false);
-        });
-        response.on("end", () => resolve(statusCode >= 200 && statusCode < 300));
-      });
-      request.end();
+    return await new Promise<boolean>((resolve, reject) => {
+      const failed = () => resolve(false);
+      let answer = 0;
+      let bytes = 0;
+      clock.sleep(timeoutMs, stop.signal).then(failed, failed);
+      const fields: readonly Field[] = [["host", endpoint.target.authority]];
+      try {
+        call = endpoint.begin(
+          { method: "GET", target: path, fields, withBody: false },
+          {
+            connected() {},
+            drained() {},
+            unwanted() {},
+            head: (_call, status) => {
+              answer = status;
+            },
+            data: (_call, chunk) => {
+              bytes += chunk.byteLength;
+              if (bytes > MAX_BODY_BYTES) failed();
+            },
+            ended: () => resolve(answer >= 200 && answer < 300),
+            failed,
+          },
+        );
+      } catch (error) {
+        reject(error);
+      }
     }).then((passed) => {
-      if (!passed) request.destroy();
+      if (!passed) call?.destroy();
       return signal.aborted ? undefined : passed;
     });
+  } catch {
+    return undefined;
   } finally {
     signal.removeEventListener("abort", leave);
     stop.abort();

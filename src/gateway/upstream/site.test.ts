@@ -16,7 +16,7 @@ function make(url: string, answer: () => Resolved | Promise<Resolved>) {
   };
   const target = parseUpstreamUrl(url);
   assert.ok(target !== undefined);
-  const site = new Site(target, { id: undefined, identity: undefined as never, clock }, resolve);
+  const site = new Site(target, { id: undefined, protocol: "http1", identity: undefined as never, clock }, resolve);
   const hosts = () => site.endpoints.map(({ host }) => host);
   return { clock, state, site, hosts };
 }

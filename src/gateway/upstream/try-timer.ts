@@ -1,36 +1,27 @@
 /** The time of one try: to a connection, stands still while a body is on its way, and begins anew at the body's end. */
-import type { Clock } from "../../base/index.ts";
+import type { Deadline, Deadlines } from "../deadlines.ts";
 
 /** A timer that is started anew for each part of a try. */
 export class TryTimer {
-  readonly #clock: Clock;
+  readonly #deadlines: Deadlines;
   readonly #ms: number | undefined;
   readonly #late: () => void;
-  #running: AbortController | undefined;
+  #running: Deadline | undefined;
 
   /** @param ms milliseconds; undefined never ends */
-  constructor(clock: Clock, ms: number | undefined, late: () => void) {
-    this.#clock = clock;
+  constructor(deadlines: Deadlines, ms: number | undefined, late: () => void) {
+    this.#deadlines = deadlines;
     this.#ms = ms;
     this.#late = late;
   }
 
   start(): void {
     this.stop();
-    if (this.#ms === undefined) return;
-    const running = new AbortController();
-    this.#running = running;
-    this.#clock.sleep(this.#ms, running.signal).then(
-      () => {
-        if (this.#running === running) this.#late();
-      },
-      () => {},
-    );
+    if (this.#ms !== undefined) this.#running = this.#deadlines.after(this.#ms, this.#late);
   }
 
   stop(): void {
-    const running = this.#running;
+    this.#running?.cancel();
     this.#running = undefined;
-    running?.abort();
   }
 }

@@ -1,0 +1,311 @@
+import assert from "node:assert/strict";
+import http2 from "node:http2";
+import { type AddressInfo, createServer as createTcp, type Server, type Socket } from "node:net";
+import { after, before, beforeEach, describe, it } from "node:test";
+import { createFetch, listen, type TlsListener } from "../tls/index.ts";
+import type { UpstreamInput } from "./config-types.ts";
+import { createGateway } from "./gateway.ts";
+import type { Gateway } from "./gateway-types.ts";
+import { type Changeable, GATEWAY, http2Client, http2Once, idOf, until, World } from "./world.testing.ts";
+
+interface Stream {
+  readonly headers: http2.IncomingHttpHeaders;
+  readonly stream: http2.ServerHttp2Stream;
+  body: string;
+  trailers: http2.IncomingHttpHeaders;
+  ended: boolean;
+}
+
+/** A server of bare frames, which says exactly what it is told to. */
+class RawServer {
+  answers: string[] = [];
+  arrivals = 0;
+  readonly server: Server;
+
+  constructor() {
+    this.server = createTcp((socket) => {
+      let bytes = Buffer.alloc(0);
+      let preface = true;
+      socket.on("error", () => {});
+      socket.write(this.#frame(4, 0, 0));
+      socket.on("data", (chunk: Buffer) => {
+        bytes = Buffer.concat([bytes, chunk]);
+        if (preface && bytes.length >= 24) {
+          bytes = bytes.subarray(24);
+          preface = false;
+        }
+        while (!preface && bytes.length >= 9) {
+          const length = bytes.readUIntBE(0, 3);
+          if (bytes.length < 9 + length) return;
+          this.#take(socket, bytes[3] as number, bytes[4] as number, bytes.readUInt32BE(5));
+          bytes = bytes.subarray(9 + length);
+        }
+      });
+    });
+  }
+
+  #take(socket: Socket, type: number, flags: number, stream: number): void {
+    if (type === 4 && flags === 0) socket.write(this.#frame(4, 1, 0));
+    // the end of a request, in its head or its body
+    if ((type !== 0 && type !== 1) || (flags & 1) === 0) return;
+    this.arrivals++;
+    const goaway = (last: number) => this.#frame(7, 0, 0, [0, 0, 0, last, 0, 0, 0, 0]);
+    switch (this.answers.shift()) {
+      case "ok":
+        // HEADERS with END_STREAM and END_HEADERS: ":status: 200" of the static table
+        return void socket.write(this.#frame(1, 5, stream, [0x88]));
+      case "refused":
+        return void socket.write(this.#frame(3, 0, stream, [0, 0, 0, 7]));
+      case "reset":
+        return void socket.write(this.#frame(3, 0, stream, [0, 0, 0, 2]));
+      case "goaway-before":
+        return void socket.end(goaway(0));
+      case "goaway-after":
+        return void socket.end(goaway(stream));
+      default:
+        socket.destroy();
+    }
+  }
+
+  #frame(type: number, flags: number, stream: number, payload: readonly number[] = []): Buffer {
+    const head = Buffer.alloc(9);
+    head.writeUIntBE(payload.length, 0, 3);
+    head[3] = type;
+    head[4] = flags;
+    head.writeUInt32BE(stream, 5);
+    return Buffer.concat([head, Buffer.from(payload)]);
+  }
+}
+
+const raw = new RawServer();
+let world: World;
+let web: Changeable;
+let server: http2.Http2Server;
+let gateway: Gateway;
+let orders: TlsListener;
+let only1: ReturnType<typeof createTcp>;
+const seen: Stream[] = [];
+const sessions: http2.ServerHttp2Session[] = [];
+let answer: (one: Stream) => void;
+const served: string[] = [];
+
+before(async () => {
+  world = await World.create();
+  web = await world.identity("web");
+  server = http2.createServer();
+  server.on("session", (session) => {
+    sessions.push(session);
+    session.on("error", () => {});
+  });
+  server.on("stream", (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => {
+    const one: Stream = { headers, stream, body: "", trailers: {}, ended: false };
+    seen.push(one);
+    stream.on("error", () => {});
+    stream.on("data", (chunk: Uint8Array) => {
+      one.body += new TextDecoder().decode(chunk);
+    });
+    stream.on("trailers", (trailers) => {
+      one.trailers = trailers;
+    });
+    stream.on("end", () => {
+      one.ended = true;
+    });
+    answer(one);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  orders = await listen(await world.identity("orders"), {
+    address: "127.0.0.1",
+    port: 0,
+    handler: (request, response) => {
+      served.push(`${request.httpVersion} ${request.url}`);
+      response.end("orders");
+    },
+  });
+  only1 = createTcp((socket) => socket.on("error", () => {}).once("data", () => socket.end("HTTP/1.1 400 No\r\n\r\n")));
+  await new Promise<void>((resolve) => only1.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => raw.server.listen(0, "127.0.0.1", resolve));
+  const secure = `https://127.0.0.1:${orders.port}`;
+  const upstreams: Record<string, UpstreamInput> = {
+    up: { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, protocol: "h2" },
+    orders: { url: secure, id: idOf("orders"), protocol: "h2" },
+    wrong: { url: secure, id: idOf("other"), protocol: "h2" },
+    old: { url: `http://127.0.0.1:${(only1.address() as AddressInfo).port}`, protocol: "h2" },
+    raw: { url: `http://127.0.0.1:${(raw.server.address() as AddressInfo).port}`, protocol: "h2" },
+    none: { url: "http://127.0.0.1:1", protocol: "h2" },
+  };
+  gateway = await createGateway(
+    {
+      status: { port: 0 },
+      listen: { address: "127.0.0.1", port: 0 },
+      upstreams,
+      routes: Object.keys(upstreams).map((name) => ({ name, path: `/${name}/**`, upstream: name, timeout: "5s" })),
+      policy: [{ rule: "web", allow: { ids: [idOf("web")] } }],
+    },
+    { workload: await world.identity("gateway") },
+  );
+});
+beforeEach(() => {
+  seen.length = 0;
+  served.length = 0;
+  answer = ({ stream }) => {
+    stream.respond({ ":status": 200 });
+    stream.end("ok");
+  };
+});
+after(async () => {
+  await gateway?.close({ deadlineMs: 0 });
+  await orders?.close({ deadlineMs: 0 });
+  for (const session of sessions) session.destroy();
+  server?.close();
+  only1?.close();
+  raw.server.close();
+});
+
+const port = () => gateway.listeners[0]!.port;
+const call = (path: string, init?: RequestInit) =>
+  createFetch(web, { peer: GATEWAY })(`https://127.0.0.1:${port()}${path}`, init);
+const problemOf = async (path: string, init?: RequestInit) => {
+  const response = await call(path, init);
+  const text = await response.text();
+  return `${response.status} ${text.startsWith("{") ? JSON.parse(text).reason : text}`;
+};
+
+describe("upstreams that speak HTTP/2", () => {
+  it("a gRPC call arrives with its trailers, and so does its answer", async () => {
+    answer = ({ stream }) => {
+      stream.on("end", () => {
+        stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+        stream.on("wantTrailers", () =>
+          stream.sendTrailers({ "grpc-status": "5", "grpc-message": "no such order", "x-spiffe-id": idOf("admin") }),
+        );
+        stream.end("message");
+      });
+    };
+    const headers = {
+      ":method": "POST",
+      ":path": "/up/orders.Orders/Get",
+      "content-type": "application/grpc",
+      "grpc-timeout": "3S",
+      te: "trailers",
+      "x-spiffe-id": idOf("admin"),
+    };
+    const trailers = { "x-sum": "7", "x-spiffe-id": idOf("admin") };
+    const result = await http2Once(web, port(), headers, "request", trailers);
+    assert.equal(`${result.status} ${result.headers["content-type"]} ${result.text}`, "200 application/grpc message");
+    assert.equal(`${result.trailers["grpc-status"]} ${result.trailers["grpc-message"]}`, "5 no such order");
+    assert.equal(result.trailers["x-spiffe-id"], undefined);
+    const [one] = seen;
+    assert.equal(one?.headers.te, "trailers");
+    assert.equal(one?.headers["grpc-timeout"], "3S");
+    assert.equal(one?.headers["x-spiffe-id"], idOf("web"));
+    assert.equal(one?.headers["transfer-encoding"], undefined);
+    assert.equal(one?.headers.connection, undefined);
+    assert.equal(one?.body, "request");
+    assert.equal(one?.trailers["x-sum"], "7");
+    assert.equal(one?.trailers["x-spiffe-id"], undefined);
+  });
+
+  it("an answer of trailers alone, as gRPC gives refusals, passes", async () => {
+    answer = ({ stream }) =>
+      stream.respond({ ":status": 200, "content-type": "application/grpc", "grpc-status": "16" }, { endStream: true });
+    const result = await http2Once(web, port(), { ":path": "/up/x", ":method": "POST" }, "request");
+    assert.equal(`${result.status} ${result.headers["grpc-status"]}`, "200 16");
+  });
+
+  it("streams go both ways at once", async () => {
+    answer = ({ stream }) => {
+      stream.respond({ ":status": 200 });
+      stream.pipe(stream);
+    };
+    const session = await http2Client(web, port());
+    try {
+      const stream = session.request({ ":path": "/up/echo", ":method": "POST" }, { endStream: false });
+      let text = "";
+      stream.on("data", (chunk: Uint8Array) => {
+        text += new TextDecoder().decode(chunk);
+      });
+      for (const word of ["one", "two", "three"]) {
+        stream.write(word);
+        await until(() => text.endsWith(word));
+      }
+      stream.end();
+      await new Promise((resolve) => stream.once("close", resolve));
+      assert.equal(text, "onetwothree");
+    } finally {
+      session.destroy();
+    }
+  });
+
+  it("4 MiB go up and come back whole, from HTTP/1.1 too", async () => {
+    answer = ({ stream }) => {
+      stream.respond({ ":status": 200 });
+      stream.pipe(stream);
+    };
+    const data = new Uint8Array(4 * 1_048_576).map((_, i) => (i * 31) ^ (i >> 11));
+    const response = await call("/up/echo", { method: "POST", body: data });
+    const back = new Uint8Array(await response.arrayBuffer());
+    assert.equal(back.length, data.length);
+    assert.ok(back.every((byte, i) => byte === data[i]));
+  });
+
+  it("many requests share one connection", async () => {
+    const before = sessions.length;
+    const answers = await Promise.all(Array.from({ length: 50 }, (_, i) => problemOf(`/up/${i}`)));
+    assert.ok(answers.every((text) => text === "200 ok"));
+    assert.equal(seen.length, 50);
+    assert.ok(sessions.length - before <= 1);
+  });
+
+  it("[S-5] are asked over mTLS by the pinned ID alone", async () => {
+    assert.equal(await problemOf("/orders/1"), "200 orders");
+    assert.equal(await problemOf("/wrong/2"), "502 upstream.identity");
+    assert.deepEqual(served, ["2.0 /orders/1"]);
+  });
+
+  it("[S-24] what the upstream says it did not look at is sent again, whatever the method; nothing else is", async () => {
+    for (const [answers, outcome, arrivals] of [
+      [["refused", "ok"], "200 ", 2],
+      [["goaway-before", "ok"], "200 ", 2],
+      [["reset", "ok"], "502 upstream.aborted", 1],
+      [["goaway-after", "ok"], "502 upstream.aborted", 1],
+      [["cut", "ok"], "502 upstream.aborted", 1],
+      [["ok"], "200 ", 1],
+    ] as const) {
+      raw.answers = [...answers];
+      raw.arrivals = 0;
+      assert.equal(await problemOf("/raw/pay", { method: "POST", body: "pay" }), outcome, answers.join());
+      assert.equal(raw.arrivals, arrivals, answers.join());
+    }
+    raw.answers = ["reset", "ok"];
+    raw.arrivals = 0;
+    assert.equal(await problemOf("/raw/get"), "200 ");
+    assert.equal(raw.arrivals, 2);
+  });
+
+  it("a stream that breaks after its head never looks whole", async () => {
+    answer = ({ stream }) => {
+      stream.respond({ ":status": 200 });
+      stream.write("half");
+      setTimeout(() => stream.destroy(new Error("broken")), 20);
+    };
+    const response = await call("/up/cut");
+    assert.equal(response.status, 200);
+    await assert.rejects(response.text());
+  });
+
+  it("a caller that leaves ends the stream at the upstream", async () => {
+    answer = () => {};
+    const leaving = new AbortController();
+    const gone = call("/up/hang", { signal: leaving.signal }).catch(() => {});
+    await until(() => seen.length === 1);
+    leaving.abort();
+    await gone;
+    await until(() => seen[0]?.stream.closed === true || seen[0]?.stream.destroyed === true);
+  });
+
+  it("those that speak another protocol, or are not there, are 502", async () => {
+    assert.equal(await problemOf("/old/x", { method: "POST", body: "pay" }), "502 upstream.aborted");
+    assert.equal(await problemOf("/none/x"), "502 upstream.unreachable");
+    assert.equal(await problemOf("/up/x"), "200 ok");
+  });
+});

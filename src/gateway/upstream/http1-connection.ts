@@ -1,0 +1,287 @@
+/** A connection that carries HTTP/1.1 requests to an upstream, one after another, and each of them once. */
+import type { Duplex } from "node:stream";
+import type { Field } from "../headers.ts";
+import type { CallEvents, UpstreamCall, UpstreamRequest } from "./call.ts";
+import { type AnswerEvents, AnswerParser, NAME, VALUE } from "./http1-parser.ts";
+
+/** Seconds before an upstream ends an idle connection at which it is not used any more. */
+const MARGIN_SECONDS = 1;
+
+/** Throws for what could be read as more than one field. */
+export function checkFields({ method, target, fields }: UpstreamRequest): void {
+  if (!NAME.test(method) || !/^[\x21-\x7e]+$/.test(target)) throw new Error("The request line cannot be sent");
+  for (const [name, value] of fields) {
+    if (!NAME.test(name) || !VALUE.test(value)) throw new Error(`The field ${JSON.stringify(name)} cannot be sent`);
+  }
+}
+
+function requestHead(request: UpstreamRequest): string {
+  checkFields(request);
+  let head = `${request.method} ${request.target} HTTP/1.1\r\n`;
+  for (const [name, value] of request.fields) head += `${name}: ${value}\r\n`;
+  return `${head}\r\n`;
+}
+
+/** What a connection tells its pool. */
+export interface ConnectionOwner {
+  /** It is idle and may be used again. */
+  free(connection: Http1Connection): void;
+  /** It is gone. */
+  gone(connection: Http1Connection): void;
+}
+
+/** A connection. */
+export class Http1Connection {
+  readonly #socket: Duplex;
+  readonly #owner: ConnectionOwner;
+  #call: Http1Call | undefined;
+  #used = false;
+  #gone = false;
+  /** Seconds that the upstream keeps it idle. */
+  keepSeconds: number | undefined;
+
+  constructor(socket: Duplex, owner: ConnectionOwner) {
+    this.#socket = socket;
+    this.#owner = owner;
+    socket.on("data", (chunk: Buffer) => this.#received(chunk));
+    socket.on("drain", () => this.#call?.drained());
+    socket.on("end", () => {
+      this.#call?.closed();
+      this.destroy();
+    });
+    socket.on("error", (error) => {
+      this.#call?.broken(error);
+      this.destroy();
+    });
+    socket.on("close", () => {
+      this.#call?.broken(new Error("The upstream closed the connection"));
+      this.destroy();
+    });
+  }
+
+  get usable(): boolean {
+    return !this.#gone && !this.#socket.destroyed;
+  }
+
+  /** Whether it has carried a request. */
+  get used(): boolean {
+    return this.#used;
+  }
+
+  /** Sends the head of a request. */
+  carry(call: Http1Call, head: string): void {
+    this.#call = call;
+    this.#socket.write(head, "latin1");
+  }
+
+  write(chunk: Uint8Array | string): boolean {
+    return this.#socket.write(chunk, "latin1");
+  }
+
+  cork(): void {
+    this.#socket.cork();
+  }
+
+  uncork(): void {
+    this.#socket.uncork();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** The call is through in both directions. */
+  over(keeps: boolean, keepSeconds: number | undefined): void {
+    this.#call = undefined;
+    this.#used = true;
+    this.keepSeconds = keepSeconds;
+    if (!keeps || !this.usable) {
+      this.destroy();
+      return;
+    }
+    this.#socket.resume();
+    this.#owner.free(this);
+  }
+
+  destroy(): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    const call = this.#call;
+    this.#call = undefined;
+    this.#socket.destroy();
+    this.#owner.gone(this);
+    call?.broken(new Error("The connection to the upstream was ended"));
+  }
+
+  /** How long before its end an idle connection is left alone, as a time of the same clock. */
+  usableUntil(now: number): number {
+    return this.keepSeconds === undefined
+      ? Number.POSITIVE_INFINITY
+      : now + (this.keepSeconds - MARGIN_SECONDS) * 1_000;
+  }
+
+  #received(chunk: Buffer): void {
+    // what nobody asked for is the answer to nothing
+    if (this.#call === undefined || !this.#call.received(chunk)) this.destroy();
+  }
+}
+
+/** One request and its answer on a connection. */
+export class Http1Call implements UpstreamCall, AnswerEvents {
+  readonly unseen = false;
+  readonly #events: CallEvents;
+  readonly #head: string;
+  readonly #chunked: boolean;
+  /** Bytes of the body that its stated length still wants. */
+  #left: number;
+  readonly #parser: AnswerParser;
+  #connection: Http1Connection | undefined;
+  #reused = false;
+  /** The request is sent. */
+  #sent: boolean;
+  /** The answer is read, or will not come. */
+  #over = false;
+  #destroyed = false;
+
+  constructor(request: UpstreamRequest, events: CallEvents) {
+    this.#events = events;
+    this.#head = requestHead(request);
+    this.#sent = !request.withBody;
+    const length = request.fields.find(([name]) => name.toLowerCase() === "content-length")?.[1];
+    this.#chunked = request.withBody && length === undefined;
+    this.#left = length === undefined ? 0 : Number(length);
+    this.#parser = new AnswerParser(request.method, this);
+  }
+
+  get reused(): boolean {
+    return this.#reused;
+  }
+
+  get destroyed(): boolean {
+    return this.#destroyed;
+  }
+
+  /** Begins on a connection. */
+  start(connection: Http1Connection): void {
+    this.#connection = connection;
+    this.#reused = connection.used;
+    connection.carry(this, this.#head);
+    if (!this.#sent) this.#events.connected(this);
+  }
+
+  write(chunk: Uint8Array): boolean {
+    const connection = this.#connection;
+    if (connection === undefined || this.#sent || chunk.byteLength === 0) return true;
+    if (!this.#chunked) {
+      this.#left -= chunk.byteLength;
+      if (this.#left >= 0) return connection.write(chunk);
+      this.#misstated(connection);
+      return true;
+    }
+    connection.cork();
+    connection.write(`${chunk.byteLength.toString(16)}\r\n`);
+    connection.write(chunk);
+    const room = connection.write("\r\n");
+    connection.uncork();
+    return room;
+  }
+
+  end(trailers: readonly Field[]): void {
+    if (this.#sent) return;
+    if (this.#chunked) {
+      let last = "0\r\n";
+      for (const [name, value] of trailers) if (NAME.test(name) && VALUE.test(value)) last += `${name}: ${value}\r\n`;
+      this.#connection?.write(`${last}\r\n`);
+    } else if (this.#left !== 0 && this.#connection !== undefined) {
+      this.#misstated(this.#connection);
+      return;
+    }
+    this.#sent = true;
+    this.#release();
+  }
+
+  pause(): void {
+    if (!this.#over) this.#connection?.pause();
+  }
+
+  resume(): void {
+    if (!this.#over) this.#connection?.resume();
+  }
+
+  destroy(): void {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    this.#over = true;
+    this.#connection?.destroy();
+    this.#connection = undefined;
+  }
+
+  /** No connection came about, or it broke. */
+  broken(error: unknown): void {
+    if (this.#over) {
+      if (!this.#destroyed && !this.#sent) this.#events.unwanted(this);
+      return;
+    }
+    this.#over = true;
+    this.#events.failed(this, error);
+  }
+
+  drained(): void {
+    if (!this.#sent) this.#events.drained(this);
+  }
+
+  /** The upstream has said all it wants to say. */
+  closed(): void {
+    if (!this.#over && this.#parser.close()) return;
+    this.broken(new Error("The upstream closed the connection"));
+  }
+
+  /** Takes bytes of the answer; false when they are not one. */
+  received(chunk: Buffer): boolean {
+    try {
+      if (!this.#over && this.#parser.push(chunk)) {
+        this.#release();
+        return true;
+      }
+    } catch (error) {
+      this.broken(error);
+      return false;
+    }
+    // bytes behind the answer
+    if (!this.#sent && !this.#destroyed) this.#events.unwanted(this);
+    return false;
+  }
+
+  head(status: number, fields: readonly string[]): void {
+    this.#events.head(this, status, fields);
+  }
+
+  data(chunk: Uint8Array): void {
+    if (!this.#over) this.#events.data(this, chunk);
+  }
+
+  ended(trailers: readonly string[]): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#events.ended(this, trailers);
+  }
+
+  /** What follows on the connection would be read as part of this body, or the other way round. */
+  #misstated(connection: Http1Connection): void {
+    this.#sent = true;
+    this.broken(new Error("The request body is not as long as its Content-Length says"));
+    connection.destroy();
+  }
+
+  /** Gives the connection back once nothing of this exchange is on it any more. */
+  #release(): void {
+    const connection = this.#connection;
+    if (connection === undefined || !this.#sent || !this.#parser.done) return;
+    this.#connection = undefined;
+    connection.over(this.#parser.keeps, this.#parser.keepSeconds);
+  }
+}

@@ -1,0 +1,109 @@
+/** The HTTP/1.1 connections to one address: kept while idle, given to one request at a time. */
+import type { Duplex } from "node:stream";
+import type { Clock } from "../../base/index.ts";
+import type { CallEvents, UpstreamCall, UpstreamRequest } from "./call.ts";
+import { type ConnectionOwner, Http1Call, Http1Connection } from "./http1-connection.ts";
+
+/** Idle connections kept per address. */
+const MAX_IDLE = 64;
+
+interface Idle {
+  readonly connection: Http1Connection;
+  readonly until: number;
+}
+
+/** Marks the failure of a dial: nothing of the request has left. */
+const dialFailures = new WeakSet<Error>();
+
+/** Whether an error came before a connection was there, so that the upstream cannot have seen the request (S-24). */
+export function isDialFailure(error: unknown): boolean {
+  return error instanceof Error && dialFailures.has(error);
+}
+
+/** Notes that a dial failed. */
+export function dialFailure(cause: unknown): Error {
+  const error = cause instanceof Error ? cause : new Error(String(cause));
+  dialFailures.add(error);
+  return error;
+}
+
+/** Connections that one function opens. */
+export class Http1Pool implements ConnectionOwner {
+  readonly #open: () => Promise<Duplex>;
+  readonly #clock: Clock;
+  readonly #all = new Set<Http1Connection>();
+  #idle: Idle[] = [];
+  #keeps = true;
+  #closed = false;
+
+  constructor(open: () => Promise<Duplex>, clock: Clock) {
+    this.#open = open;
+    this.#clock = clock;
+  }
+
+  /** Begins a request, on a kept connection where there is one. Throws for a request that cannot be written. */
+  begin(request: UpstreamRequest, events: CallEvents): UpstreamCall {
+    const call = new Http1Call(request, events);
+    const kept = this.#take();
+    if (kept === undefined) this.#dial(call);
+    // who begins gets the call before its first event
+    else if (request.withBody) queueMicrotask(() => (call.destroyed ? this.free(kept) : call.start(kept)));
+    else call.start(kept);
+    return call;
+  }
+
+  free(connection: Http1Connection): void {
+    if (!this.#keeps || this.#idle.length >= MAX_IDLE || !connection.usable) {
+      connection.destroy();
+      return;
+    }
+    this.#idle.push({ connection, until: connection.usableUntil(this.#clock.monotonic()) });
+  }
+
+  gone(connection: Http1Connection): void {
+    this.#all.delete(connection);
+    const at = this.#idle.findIndex((idle) => idle.connection === connection);
+    if (at >= 0) this.#idle.splice(at, 1);
+  }
+
+  /** Ends idle connections. */
+  dropIdle(): void {
+    for (const { connection } of this.#idle.splice(0)) connection.destroy();
+  }
+
+  /** Ends what is idle; what is busy ends after its answer. */
+  retire(): void {
+    this.#keeps = false;
+    this.dropIdle();
+  }
+
+  /** Ends everything. */
+  destroy(): void {
+    this.#closed = true;
+    this.retire();
+    for (const connection of [...this.#all]) connection.destroy();
+  }
+
+  #take(): Http1Connection | undefined {
+    const now = this.#clock.monotonic();
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      if (idle.connection.usable && now < idle.until) return idle.connection;
+      idle.connection.destroy();
+    }
+    return undefined;
+  }
+
+  #dial(call: Http1Call): void {
+    this.#open().then(
+      (socket) => {
+        const connection = new Http1Connection(socket, this);
+        this.#all.add(connection);
+        if (this.#closed) connection.destroy();
+        if (!connection.usable) call.broken(dialFailure(new Error("The connection broke before it was used")));
+        else if (call.destroyed) this.free(connection);
+        else call.start(connection);
+      },
+      (cause: unknown) => call.broken(dialFailure(cause)),
+    );
+  }
+}
