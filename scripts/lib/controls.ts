@@ -1,5 +1,6 @@
 /** The controls whose absence some test must notice, on each runtime. */
 import { JWT_CONTROLS } from "./controls-jwt.ts";
+import { POLICY_CONTROLS } from "./controls-policy.ts";
 import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
 import type { RuntimeName } from "./runtimes.ts";
 
@@ -683,5 +684,6 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/gateway/middleware/middleware.test.ts"],
   },
   ...JWT_CONTROLS,
+  ...POLICY_CONTROLS,
   ...WORKLOAD_CONTROLS,
 ];

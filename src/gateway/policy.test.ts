@@ -7,6 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "node:test";
 import { isSpiffeError } from "../base/index.ts";
+import { SpiffeId } from "../id/index.ts";
+import { admitReload, type Policy } from "../policy/index.ts";
 import { createFetch } from "../tls/index.ts";
 import { parseGatewayConfig } from "./config.ts";
 import { loadGatewayConfig } from "./config-file.ts";
@@ -318,6 +320,65 @@ describe("policy of a gateway file", () => {
     const text = JSON.stringify({ end: true, ...base, policy: [{ rule: "w", allow: { via: ["x509"] } }] });
     assert.throws(() => parseGatewayConfig(text, { env: {} }), /end: is not the last key/);
   });
+
+  const TRUNCATED = `listen: { port: 8443 }
+upstreams: { a: { url: "http://127.0.0.1:1" } }
+routes: [{ name: a, path: "/**", upstream: a }]
+policy:
+  files:
+    - { glob: cut.yaml, idPrefixes: ["spiffe://example.org"] }
+  rules:
+    - { rule: everybody, allow: { trustDomains: [example.org] } }
+    - rule: no-guests
+      deny: { ids: ["spiffe://example.org/guest"] }
+      path: "/orders/**"
+end: true
+`;
+  const CUT = `rules:
+  - { rule: more, allow: { trustDomains: [example.org] }, methods: [PUT] }
+  - rule: no-put-by-web
+    deny: { ids: ["spiffe://example.org/web"] }
+    path: "/orders/**"
+end: true
+`;
+  for (const [title, whichIsCut] of [
+    ["gateway file", 0],
+    ["policy file beside a gateway file", 1],
+  ] as const) {
+    it(`[A-16] a ${title} cut off at every byte follows the whole one with nothing that it denies`, () => {
+      const read = (gatewayFile: string, policyFile: string) =>
+        parseGatewayConfig(gatewayFile, { env: {}, readPolicyFiles: () => [{ file: "cut.yaml", text: policyFile }] });
+      const whole = read(TRUNCATED, CUT);
+      const requests = ["web", "guest"].flatMap((who) => {
+        const id = SpiffeId.parse(`spiffe://example.org/${who}`);
+        const peer = { via: "x509", id, expiresAt: new Date(2 ** 42) } as const;
+        return ["GET", "PUT"].flatMap((method) =>
+          ["/", "/orders/7"].map((path) => [peer, { method, path, now: 0 }] as const),
+        );
+      });
+      const allows = (policy: Policy) =>
+        requests.filter(([peer, facts]) => policy.decide(peer, facts).verdict === "allow");
+      assert.ok(allows(whole.policy).length > 0 && allows(whole.policy).length < requests.length);
+      let [admitted, dangerous] = [0, 0];
+      const text = whichIsCut === 0 ? TRUNCATED : CUT;
+      for (let length = 0; length <= text.length; length++) {
+        const cut = text.slice(0, length);
+        let next: Policy;
+        try {
+          next = (whichIsCut === 0 ? read(cut, CUT) : read(TRUNCATED, cut)).policy;
+        } catch (error) {
+          assert.ok(isSpiffeError(error, "ERR_SPIFFE_CONFIG"), String(error));
+          continue;
+        }
+        const more = allows(next).filter((request) => !allows(whole.policy).includes(request));
+        if (more.length > 0) dangerous++;
+        if (!admitReload(whole.policy, next).ok) continue;
+        admitted++;
+        assert.deepEqual(more, [], cut);
+      }
+      assert.ok(admitted >= 1 && dangerous > 0, `${admitted} ${dangerous}`);
+    });
+  }
 
   it("a star is any run of characters, and each part of the name is used once", () => {
     for (const [pattern, name, fits] of [

@@ -31,7 +31,7 @@ export interface ClaimTest extends ValueTest {
 
 const HOST =
   /^(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*$|^\[[0-9a-f:.]{2,45}\]$/;
-const HEADER = /^[a-z0-9!#$%&'*+.^_`|~-]{1,128}$/;
+const HEADER = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$/;
 /** Blocks within blocks of claims. */
 const MAX_CLAIM_DEPTH = 8;
 
@@ -132,8 +132,7 @@ export function checkHeaders(
     const at = [...path, name];
     const plain = headerName(name);
     const instead = NOT_FOR_RULES.get(plain);
-    if (!HEADER.test(name.toLowerCase()))
-      report({ path: at, what: "is no header name", expected: "letters, digits and dashes" });
+    if (!HEADER.test(name)) report({ path: at, what: "is no header name", expected: "letters, digits and dashes" });
     else if (instead !== undefined) report({ path: at, what: "is no header for a rule", expected: instead });
     else if (seen.has(plain))
       report({ path: at, what: "is the same header as another here", expected: "one of them, with a list of values" });

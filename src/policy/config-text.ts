@@ -83,7 +83,9 @@ function placeOf(text: string, offset: number): { line: number; col: number } {
 }
 
 /** Parses configuration text. Never throws for bad text: the faults say what is wrong. */
-export function readConfigText(text: string, origin: ConfigOrigin): ConfigText {
+export function readConfigText(input: string, origin: ConfigOrigin): ConfigText {
+  // a mark of the byte order is no character of the first line: the parser would count it as an indent
+  const text = input.startsWith("\ufeff") ? input.slice(1) : input;
   const lines = new LineCounter();
   const place = (offset: number) => {
     if (origin.file === undefined) return "";

@@ -1,7 +1,9 @@
 /** Whether one rule speaks of one identity and one request. What of the request is compared is bounded, so that no caller makes rules slow. */
 import type { Peer, SpiffeId } from "../id/index.ts";
 import type { ClaimTest, HeaderTest, HostTest } from "./conditions.ts";
+import { isCanonicalPath } from "./path.ts";
 import { decodeSegment, matchesSegments, type SegmentPattern, splitSegments } from "./pattern.ts";
+import { canonicalAuthority, isMethod } from "./request-line.ts";
 import type { CheckedRule } from "./rules.ts";
 import { fitsValue } from "./value.ts";
 
@@ -13,11 +15,14 @@ const MAX_CLAIM_VALUES = 256;
 
 /** What a policy may look at beside the peer. */
 export interface RequestFacts {
-  /** The HTTP method as the handler or upstream will see it; empty for what has none, such as a TCP connection. */
+  /**
+   * The HTTP method as the handler or upstream will see it, in capitals; empty for what has none, such as a TCP
+   * connection. What is spelled otherwise counts as none.
+   */
   readonly method: string;
-  /** The canonical path, without the query; what does not begin with a slash counts as none. */
+  /** The canonical path, without the query; what is not canonical counts as none. */
   readonly path: string;
-  /** The request's host, lower-case, without port. */
+  /** The request's host, lower-case, without port and final dot; what is spelled otherwise counts as none. */
   readonly host?: string | undefined;
   /** Name of the gateway listener it came in by. */
   readonly listener?: string | undefined;
@@ -99,6 +104,10 @@ export class Trial {
   readonly now: number;
   /** Claims of the identity that is looked at; undefined where it showed no token of its own. */
   claims: Readonly<Record<string, unknown>> | undefined;
+  /** Whether the method is one that rules can name. */
+  readonly hasMethod: boolean;
+  /** The host, where it is spelled in the one way that rules know. */
+  readonly host: string | undefined;
   /** The host without its first label, with the dot; empty where it has but one. */
   readonly hostTail: string;
   /** Segments captured by the rule that is looked at. */
@@ -116,9 +125,12 @@ export class Trial {
     this.facts = facts;
     this.now = now;
     this.#token = peer?.token;
-    const dot = facts.host?.indexOf(".") ?? -1;
-    this.hostTail = dot > 0 ? (facts.host as string).slice(dot) : "";
-    this.hasPath = facts.path.startsWith("/");
+    const { method, path, host } = facts;
+    this.hasMethod = isMethod(method);
+    this.host = host !== undefined && canonicalAuthority(host)?.host === host ? host : undefined;
+    const dot = this.host?.indexOf(".") ?? -1;
+    this.hostTail = dot > 0 ? (host as string).slice(dot) : "";
+    this.hasPath = isCanonicalPath(path);
     this.#limit = limit;
   }
 
@@ -156,8 +168,8 @@ type Answer = boolean | undefined;
 /** Doubt closes: where it is open whether a condition holds, a deny rule takes it and an allow rule does not. */
 const holds = (answer: Answer, deny: boolean): boolean => (deny ? answer !== false : answer === true);
 
-function fitsHost(test: HostTest, { facts: { host }, hostTail }: Trial): Answer {
-  if (host === undefined || host === "") return undefined;
+function fitsHost(test: HostTest, { host, hostTail }: Trial): Answer {
+  if (host === undefined) return undefined;
   return test.exact.has(host) || (hostTail !== "" && test.suffixes.has(hostTail));
 }
 
@@ -221,7 +233,7 @@ export function misfitOf(rule: CheckedRule, trial: Trial): Misfit | undefined {
   const { facts } = trial;
   if (methods !== undefined && !methods.has(facts.method)) {
     // a server answers HEAD by running its GET handler
-    const alike = facts.method === "" || (facts.method === "HEAD" && methods.has("GET"));
+    const alike = !trial.hasMethod || (facts.method === "HEAD" && methods.has("GET"));
     if (!deny || !alike) return "methods";
   }
   if (routes !== undefined && !holds(facts.route === undefined ? undefined : routes.has(facts.route), deny))

@@ -49,6 +49,27 @@ describe("policy files", () => {
     );
   });
 
+  it("a mark of the byte order before the text changes nothing", () => {
+    const list = '- { rule: a, allow: { ids: ["spiffe://example.org/a"] } }\n';
+    for (const text of [FILE, list]) {
+      assert.deepEqual(parsePolicy(`\ufeff${text}`).rules, parsePolicy(text).rules);
+    }
+  });
+
+  it("keys that are one key in two spellings, and keys of objects, are never two keys", () => {
+    const rule = (more: string) => faults(`- { rule: a, allow: { ids: ["spiffe://example.org/a"] }, ${more} }`);
+    assert.equal(rule("methods: [GET]"), "accepted");
+    for (const twice of ['"methods"', "!!str methods", '"\\x6dethods"', "'methods'"])
+      assert.match(rule(`methods: [GET], ${twice}: [POST]`), /Map keys must be unique/, twice);
+    for (const odd of ["<<: { methods: [GET] }", "constructor: a", "~: b", ": b", "toString: a"])
+      assert.match(rule(odd), /unknown key/, odd);
+    for (const key of ["__proto__", '"__proto__"', '"\\x5f_proto__"'])
+      assert.match(rule(`claims: { ${key}: a }`), /"__proto__" is no key of a configuration/, key);
+    assert.equal(rule("claims: { constructor: a, toString: b }, headers: { constructor: c }"), "accepted");
+    assert.match(rule('headers: { "x-\u212aey": a }'), /is no header name/);
+    assert.match(rule('headers: { "x-\u017fpiffe-id": a }'), /is no header name/);
+  });
+
   it("what a policy says of itself cannot be changed", () => {
     const policy = parsePolicy(FILE);
     const [source] = policy.sources;

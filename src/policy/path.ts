@@ -40,6 +40,16 @@ export function canonicalPath(raw: string): Verdict<string> {
   return accept(path);
 }
 
+/** What most paths are made of, without dots, escapes and a second slash in a row: canonical at one look. */
+const PLAIN = /^(?:\/|(?:\/[A-Za-z0-9\-_~!$&'()*+,=:@]+)+\/?)$/;
+
+/** Whether a path is in its canonical form already. */
+export function isCanonicalPath(path: string): boolean {
+  if (PLAIN.test(path)) return true;
+  const canonical = canonicalPath(path);
+  return canonical.ok && canonical.value === path;
+}
+
 /** Compiles a path pattern that some canonical path can equal; deny rules make no difference for a final slash and for escapes. */
 export function parsePath(text: string, names: string[], deny: boolean): SegmentPattern | PatternFault {
   const expected = '"/a/b", "/a/*/b", "/a/{name}" or "/a/b/**"';

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { ManualClock } from "../authority/testing.ts";
-import { Policy, type PolicyRule } from "./index.ts";
+import { Policy, type PolicyRule, type RequestFacts } from "./index.ts";
 import { canonicalPath } from "./path.ts";
 import { Draw, dice } from "./random.testing.ts";
 import { reference } from "./reference.testing.ts";
@@ -119,6 +119,48 @@ describe("what more rules do", () => {
       assert.equal(among.decide(peer, facts).verdict, "deny");
     }
     assert.ok(denied > 1_000, String(denied));
+  });
+
+  it("what a rule denies stays denied in every other spelling that a server may take for the same, 20,000 random policies", () => {
+    const draw = new Draw(43);
+    const respelled = (facts: RequestFacts): RequestFacts[] => {
+      const { path, method, host, headers } = facts;
+      const values = headers?.["x-h"] ?? [];
+      const header = (list: readonly string[]) => ({ ...facts, headers: { ...headers, "x-h": list } });
+      return [
+        ...(path.startsWith("/") && !path.endsWith("/") ? [{ ...facts, path: `${path}/` }] : []),
+        ...(path.length > 1 && path.endsWith("/") ? [{ ...facts, path: path.slice(0, -1) }] : []),
+        ...(path.includes(":") ? [{ ...facts, path: path.replaceAll(":", "%3A") }] : []),
+        ...(path.includes("%3A") ? [{ ...facts, path: path.replaceAll("%3A", ":") }] : []),
+        ...[path.replace("/", "//"), path.replace("/", "/./"), path.replace("a", "%61"), `${path};x`, `${path}?x`]
+          .filter((one) => one !== path)
+          .map((one) => ({ ...facts, path: one })),
+        ...(method === "GET" ? [{ ...facts, method: "HEAD" }] : []),
+        { ...facts, method: method.toLowerCase() },
+        ...(host === undefined ? [] : [`${host}.`, `${host}:443`, host.toUpperCase(), undefined]).map((one) => {
+          return { ...facts, host: one };
+        }),
+        ...(values.length === 0 ? [] : [header(values.map((one) => `\t${one} `)), header([values.join(", ")])]),
+        ...(values.length === 0 ? [] : [header(values.flatMap((one) => one.split(","))), header(["q", ...values])]),
+        { ...facts, headers: undefined },
+        { ...facts, now: Number.NaN },
+      ];
+    };
+    let [tried, allowed] = [0, 0];
+    for (let n = 0; n < 20_000; n++) {
+      const rules = draw.rules(6);
+      const policy = Policy.compile(rules);
+      const [peer, facts] = [draw.peer(), draw.facts()];
+      const { reason } = policy.decide(peer, facts);
+      if (reason === "policy.allowed") allowed++;
+      if (reason !== "policy.denied") continue;
+      for (const other of respelled(facts)) {
+        tried++;
+        const is = policy.decide(peer, other);
+        assert.equal(is.verdict, "deny", JSON.stringify({ rules, peer, facts, other }));
+      }
+    }
+    assert.ok(tried > 20_000 && allowed > 1_000, `${tried} ${allowed}`);
   });
 
   it("time only closes: a policy with audits allows later nothing that it denies now, but for windows", () => {

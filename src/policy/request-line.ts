@@ -7,6 +7,11 @@ const QUERY = /^[A-Za-z0-9\-._~!$&'()*+,;=:@/?%[\]|]*$/;
 const METHOD = /^[A-Z]+(?:-[A-Z]+)*$/;
 const AUTHORITY = /^([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?|\[[0-9a-f:.]+\])\.?(:[0-9]{1,5})?$/;
 
+/** Whether a text is a method as HTTP spells the registered ones. */
+export function isMethod(text: string): boolean {
+  return METHOD.test(text);
+}
+
 /** Whether a method is one that the gateway serves. TRACE would show the caller what the gateway adds. */
 export function isServedMethod(method: string): boolean {
   return METHOD.test(method) && method !== "CONNECT" && method !== "TRACE";
