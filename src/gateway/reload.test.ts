@@ -202,15 +202,19 @@ describe("reload", () => {
     const url = `http://127.0.0.1:${(authorizer.address() as { port: number }).port}/`;
     const rules = [rule("web"), rule("guest")];
     await start(config({ policy: { rules, authorizer: { url, timeout: "10s" } } }));
-    const asked = [ask(web), ask(guest)];
-    await until(() => waiting.length === 2);
-    await gateway!.reload(config({ policy: [rule("web")] }));
-    for (const response of waiting) {
-      response.setHeader("content-type", "application/json");
-      response.end('{"allow":true}');
+    try {
+      const asked = [ask(web), ask(guest)];
+      await until(() => waiting.length === 2);
+      await gateway!.reload(config({ policy: [rule("web")] }));
+      for (const response of waiting) {
+        response.setHeader("content-type", "application/json");
+        response.end('{"allow":true}');
+      }
+      assert.deepEqual(await Promise.all(asked), ["200 first", "403 policy.default-deny"]);
+    } finally {
+      authorizer.close();
+      authorizer.closeAllConnections();
     }
-    assert.deepEqual(await Promise.all(asked), ["200 first", "403 policy.default-deny"]);
-    authorizer.close();
   });
 
   const refusals: [title: string, next: () => GatewayInput, message: RegExp, reason?: string][] = [
