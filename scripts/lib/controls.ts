@@ -635,6 +635,54 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/gateway/gateway.test.ts"],
   },
   {
+    name: "gateway-reload-admit",
+    patches: [{ file: "src/gateway/live.ts", find: "if (!verdict.ok) throw", replace: "if (false) throw" }],
+    tests: ["src/gateway/reload.test.ts"],
+  },
+  {
+    name: "gateway-reload-restart",
+    patches: [{ file: "src/gateway/live.ts", find: "if (fixed.length > 0) {", replace: "if (false) {" }],
+    tests: ["src/gateway/reload.test.ts"],
+  },
+  {
+    name: "gateway-reload-standstill",
+    patches: [
+      {
+        file: "src/gateway/reload.ts",
+        find: "      await clock.sleep(SETTLE_MS, signal).catch(() => {});\n",
+        replace: "",
+      },
+    ],
+    tests: ["src/gateway/reload.test.ts"],
+  },
+  {
+    name: "gateway-rejudge",
+    patches: [
+      {
+        file: "src/gateway/running.ts",
+        find: '      if (decision.verdict === "allow") continue;',
+        replace: "      if (decision !== undefined) continue;",
+      },
+    ],
+    tests: ["src/gateway/reload.test.ts"],
+  },
+  {
+    name: "gateway-judged-anew",
+    patches: [{ file: "src/gateway/handler.ts", find: "while (room !== current()) {", replace: "while (false) {" }],
+    tests: ["src/gateway/reload.test.ts"],
+  },
+  {
+    name: "gateway-rejudge-audience",
+    patches: [
+      {
+        file: "src/gateway/handler.ts",
+        find: '  if (!isForNow && (peer?.via === "jwt" || now.audience.length > 0)) return NO_DOOR;\n',
+        replace: "",
+      },
+    ],
+    tests: ["src/gateway/reload.test.ts"],
+  },
+  {
     name: "gateway-retry-idempotent",
     patches: [
       {

@@ -95,8 +95,12 @@ const NO_DOOR: Decision = Object.freeze({ verdict: "deny", reason: "policy.defau
 /** What is decided now of a request that runs; its path may belong to another route by now, or to none. */
 function decideAgain(room: Room, request: ListenerRequest, { target, route, peer }: Judged): Decision {
   const now = room.routes.find(target.path) ?? route;
-  if (peer?.via === "jwt" && !peer.token.audience.some((one) => now.audience.includes(one))) return NO_DOOR;
-  return decide(room.policy, peer, factsOf(room, request, target, now));
+  const { token } = peer ?? {};
+  const isForNow = token === undefined || token.audience.some((one) => now.audience.includes(one));
+  // where tokens are taken, one for somebody else is refused, over a certificate too; elsewhere it says nothing
+  if (!isForNow && (peer?.via === "jwt" || now.audience.length > 0)) return NO_DOOR;
+  const caller = isForNow || peer?.via !== "x509" ? peer : { via: peer.via, id: peer.id, expiresAt: peer.expiresAt };
+  return decide(room.policy, caller, factsOf(room, request, target, now));
 }
 
 function addressOf(request: ListenerRequest): string | undefined {

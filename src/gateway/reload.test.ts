@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import type { ServerResponse } from "node:http";
+import { createServer, type ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
@@ -171,6 +171,50 @@ describe("reload", () => {
       [idOf("guest"), idOf("guest"), idOf("web")].map((peer) => `${peer} policy.denied no-token-of-guest`),
     );
     session.destroy();
+  });
+
+  it("[S-9] [S-26] a stream by token ends when its route takes other audiences, over a certificate too", async () => {
+    const listen = [
+      { name: "edge", address: "127.0.0.1", port: 0, clientCertificate: "none" as const },
+      { name: "mesh", address: "127.0.0.1", port: 0 },
+    ];
+    const routes = (...audience: string[]) => [
+      { name: "up", path: "/stream/**", audience, upstream: "up" },
+      { name: "same", path: "/stream/same", audience: [GATEWAY], upstream: "up" },
+    ];
+    await start(config({ listen, routes: routes(GATEWAY) }));
+    const bearer = { headers: { authorization: `Bearer ${await world.token("web")}` } };
+    const call = createFetch(web, { peer: GATEWAY });
+    const at = (i: number, path: string) => `https://127.0.0.1:${gateway!.listeners[i]!.port}/stream/${path}`;
+    const asked = [call(at(0, "a"), bearer), call(at(1, "a"), bearer), call(at(1, "a")), call(at(0, "same"), bearer)];
+    const bodies = (await Promise.all(asked)).map(bodyOf);
+    await until(() => open.length === 4);
+    await gateway!.reload(config({ listen, routes: routes("other") }));
+    assert.deepEqual(await Promise.all(bodies.slice(0, 2)), ["broken", "broken"]);
+    for (const response of open) response.end("done");
+    assert.deepEqual(await Promise.all(bodies.slice(2)), ["whole begun done", "whole begun done"]);
+  });
+
+  it("[S-26] a request that is judged while the policy changes is judged by the new one", async () => {
+    const waiting: ServerResponse[] = [];
+    const authorizer = createServer((_, response) => void waiting.push(response));
+    await new Promise<void>((resolve) => authorizer.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(authorizer.address() as { port: number }).port}/`;
+    const rules = [rule("web"), rule("guest")];
+    await start(config({ policy: { rules, authorizer: { url, timeout: "10s" } } }));
+    try {
+      const asked = [ask(web), ask(guest)];
+      await until(() => waiting.length === 2);
+      await gateway!.reload(config({ policy: [rule("web")] }));
+      for (const response of waiting) {
+        response.setHeader("content-type", "application/json");
+        response.end('{"allow":true}');
+      }
+      assert.deepEqual(await Promise.all(asked), ["200 first", "403 policy.default-deny"]);
+    } finally {
+      authorizer.close();
+      authorizer.closeAllConnections();
+    }
   });
 
   const refusals: [title: string, next: () => GatewayInput, message: RegExp, reason?: string][] = [
