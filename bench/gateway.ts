@@ -26,7 +26,7 @@ interface Measured {
   faults: string[];
 }
 
-/** Measures `reverse-proxy` and `jwt-native` of each runtime's gateway, the first of the Go proxy too. */
+/** Measures `reverse-proxy`, with certificates and with tokens, of each runtime's gateway, the first of the Go proxy too. */
 export async function measureGateway(
   runtimes: readonly Runtime[],
   sizes: Sizes,
@@ -139,7 +139,7 @@ function loads(
       const { tokens } = material;
       const requests = Math.ceil(sizes.requests / tokens.length) * tokens.length;
       const job = { port, tokens, connections: CONNECTIONS, requests, warmup: tokens.length };
-      return load("jwt-native", job, requests / 100);
+      return load("reverse-proxy tokens", job, requests / 100);
     },
   };
 }

@@ -12,6 +12,7 @@ import { type Result, type Row, type Runtime, rowOf, type Subject, type Verdicts
 import type { Environment } from "./lib/target.ts";
 import type { Job } from "./run.ts";
 import { measureFetch, measureHandshakes, measureIdle } from "./tls.ts";
+import { measureTokens } from "./tokens.ts";
 import { measureWorkerd } from "./workerd.ts";
 
 export interface BenchOptions {
@@ -154,6 +155,7 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
     if (options.subjects.includes("gateway")) {
       collect(await measureHandshakes(options.runtimes, under));
       collect(await measureFetch(options.runtimes, under));
+      collect(await measureTokens(options.runtimes, under));
       collect(await measureGateway(options.runtimes, sizes, api!.endpoint, path, folder, say));
     }
     return outcome;

@@ -2,6 +2,7 @@
 import { Buffer } from "node:buffer";
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { generateKeys, TestCa } from "../../src/authority/testing.ts";
+import type { TokenFixtures } from "../tokens.ts";
 
 export const TRUST_DOMAIN = "bench.example";
 export const AUDIENCE = "spiffe://bench.example/orders";
@@ -127,6 +128,29 @@ function tokens(alg: string, curve: string, hash: string, count: number, now: nu
     return isBad(i) ? tampered(token) : token;
   });
   return { name: `jwt-svid ${alg}`, alg, jwks: { keys: [jwk] }, tokens: list };
+}
+
+/** Distinct tokens of so many workloads for two audiences in turn, one in a hundred of them bad, and the key. */
+export function makeTokens(count: number, identities: number, now: number): TokenFixtures {
+  const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const key = createPrivateKey(privateKey.export({ format: "pem", type: "pkcs8" }));
+  const audience = [AUDIENCE, `spiffe://${TRUST_DOMAIN}/reports`];
+  return {
+    trustDomain: TRUST_DOMAIN,
+    audience,
+    jwks: { keys: [{ ...publicKey.export({ format: "jwk" }), kid: "bench", use: "jwt-svid" }] },
+    tokens: Array.from({ length: count }, (_, i) => {
+      const sub = `spiffe://${TRUST_DOMAIN}/ns/shop/sa/worker-${i % identities}`;
+      const token = signed(key, "ES256", "sha256", {
+        sub,
+        aud: [audience[i % 2]],
+        iat: now,
+        exp: now + 6 * 3600,
+        jti: `${i}`,
+      });
+      return isBad(i) ? tampered(token) : token;
+    }),
+  };
 }
 
 function signed(key: KeyObject, alg: string, hash: string, claims: object): string {

@@ -85,6 +85,19 @@ export const GOALS: readonly Goal[] = [
   { subject: "gateway", name: "handshake", timesOf: goTimes("handshake", 0.55), runtimes: ["node"] },
   { subject: "gateway", name: "handshake", timesOf: goTimes("handshake", 0.45), runtimes: ["deno"] },
   { subject: "gateway", name: "fetch", timesOf: { name: "fetch", factor: 1.3, stack: "native" }, runtimes: ["bun"] },
+  // Requests per second against the runtime's own server that asks for nothing: half of its rate, a quarter without a memory.
+  {
+    subject: "gateway",
+    name: "jwt-native",
+    timesOf: { name: "jwt-native", stack: "native", factor: 2 },
+    runtimes: ["bun"],
+  },
+  {
+    subject: "gateway",
+    name: "jwt-native anew",
+    timesOf: { name: "jwt-native", stack: "native", factor: 4 },
+    runtimes: ["bun"],
+  },
   { subject: "memory", name: "idle connection", atMost: 25_000, runtimes: ["bun", "node"] },
   { subject: "policy", name: "decide 1000 rules", atMost: 20, of: "p50" },
   { subject: "policy", name: "decide 1000 rules hostile", atMost: 200, of: "p99" },

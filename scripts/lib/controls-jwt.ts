@@ -50,7 +50,7 @@ export const JWT_CONTROLS: readonly Control[] = [
     ".some(({ key }) => key !== spki)",
   ]),
   control("jwt-remembered-flight", [
-    "if (holds(verdict.value, bundles, settings())) return accept",
+    "if (holds(verdict.value, bundles, rules.settings)) return accept",
     "if (true) return accept",
   ]),
   control("jwt-remembered-source", ["if (under?.bundles === bundles) {", "if (under !== undefined) {"]),
@@ -59,9 +59,10 @@ export const JWT_CONTROLS: readonly Control[] = [
     "expiresAt: ((claims as never as { d: Date }).d ??= new Date(expiresAt))",
   ]),
   control("jwt-remembered-refusals", [
-    "if (!verdict.ok) return verdict;\n      this.#remember(key, verdict.value);",
-    "this.#remember(key, { bytes: 1, ...(verdict as { value?: Entry }).value } as Entry);\n      if (!verdict.ok) return verdict;",
+    "    if (verdict.ok) this.#remember(key, verdict.value);",
+    "    this.#remember(key, { bytes: 1, ...(verdict as { value?: Entry }).value } as Entry);",
   ]),
+  control("jwt-remembered-verifier", [":${numberOf(verifier)}:", ":"]),
   plainControl("plain-loopback", plain, "if (!LOOPBACK.test(address)) {", "if (false) {"),
   plainControl(
     "plain-checks",

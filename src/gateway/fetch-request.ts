@@ -1,17 +1,32 @@
 /** Requests of servers that hand out a `Request`: the checks of {@link checkRequest}, on what such a server still shows. */
 import { accept, type Refusal, refuse, type Verdict } from "../base/index.ts";
-import { canonicalAuthority } from "../policy/request-line.ts";
+import { canonicalAuthority, canonicalTarget, isServedMethod } from "../policy/request-line.ts";
 import { isIdentityField } from "./headers.ts";
-import { checkRequest } from "./target.ts";
+import { framingFault } from "./target.ts";
 
 /** What URLs of a plaintext server begin with; the second is one runtime's, on a unix socket. */
 const SCHEMES = ["http://", "http+unix://"] as const;
-const CHECKED = ["host", "authorization", "content-length", "transfer-encoding"];
 /** A comma, a word, a blank and more: the second of two credentials that the server has joined. */
 const JOINED = /,\s*[!#$%&'*+\-.^_`|~0-9A-Za-z]+\s+\S/;
 
-const twoCredentials = (): Refusal =>
-  refuse("request.authorization", "The request has more than one Authorization field");
+const refuseHost = (message: string): Refusal => refuse("request.authority", message);
+
+/** Whether `Host` and the authority of a URL name one plain host. A target that is absolute brings its own. */
+function sameHost(host: string, authority: string): boolean {
+  const named = canonicalAuthority(host)?.host;
+  return named !== undefined && canonicalAuthority(authority)?.host === named;
+}
+
+/** The last pair that was found to name one host: most requests of a server do. */
+let last = { host: "", authority: "" };
+
+function checkHost(host: string | null, authority: string): Refusal | undefined {
+  if (host === null) return refuseHost("The request names no host");
+  if (host === last.host && authority === last.authority && host !== "") return undefined;
+  if (!sameHost(host, authority)) return refuseHost("The request does not name one plain host");
+  last = { host, authority };
+  return undefined;
+}
 
 /**
  * Checks a request, and gives the one that the app shall see: the same, or one with the canonical target and without the
@@ -22,29 +37,28 @@ const twoCredentials = (): Refusal =>
  */
 export function checkFetchRequest(request: Request): Verdict<Request> {
   const { url, method, headers } = request;
-  const scheme = SCHEMES.find((known) => url.startsWith(known));
-  if (scheme === undefined) return refuse("request.authority", "The request names no plain host");
-  const start = scheme.length;
-  const slash = url.indexOf("/", start);
-  const target = slash < 0 ? "" : url.slice(slash);
-  const rawHeaders: string[] = [];
-  for (const name of CHECKED) {
-    const value = headers.get(name);
-    if (value !== null) rawHeaders.push(name, value);
-  }
-  const checked = checkRequest({ method, url: target, httpVersionMajor: 1, rawHeaders });
-  if (!checked.ok) return checked;
-  const { authorization, host, target: canonical } = checked.value;
-  // an absolute target names its own host
-  if (canonicalAuthority(url.slice(start, slash))?.host !== host)
-    return refuse("request.authority", "Host and the request's target name different hosts");
+  if (!isServedMethod(method)) return refuse("request.method", "The request's method is not one that is served");
+  const scheme = url.startsWith(SCHEMES[0]) ? SCHEMES[0] : SCHEMES[1];
+  if (!url.startsWith(scheme)) return refuseHost("The request names no plain host");
+  const slash = url.indexOf("/", scheme.length);
+  const raw = slash < 0 ? "" : url.slice(slash);
+  const target = canonicalTarget(raw);
+  if (!target.ok) return target;
+  const authority = url.slice(scheme.length, slash);
+  const badHost = checkHost(headers.get("host"), authority);
+  if (badHost !== undefined) return badHost;
+  const authorization = headers.get("authorization");
   if (authorization?.includes(",") && JOINED.test(authorization.replace(/"(?:[^"\\]|\\.)*"/g, '""')))
-    return twoCredentials();
-  const claims = [...headers.keys()].filter(isIdentityField);
-  if (claims.length === 0 && canonical === target && scheme === SCHEMES[0]) return accept(request);
+    return refuse("request.authorization", "The request has more than one Authorization field");
+  const [length, encoding] = [headers.get("content-length"), headers.get("transfer-encoding")];
+  if (framingFault(length === null ? [] : [length], encoding === null ? [] : [encoding]))
+    return refuse("request.framing", "The length of the request body is not stated in one plain way");
+  let claims: string[] | undefined;
+  for (const name of headers.keys()) if (isIdentityField(name)) (claims ??= []).push(name);
+  if (claims === undefined && target.value.target === raw && scheme === SCHEMES[0]) return accept(request);
   const kept = new Headers(headers);
-  for (const name of claims) kept.delete(name);
+  for (const name of claims ?? []) kept.delete(name);
   // not a copy of the whole: one runtime warns of a signal that is only touched
   const init = { method, headers: kept, body: request.body, duplex: "half" };
-  return accept(new Request(`${SCHEMES[0]}${url.slice(start, slash)}${canonical}`, init as RequestInit));
+  return accept(new Request(`${SCHEMES[0]}${authority}${target.value.target}`, init as RequestInit));
 }

@@ -48,7 +48,7 @@ function authorityOf(
 }
 
 /** Message framing that every server reads alike: at most one of `Content-Length` and `Transfer-Encoding: chunked`. */
-function framingFault(lengths: readonly string[], encodings: readonly string[]): boolean {
+export function framingFault(lengths: readonly string[], encodings: readonly string[]): boolean {
   if (lengths.length + encodings.length > 1) return true;
   if (lengths[0] !== undefined && !/^[0-9]{1,15}$/.test(lengths[0])) return true;
   return encodings[0] !== undefined && encodings[0].toLowerCase() !== "chunked";

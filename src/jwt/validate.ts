@@ -119,10 +119,10 @@ export function safeValidateJwtSvidSync(
   return svidOf(token, runChecksSync(validation(token, bundles, settingsOf(options)), verifier));
 }
 
-/** What a token is judged by, at one moment. */
+/** What a token is judged by. */
 export interface Settings {
   readonly audience: ReadonlySet<string>;
-  readonly now: number;
+  readonly clock: Clock;
   readonly leewayMs: number;
   readonly requireKeyId: boolean;
   readonly lenientHeader: boolean;
@@ -142,7 +142,7 @@ export function settingsOf(options: JwtValidateOptions | JwtValidateSyncOptions)
   }
   return {
     audience: new Set(values),
-    now: timeOf(clock),
+    clock,
     leewayMs,
     // what makes stricter holds whatever says yes, what relaxes only by true itself
     requireKeyId: Boolean(options.requireKeyId),
@@ -183,7 +183,8 @@ export function judge(
   claims: Pick<JwtClaims, "expiresAt" | "notBefore" | "audience">,
   settings: Settings,
 ): Refusal | undefined {
-  const { now, leewayMs } = settings;
+  const { leewayMs } = settings;
+  const now = timeOf(settings.clock);
   if (settings.requireKeyId && keyId === undefined) return refuse("jwt.header", 'Expected a "kid" header parameter');
   if (Number.isNaN(now)) {
     return refuse("jwt.expired", "Expected a clock that tells the time; without it nothing counts as valid");

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { inspect } from "node:util";
 import { isSpiffeError } from "../base/index.ts";
+import { type SignatureVerifier, webcryptoVerifier } from "../crypto/index.ts";
 import { type JwtBundle, type JwtBundleSource, VerifiedTokens } from "./index.ts";
 import { makeKey, type SigningKey, sign } from "./sign.testing.ts";
 import { AUDIENCE, bundleOf, claims, makeWorld, NOW, NOW_MS, SUBJECT, type World } from "./world.testing.ts";
@@ -26,11 +27,13 @@ function setting() {
   };
   const tokens = new VerifiedTokens();
   const judge = tokens.judge({ audience: AUDIENCE, clock });
+  /** The same, by a verifier that takes its time. */
+  const slow = tokens.judge({ audience: AUDIENCE, clock, verifier: webcryptoVerifier });
   const verdict = async (token: string, by = judge, bundles: JwtBundleSource = source) => {
     const result = await by(token, bundles);
     return result.ok ? `accept ${result.value.id}` : result.reason;
   };
-  return { clock, source, tokens, judge, verdict };
+  return { clock, source, tokens, judge, slow, verdict };
 }
 const GOOD = `accept ${SUBJECT}`;
 
@@ -234,31 +237,52 @@ describe("[S-19] verified tokens", () => {
   });
 
   it("one flight for the same token; who joins it is judged by its own moment", async () => {
-    const { verdict, source, tokens, clock } = setting();
-    const token = await world.token();
-    assert.deepEqual(await Promise.all([verdict(token), verdict(token), verdict(token)]), [GOOD, GOOD, GOOD]);
+    const { verdict, slow, source, tokens, clock } = setting();
+    const together = async (...jti: string[]) => {
+      const token = await world.token({ jti: jti.join() });
+      return [verdict(token, slow), verdict(token, slow), verdict(token, slow)];
+    };
+    assert.deepEqual(await Promise.all(await together("1")), [GOOD, GOOD, GOOD]);
     // one look-up by the flight, one by each who joined
     assert.equal(source.asked, 3);
-    const second = await world.token({ jti: "2" });
-    const pending = [verdict(second), verdict(second)];
+    const pending = await together("2");
     source.bundle = undefined;
-    assert.deepEqual(await Promise.all(pending), [GOOD, "jwt.no-bundle"]);
+    assert.deepEqual(await Promise.all(pending), [GOOD, "jwt.no-bundle", "jwt.no-bundle"]);
     source.bundle = world.bundle;
-    const third = await world.token({ jti: "3" });
-    const late = [verdict(third), verdict(third)];
+    const late = await together("3");
     clock.at = NOW_MS + 3_600_000;
-    assert.deepEqual(await Promise.all(late), [GOOD, "jwt.expired"]);
+    assert.deepEqual(await Promise.all(late), [GOOD, "jwt.expired", "jwt.expired"]);
     assert.equal(tokens.counters.hits, 0);
+    clock.at = NOW_MS;
+    const token = await world.token();
+    assert.deepEqual(await Promise.all([0, 1].map((octet) => verdict(spoilt(token, octet), slow))), [
+      "jwt.signature",
+      "jwt.signature",
+    ]);
+    assert.equal(await verdict(token, slow), GOOD);
+    assert.equal(await verdict(token, slow), GOOD);
+    assert.equal(tokens.counters.hits, 1);
   });
 
   it("callers with other bundles do not share a flight", async () => {
-    const { verdict, judge, source } = setting();
+    const { verdict, slow, source } = setting();
     const token = await world.token();
     const nothing = { jwtBundleFor: () => undefined };
-    const pending = [verdict(token, judge, nothing), verdict(token, judge, source), verdict(token, judge, nothing)];
+    const pending = [verdict(token, slow, nothing), verdict(token, slow, source), verdict(token, slow, nothing)];
     assert.deepEqual(await Promise.all(pending), ["jwt.no-bundle", GOOD, "jwt.no-bundle"]);
-    assert.equal(await verdict(token, judge, nothing), "jwt.no-bundle");
-    assert.equal(await verdict(token, judge, source), GOOD);
+    assert.equal(await verdict(token, slow, nothing), "jwt.no-bundle");
+    assert.equal(await verdict(token, slow, source), GOOD);
+  });
+
+  it("what another verifier has found does not count", async () => {
+    const { verdict, judge, tokens, clock } = setting();
+    const token = spoilt(await world.token(), 3);
+    const anything: SignatureVerifier = { name: "yes", sync: true, importKey: () => ({}), verify: () => true };
+    const careless = tokens.judge({ audience: AUDIENCE, clock, verifier: anything });
+    assert.equal(await verdict(token, careless), GOOD);
+    assert.equal(await verdict(token, judge), "jwt.signature");
+    assert.equal(await verdict(token, careless), GOOD);
+    assert.equal(tokens.counters.hits, 1);
   });
 
   it("bounded in tokens and bytes; what was used last stays", async () => {

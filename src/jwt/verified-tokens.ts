@@ -1,6 +1,13 @@
 /** Tokens that have been verified, remembered by all that mattered, so that a busy caller costs one signature check (S-19). */
-import { accept, LIMITS, SpiffeError, systemClock, timeOf, type Verdict } from "../base/index.ts";
-import { chooseVerifier, type JwsAlgorithm, runChecks } from "../crypto/index.ts";
+import { accept, LIMITS, SpiffeError, type Verdict } from "../base/index.ts";
+import {
+  chooseVerifier,
+  type JwsAlgorithm,
+  runChecks,
+  runChecksSync,
+  type SignatureVerifier,
+  type SyncSignatureVerifier,
+} from "../crypto/index.ts";
 import { equalOctets } from "../crypto/octets.ts";
 import { sha256Text } from "../crypto/text-digest.ts";
 import type { TokenIdentity } from "../id/index.ts";
@@ -20,7 +27,7 @@ export interface VerifiedTokensLimits {
 /** How the tokens of one door are judged; see {@link JwtValidateOptions}. */
 export type RememberedOptions = Pick<
   JwtValidateOptions,
-  "audience" | "clock" | "leewayMs" | "requireKeyId" | "lenientHeader"
+  "audience" | "clock" | "leewayMs" | "requireKeyId" | "lenientHeader" | "verifier"
 >;
 
 /** Judges a token: at once where it is remembered and still holds. Gives what it proves, a new object every time. */
@@ -38,12 +45,30 @@ interface Entry {
   readonly signer: JwtKey;
   /** Of the last bundle in which the signer was found. */
   mark: object;
+  /** The number of tokens that had been kept when this one was last moved to the end. */
+  movedAt: number;
 }
 
 /** A validation under way, which others with the same token wait for. */
 interface Flight {
   readonly bundles: JwtBundleSource;
   readonly verdict: Promise<Verdict<Entry>>;
+}
+
+/** What a judge goes by. */
+interface Rules {
+  readonly settings: Settings;
+  readonly verifier: SignatureVerifier;
+}
+
+/** Verifiers by number: what one of them has found says nothing about another. */
+const numbers = new WeakMap<SignatureVerifier, number>();
+let lastNumber = 0;
+
+function numberOf(verifier: SignatureVerifier): number {
+  let number = numbers.get(verifier);
+  if (number === undefined) numbers.set(verifier, (number = ++lastNumber));
+  return number;
 }
 
 /** Stands for a bundle, which never changes, and does not keep it in memory. */
@@ -77,10 +102,11 @@ export class VerifiedTokens {
   readonly counters: { hits: number; misses: number; evicted: number } = { hits: 0, misses: 0, evicted: 0 };
   readonly #maxEntries: number;
   readonly #maxBytes: number;
-  /** In the order of the last use. */
+  /** About in the order of the last use: what was moved lately stays where it is, as moving costs more than all the checks. */
   readonly #entries = new Map<string, Entry>();
   readonly #flights = new Map<string, Flight>();
   #bytes = 0;
+  #kept = 0;
 
   /** @throws SpiffeError `ERR_SPIFFE_USAGE` for limits that are no whole numbers from 0 on */
   constructor({ maxEntries = MAX_ENTRIES, maxBytes = MAX_BYTES }: VerifiedTokensLimits = {}) {
@@ -104,53 +130,51 @@ export class VerifiedTokens {
    * @throws SpiffeError `ERR_SPIFFE_USAGE` for an empty audience or a leeway out of range
    */
   judge(options: RememberedOptions): TokenJudge {
-    const { clock = systemClock } = options;
     const audience = typeof options.audience === "string" ? options.audience : Object.freeze([...options.audience]);
-    const { now: _, ...fixed } = settingsOf({ ...options, audience });
-    const scope = scopeOf(fixed);
-    const settings = (): Settings => ({ ...fixed, now: timeOf(clock) });
+    const rules = { settings: settingsOf({ ...options, audience }), verifier: options.verifier ?? chooseVerifier() };
+    const scope = scopeOf(rules);
     return (token, bundles) => {
       // what no validation takes is not worth a digest
       if (this.#maxEntries === 0 || typeof token !== "string" || token.length > LIMITS.token)
-        return identityOf(run(token, bundles, settings()));
+        return identityOf(run(token, bundles, rules));
       const digest = sha256Text(scope + token);
       return typeof digest === "string"
-        ? this.#judge(digest, token, bundles, settings)
-        : digest.then((key) => this.#judge(key, token, bundles, settings));
+        ? this.#judge(digest, token, bundles, rules)
+        : digest.then((key) => this.#judge(key, token, bundles, rules));
     };
   }
 
-  #judge(key: string, token: string, bundles: JwtBundleSource, settings: () => Settings): ReturnType<TokenJudge> {
+  #judge(key: string, token: string, bundles: JwtBundleSource, rules: Rules): ReturnType<TokenJudge> {
     const entry = this.#entries.get(key);
     if (entry !== undefined) {
-      const good = holds(entry, bundles, settings());
-      this.#forget(key, entry);
-      if (good) {
-        this.#keep(key, entry);
+      if (holds(entry, bundles, rules.settings)) {
+        if (this.#kept - entry.movedAt > this.#entries.size / 4) {
+          this.#forget(key, entry);
+          this.#keep(key, entry);
+        }
         this.counters.hits++;
         return accept(identity(entry));
       }
+      this.#forget(key, entry);
     }
     this.counters.misses++;
-    return this.#fly(key, token, bundles, settings);
+    if (rules.verifier.sync !== true) return this.#fly(key, token, bundles, rules);
+    const verdict = run(token, bundles, rules) as Verdict<Entry>;
+    if (verdict.ok) this.#remember(key, verdict.value);
+    return identityOf(verdict);
   }
 
   /** Validates, once for all who show the token meanwhile. */
-  async #fly(
-    key: string,
-    token: string,
-    bundles: JwtBundleSource,
-    settings: () => Settings,
-  ): Promise<Verdict<TokenIdentity>> {
+  async #fly(key: string, token: string, bundles: JwtBundleSource, rules: Rules): Promise<Verdict<TokenIdentity>> {
     const under = this.#flights.get(key);
     if (under?.bundles === bundles) {
       const verdict = await under.verdict;
       if (!verdict.ok) return verdict;
       // what held when the flight began need not hold for who joined it later
-      if (holds(verdict.value, bundles, settings())) return accept(identity(verdict.value));
-      return identityOf(run(token, bundles, settings()));
+      if (holds(verdict.value, bundles, rules.settings)) return accept(identity(verdict.value));
+      return identityOf(run(token, bundles, rules));
     }
-    const flight = { bundles, verdict: run(token, bundles, settings()) };
+    const flight = { bundles, verdict: Promise.resolve(run(token, bundles, rules)) };
     this.#flights.set(key, flight);
     try {
       const verdict = await flight.verdict;
@@ -174,6 +198,7 @@ export class VerifiedTokens {
   }
 
   #keep(key: string, entry: Entry): void {
+    entry.movedAt = ++this.#kept;
     this.#entries.set(key, entry);
     this.#bytes += entry.bytes;
   }
@@ -185,18 +210,25 @@ export class VerifiedTokens {
 }
 
 /** Audiences and options in one text; lengths before the parts, so that no choice of names looks like another. */
-function scopeOf(settings: Omit<Settings, "now">): string {
+function scopeOf({ settings, verifier }: Rules): string {
   const { audience, leewayMs, requireKeyId, lenientHeader } = settings;
-  const names = [...audience].sort();
-  return `${names.length}:${names.map((name) => `${name.length}:${name}`).join("")}${leewayMs}:${requireKeyId}:${lenientHeader}:`;
+  const names = [...audience].sort().map((name) => `${name.length}:${name}`);
+  return `${names.length}:${names.join("")}${leewayMs}:${requireKeyId}:${lenientHeader}:${numberOf(verifier)}:`;
 }
 
-async function run(token: string, bundles: JwtBundleSource, settings: Settings): Promise<Verdict<Entry>> {
-  const verdict = await runChecks(validation(token, bundles, settings), chooseVerifier());
+/** Validates: at once where the verifier does. */
+function run(token: string, bundles: JwtBundleSource, rules: Rules): Verdict<Entry> | Promise<Verdict<Entry>> {
+  const { settings, verifier } = rules;
+  const checks = validation(token, bundles, settings);
+  if (verifier.sync === true) return entryOf(token, runChecksSync(checks, verifier as SyncSignatureVerifier));
+  return runChecks(checks, verifier).then((verdict) => entryOf(token, verdict));
+}
+
+function entryOf(token: string, verdict: Verdict<Validated>): Verdict<Entry> {
   if (!verdict.ok) return verdict;
   const { jws, claims, bundle, signer } = verdict.value;
   const { algorithm, keyId } = jws;
-  return accept({ bytes: token.length, algorithm, keyId, claims, signer, mark: markOf(bundle) });
+  return accept({ bytes: token.length, algorithm, keyId, claims, signer, mark: markOf(bundle), movedAt: 0 });
 }
 
 /** Whether a token that once verified would verify now. */
@@ -218,7 +250,7 @@ function identity({ claims }: Entry): TokenIdentity {
   return Object.freeze({ id, expiresAt: new Date(expiresAt), audience, claims: all });
 }
 
-async function identityOf(pending: Promise<Verdict<Entry>>): Promise<Verdict<TokenIdentity>> {
-  const verdict = await pending;
-  return verdict.ok ? accept(identity(verdict.value)) : verdict;
+function identityOf(pending: Verdict<Entry> | Promise<Verdict<Entry>>): ReturnType<TokenJudge> {
+  if (pending instanceof Promise) return pending.then(identityOf);
+  return pending.ok ? accept(identity(pending.value)) : pending;
 }

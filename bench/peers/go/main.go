@@ -9,6 +9,7 @@
 //	peers get -url URL -peer ID                                     requests over mTLS; prints the answers
 //	peers load JOB                                                  a load of new connections, for bench/tls.ts
 //	peers hold JOB                                                  connections that stay open, for bench/tls.ts
+//	peers bearers JOB                                               a load of requests with tokens, for bench/tokens.ts
 //
 // measure and workload print one JSON object: rows as the bench file has them, and verdict counts.
 package main
@@ -90,9 +91,9 @@ func sample(samples, batch int, op func(i int)) []float64 {
 
 func main() {
 	commands := map[string]func([]string) error{"measure": measure, "workload": workload, "cold": cold, "proxy": proxy, "judge": judge,
-		"serve": serve, "get": get, "load": load, "hold": hold}
+		"serve": serve, "get": get, "load": load, "hold": hold, "bearers": bearers}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "peers: expected measure, workload, cold, proxy, judge, serve, get, load or hold")
+		fmt.Fprintln(os.Stderr, "peers: expected measure, workload, cold, proxy, judge, serve, get, load, hold or bearers")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {
