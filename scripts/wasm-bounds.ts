@@ -271,6 +271,31 @@ class Proof {
   }
 }
 
+/** RSA: limbs from 0 of 27 bits, 152 of them at most; a product and a square of two numbers, reduced, with and without n less. */
+function proveRsa(source: string): bigint {
+  const [length, limb] = [152, (1n << 27n) - 1n];
+  let reached = 0;
+  const machine = new Machine(source, { "wasm/rsa/reaches": () => reached });
+  machine.setGlobal("wasm/rsa/length", length);
+  machine.setGlobal("wasm/rsa/negated", range(0n, limb));
+  const [a, b, r] = [SCRATCH, SCRATCH + 8 * length, SCRATCH + 16 * length];
+  const write = (at: number) => {
+    for (let i = 0; i < length; i++) machine.store(at + 8 * i, range(0n, limb));
+  };
+  for (const at of [a, b, machine.global("wasm/rsa/N")]) write(at);
+  for (reached of [0, 1]) {
+    machine.call("wasm/rsa/product", a, b);
+    machine.call("wasm/rsa/reduce", r);
+    machine.call("wasm/rsa/square", a);
+    machine.call("wasm/rsa/reduce", r);
+    for (let i = 0; i < length; i++) {
+      const { lo, hi } = machine.load(r + 8 * i);
+      if (lo < 0n || hi > limb) throw new Error("RSA: a limb of more than 27 bits");
+    }
+  }
+  return machine.largest;
+}
+
 function join2(a: Element, b: Element): Element {
   return a.map((limb, i) => joined(limb, b[i]!));
 }
@@ -306,6 +331,7 @@ async function main(): Promise<void> {
     const { largest, widestTop } = prove(source, field);
     console.log(`${field.name}: columns of at most 2^${log2(largest)}, top limbs of at most 2^${log2(widestTop)}`);
   }
+  console.log(`RSA: columns of at most 2^${log2(proveRsa(source))}`);
   const spoilt = await compiled(FAULT);
   let seen = false;
   try {

@@ -32,10 +32,10 @@ import { bitsAt, pack, reverse, unpack } from "./words";
 
 /** Window bits of the generator's table and of a key's table. */
 export function generatorWindow<C>(): i32 {
-  return sizeof<C>() == 1 ? 7 : 6;
+  return sizeof<C>() == 1 ? 8 : 6;
 }
 export function keyWindow<C>(): i32 {
-  return sizeof<C>() == 1 ? 6 : 5;
+  return sizeof<C>() == 1 ? 7 : 5;
 }
 
 /** As many points as still make a round of affine sums cheaper than Jacobian ones. */

@@ -7,11 +7,14 @@
  */
 import { P256, P384, P521, width } from "./curves";
 import { buildGenerator, buildKey, generatorWindow, keyWindow, readKey, verify } from "./ecdsa";
+import { isPkcs1, isPss } from "./emsa";
 import { DIGEST, finish, start, update } from "./hash";
+import { limbsOf, power } from "./rsa";
 import { tableSize } from "./table";
 
 const INPUT = memory.data(4096, 8);
 const SIGNATURE = memory.data(136, 8);
+const RSA = memory.data(4 * 512, 8);
 
 /** Octets at `inputArea()`. */
 export const inputSize: i32 = 4096;
@@ -96,4 +99,31 @@ export function verifyDigest(curve: i32, length: i32, key: usize, table: usize, 
   if (curve == 256) return verify<P256>(SIGNATURE, DIGEST, length, key, table, generatorTable);
   if (curve == 384) return verify<P384>(SIGNATURE, DIGEST, length, key, table, generatorTable);
   return verify<P521>(SIGNATURE, DIGEST, length, key, table, generatorTable);
+}
+
+/** Where an RSA check finds the modulus, the square of R modulo it, and the signature: one after the other, of its length. */
+export function rsaArea(): usize {
+  return RSA;
+}
+
+function checkModulus(octets: i32): void {
+  if (octets < 256 || octets > 512) unreachable();
+}
+
+/** The power of two, modulo the modulus, that an RSA check wants beside it: the square of R. */
+export function rsaLift(octets: i32): i32 {
+  checkModulus(octets);
+  return 54 * limbsOf(octets);
+}
+
+/** Checks an RSA signature over the hash at `digestArea()`, PKCS#1 v1.5 or PSS; modulus from 256 to 512 octets. */
+export function verifyRsa(octets: i32, exponent: i32, bits: i32, pss: bool): bool {
+  checkModulus(octets);
+  if (bits != 256 && bits != 384 && bits != 512) unreachable();
+  const modulusBits = 8 * octets - <i32>clz<u32>(load<u8>(RSA)) + 24;
+  const encoded = RSA + 3 * octets;
+  // two that are none: no leading zeros, and an exponent that does something
+  if (modulusBits <= 8 * octets - 8 || <u32>exponent < 3) return false;
+  if (!power(encoded, RSA + 2 * octets, RSA, RSA + octets, octets, <u32>exponent)) return false;
+  return pss ? isPss(encoded, octets, modulusBits, bits) : isPkcs1(encoded, octets, bits);
 }

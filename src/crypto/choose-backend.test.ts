@@ -11,8 +11,9 @@ import { WasmVerifier } from "./wasm/verifier.ts";
 const data = new TextEncoder().encode("what is signed");
 
 describe("the choice of a backend", () => {
-  it("has a row with a reason for every curve of every runtime", () => {
-    for (const { rows, versions } of BACKEND_TABLES) {
+  it("has a row with a reason for every curve of every runtime, and one for RSA", () => {
+    for (const { rows, rsa, versions } of BACKEND_TABLES) {
+      assert.ok(["wasm", "native"].includes(rsa.backend) && rsa.why !== "");
       assert.deepEqual(
         rows.map(({ curve }) => curve),
         ["P-256", "P-384", "P-521"],

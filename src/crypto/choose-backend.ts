@@ -20,12 +20,20 @@ export interface BackendRow {
   readonly why: string;
 }
 
-/** The rows of one runtime. RSA and Ed25519 are native everywhere: there is no faster form of them here. */
+/** Who checks RSA of 2,048 to 4,096 bits; larger moduli are native everywhere. */
+export interface RsaRow {
+  readonly backend: Backend;
+  /** As of {@link BackendRow}, for RS256 and 2,048 bits. */
+  readonly why: string;
+}
+
+/** The rows of one runtime. Ed25519 is native everywhere: there is no faster form of it here. */
 export interface BackendTable {
   readonly runtime: "bun" | "deno" | "node" | "other";
   /** The versions that were measured; other ones use the same rows. */
   readonly versions: string;
   readonly rows: readonly BackendRow[];
+  readonly rsa: RsaRow;
 }
 
 function row(curve: Curve, firstUse: Backend, why: string): BackendRow {
@@ -41,6 +49,7 @@ export const BACKEND_TABLES: readonly BackendTable[] = [
       row("P-384", "wasm", "82 with a table, 300 without, node:crypto 612"),
       row("P-521", "wasm", "199 with a table, 747 without, node:crypto 1402"),
     ],
+    rsa: { backend: "native", why: "71 by WebAssembly, node:crypto 20" },
   },
   {
     runtime: "bun",
@@ -50,6 +59,7 @@ export const BACKEND_TABLES: readonly BackendTable[] = [
       row("P-384", "wasm", "88 with a table, 331 without, node:crypto 501"),
       row("P-521", "wasm", "203 with a table, 775 without, node:crypto 1170"),
     ],
+    rsa: { backend: "native", why: "63 by WebAssembly, node:crypto 15" },
   },
   {
     runtime: "deno",
@@ -59,6 +69,7 @@ export const BACKEND_TABLES: readonly BackendTable[] = [
       row("P-384", "wasm", "91 with a table, 334 without, node:crypto 1395"),
       row("P-521", "wasm", "223 with a table, 852 without, node:crypto 1618"),
     ],
+    rsa: { backend: "wasm", why: "82 by WebAssembly, node:crypto 188" },
   },
   {
     runtime: "other",
@@ -68,6 +79,7 @@ export const BACKEND_TABLES: readonly BackendTable[] = [
       row("P-384", "wasm", "workerd: 90 with a table, 332 without, node:crypto 524"),
       row("P-521", "wasm", "workerd: 229 with a table, 904 without, node:crypto 1217"),
     ],
+    rsa: { backend: "native", why: "workerd: 70 by WebAssembly, node:crypto 22" },
   },
 ];
 
@@ -118,6 +130,7 @@ export function preloadAuthorities(owner: object, keys: Iterable<PublicKey>): vo
 interface PairKey {
   readonly key: PublicKey;
   readonly wasm: WasmKey;
+  /** Who checks while there is no table; what WebAssembly does not take is never its. */
   readonly firstUse: Backend;
   other: unknown;
 }
@@ -128,7 +141,11 @@ interface PairKey {
  * Its methods are its own and need no `this`, so that a verifier spread out of it works; a handle is an empty object, so
  * that one of another backend, or one made by hand, names no key here.
  */
-function pairOf(wasm: WasmVerifier, other: SignatureVerifier, rows: readonly BackendRow[]): SignatureVerifier<object> {
+function pairOf(
+  wasm: WasmVerifier,
+  other: SignatureVerifier,
+  { rows, rsa }: Pick<BackendTable, "rows" | "rsa">,
+): SignatureVerifier<object> {
   const keys = new WeakMap<object, PairKey>();
   // one handle per elliptic-curve key, whatever object it came in
   const handles = new WeakMap<WasmKey, object>();
@@ -139,7 +156,8 @@ function pairOf(wasm: WasmVerifier, other: SignatureVerifier, rows: readonly Bac
       const own = wasm.importKey(key);
       let handle = handles.get(own);
       if (handle === undefined) {
-        const firstUse = rows.find(({ curve }) => curve === key.curve)?.firstUse ?? "native";
+        const row = key.kind === "rsa" ? rsa.backend : rows.find(({ curve }) => curve === key.curve)?.firstUse;
+        const firstUse = row !== undefined && wasm.takes(own) ? row : "native";
         handle = Object.freeze({});
         keys.set(handle, { key, wasm: own, firstUse, other: undefined });
         handles.set(own, handle);
@@ -153,7 +171,7 @@ function pairOf(wasm: WasmVerifier, other: SignatureVerifier, rows: readonly Bac
     verify(alg, handle, signature, data) {
       const prepared = keys.get(handle);
       if (prepared === undefined) return false;
-      if (alg?.family === "ecdsa" && (prepared.firstUse === "wasm" || wasm.hasTable(prepared.wasm))) {
+      if (prepared.firstUse === "wasm" || wasm.hasTable(prepared.wasm)) {
         return wasm.verify(alg, prepared.wasm, signature, data);
       }
       prepared.other ??= other.importKey(prepared.key);
@@ -166,18 +184,19 @@ function automatic(): SignatureVerifier {
   if (auto !== undefined) return auto;
   const other = nodeVerifier() ?? webcryptoVerifier;
   const faster = wasmVerifier();
-  const { rows } = BACKEND_TABLES.find(({ runtime }) => runtime === runtimeName())!;
-  auto = faster === undefined ? other : (pairOf(faster, other, rows) as SignatureVerifier);
+  const table = BACKEND_TABLES.find(({ runtime }) => runtime === runtimeName())!;
+  auto = faster === undefined ? other : (pairOf(faster, other, table) as SignatureVerifier);
   return auto;
 }
 
-/** WebAssembly for all ECDSA, with a table or not; what it does not have is native. */
+/** WebAssembly for all ECDSA, with a table or not, and for RSA; what it does not have is native. */
 function alwaysWasm(): SignatureVerifier {
   if (always !== undefined) return always;
   const only = wasmVerifier();
   if (only === undefined) throw lacking("WebAssembly that may be compiled");
   const rows = (["P-256", "P-384", "P-521"] as const).map((curve) => row(curve, "wasm", "asked for"));
-  always = pairOf(only, nodeVerifier() ?? webcryptoVerifier, rows) as SignatureVerifier;
+  const rsa = { backend: "wasm", why: "asked for" } as const;
+  always = pairOf(only, nodeVerifier() ?? webcryptoVerifier, { rows, rsa }) as SignatureVerifier;
   return always;
 }
 
@@ -217,13 +236,19 @@ export function chooseVerifier(backend?: Backend): SignatureVerifier {
 }
 
 /**
- * The backend of synchronous verifications.
+ * The backend of synchronous verifications. Where the runtime has no `node:crypto`, WebAssembly alone, to which Ed25519 and RSA
+ * above 4,096 bits do not verify.
  *
  * @param backend overrides the choice
- * @throws SpiffeError `ERR_SPIFFE_BACKEND` where the runtime has no `node:crypto`
+ * @throws SpiffeError `ERR_SPIFFE_BACKEND` where the runtime has neither, or not the one that is asked for
  */
 export function chooseSyncVerifier(backend?: Backend): SyncSignatureVerifier {
   const verifier = chooseVerifier(backend);
   if (verifier.sync) return verifier as SyncSignatureVerifier;
-  throw lacking("node:crypto, which synchronous checks need", "Use the asynchronous form, which works with WebCrypto.");
+  const alone = backend === "webcrypto" ? undefined : wasmVerifier();
+  if (alone !== undefined) return alone as SyncSignatureVerifier;
+  throw lacking(
+    "node:crypto or WebAssembly, which synchronous checks need",
+    "Use the asynchronous form, which works with WebCrypto.",
+  );
 }

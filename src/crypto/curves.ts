@@ -89,3 +89,14 @@ export function modInverse(a: bigint, m: bigint): bigint {
   }
   return mod(t0, m);
 }
+
+/** base^exponent modulo m, for an exponent from 0. */
+export function modPow(base: bigint, exponent: bigint, m: bigint): bigint {
+  let result = 1n;
+  let power = mod(base, m);
+  for (let e = exponent; e > 0n; e >>= 1n) {
+    if (e & 1n) result = (result * power) % m;
+    power = (power * power) % m;
+  }
+  return result;
+}

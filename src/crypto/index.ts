@@ -16,6 +16,7 @@ export {
   chooseSyncVerifier,
   chooseVerifier,
   preloadAuthorities,
+  type RsaRow,
 } from "./choose-backend.ts";
 export { webcryptoVerifier } from "./native/webcrypto.ts";
 export { privateKeyMatches, privateKeyMatchesSync } from "./private-key.ts";

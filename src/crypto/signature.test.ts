@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
+import { encodeBase64Url } from "../encoding/base64.ts";
 import { encodeDer, TAG } from "../encoding/der.ts";
 import type { SignatureAlgorithm } from "./algorithms.ts";
-import { CURVES } from "./curves.ts";
+import { CURVES, modPow } from "./curves.ts";
 import { ED25519_ORDER } from "./edwards.ts";
 import { type TestKey, testKey } from "./keys.testing.ts";
 import { fromBigInt, fromHex, toBigInt } from "./octets.ts";
 import { PublicKey } from "./public-key.ts";
 import { ecdsaP1363ToDer, normalSignature } from "./signature.ts";
+import { RsaCases } from "./wasm/rsa-cases.testing.ts";
 
 const pass = (alg: SignatureAlgorithm, key: PublicKey, signature: Uint8Array) =>
   normalSignature(alg, key, signature) !== undefined;
@@ -76,6 +78,28 @@ describe("signature encodings, before any backend", () => {
       assert.equal(fine(new Uint8Array(255).fill(1)), false);
       assert.equal(fine(Uint8Array.from([0, ...fromBigInt(n - 1n, 256)])), false);
     }
+  });
+
+  it("[S-15] let PSS pass with a power as long as its encoding, which for 8k + 1 bits is an octet less", () => {
+    const cases = new RsaCases(3);
+    const counts = { shorter: 0, longer: 0, valid: 0 };
+    for (let i = 0; i < 120; i++) {
+      const { scheme, hash, modulus, exponent, signature, valid } = cases.make(
+        i % 3 === 0 ? "rsa-valid" : "pss-top-bit",
+      );
+      const number = toBigInt(modulus);
+      if (scheme !== "rsa-pss" || number.toString(2).length % 8 !== 1) continue;
+      const e = encodeBase64Url(fromBigInt(BigInt(exponent), Math.ceil((32 - Math.clz32(exponent)) / 8)));
+      const key = PublicKey.fromJwk({ kty: "RSA", n: encodeBase64Url(modulus), e });
+      assert.ok(key.ok);
+      const power = modPow(toBigInt(signature), BigInt(exponent), number);
+      const short = power >> BigInt(8 * (modulus.length - 1)) === 0n;
+      counts[short ? "shorter" : "longer"]++;
+      if (valid) counts.valid++;
+      assert.ok(short || !valid);
+      assert.equal(pass({ family: scheme, hash }, key.value, signature), short);
+    }
+    assert.ok(counts.longer > 0 && counts.valid > 0, JSON.stringify(counts));
   });
 
   it("[S-15] let Ed25519 pass with S below the group order", () => {

@@ -7,9 +7,9 @@
  */
 import { decodeDer, encodeDer, encodeDerUnsigned, TAG } from "../encoding/der.ts";
 import { type Hash, isHash, type SignatureAlgorithm } from "./algorithms.ts";
-import { CURVES, type CurveParameters } from "./curves.ts";
+import { CURVES, type CurveParameters, modPow } from "./curves.ts";
 import { ED25519_ORDER, isSmallOrder } from "./edwards.ts";
-import { compareOctets, fromBigInt, octetsOf } from "./octets.ts";
+import { compareOctets, fromBigInt, octetsOf, toBigInt } from "./octets.ts";
 import { numbersOf, type PublicKey } from "./public-key.ts";
 
 const ED25519_ORDER_OCTETS = fromBigInt(ED25519_ORDER, 32);
@@ -71,8 +71,10 @@ export function normalSignature(
       return inRange(signature, curve) ? signature : undefined;
     }
     case "rsa": {
-      const { modulus } = numbers;
-      return signature.length === modulus.length && compareOctets(signature, modulus) < 0 ? signature : undefined;
+      const { modulus, exponent, bits } = numbers;
+      if (signature.length !== modulus.length || compareOctets(signature, modulus) >= 0) return undefined;
+      const shorter = alg.family === "rsa-pss" && bits % 8 === 1;
+      return shorter && !hasZeroOnTop(signature, modulus, exponent) ? undefined : signature;
     }
     case "ed25519": {
       if (signature.length !== 64 || isSmallOrder(signature.subarray(0, 32))) return undefined;
@@ -80,6 +82,15 @@ export function normalSignature(
       return compareOctets(s, ED25519_ORDER_OCTETS) < 0 ? signature : undefined;
     }
   }
+}
+
+/**
+ * Whether a signature's power is an octet shorter than the modulus, as a PSS encoding for a modulus of 8k + 1 bits is (RFC 8017
+ * §8.1.2, step 2c). Deno's own does not look at that octet.
+ */
+function hasZeroOnTop(signature: Uint8Array, modulus: Uint8Array, exponent: Uint8Array): boolean {
+  const power = modPow(toBigInt(signature), toBigInt(exponent), toBigInt(modulus));
+  return power >> BigInt(8 * (modulus.length - 1)) === 0n;
 }
 
 /** Whether octets are r and s of one coordinate's length each, both from 1 to n − 1. */

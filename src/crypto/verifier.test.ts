@@ -351,3 +351,38 @@ describe("JWS algorithms", () => {
     }
   });
 });
+
+describe("a key whose preparation failed", () => {
+  it("is prepared anew by the next check: by WebCrypto, and by a backend of one's own", async () => {
+    const { publicKey, ...rest } = await testKey("P-256");
+    const alg: SignatureAlgorithm = { family: "ecdsa", hash: "SHA-256", encoding: "p1363" };
+    const signature = await signTest({ publicKey, ...rest }, alg, data);
+    const { subtle } = crypto;
+    const own = Object.getOwnPropertyDescriptor(subtle, "importKey");
+    Object.defineProperty(subtle, "importKey", {
+      configurable: true,
+      value: () => Promise.reject(new Error("no memory")),
+    });
+    try {
+      assert.equal(await runChecks(one(alg, publicKey, signature), webcryptoVerifier), false);
+    } finally {
+      if (own === undefined) Reflect.deleteProperty(subtle, "importKey");
+      else Object.defineProperty(subtle, "importKey", own);
+    }
+    assert.equal(await runChecks(one(alg, publicKey, signature), webcryptoVerifier), true);
+
+    let imports = 0;
+    const failingOnce: SignatureVerifier = {
+      name: "failing once",
+      sync: false,
+      async importKey(key) {
+        if (++imports === 1) throw new Error("no memory");
+        return nativeVerifier()!.importKey(key);
+      },
+      verify: (...check) => nativeVerifier()!.verify(...(check as Parameters<SyncSignatureVerifier["verify"]>)),
+    };
+    assert.equal(await runChecks(one(alg, publicKey, signature), failingOnce), false);
+    for (let i = 0; i < 3; i++) assert.equal(await runChecks(one(alg, publicKey, signature), failingOnce), true);
+    assert.equal(imports, 2, "prepared once when it worked");
+  });
+});

@@ -67,7 +67,11 @@ function imported<K>(verifier: SignatureVerifier<K>, key: PublicKey): K | Promis
   let keys = importedKeys.get(verifier);
   if (keys === undefined) importedKeys.set(verifier, (keys = new WeakMap()));
   let prepared = keys.get(key) as K | Promise<K> | undefined;
-  if (prepared === undefined) keys.set(key, (prepared = verifier.importKey(key)));
+  if (prepared === undefined) {
+    keys.set(key, (prepared = verifier.importKey(key)));
+    // what failed once may work the next time
+    if (prepared instanceof Promise) prepared.catch(() => keys.delete(key));
+  }
   return prepared;
 }
 

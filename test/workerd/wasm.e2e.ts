@@ -40,15 +40,30 @@ for (const [other, date] of Object.entries(DATES)) {
       });
     }
 
-    for (const curve of ["secp256r1_sha256", "secp384r1_sha384", "secp521r1_sha512"]) {
-      const file = `ecdsa_${curve}_test.json`;
-      const title = `[G-5] ${file} has the vectors' results without tables, with them, and as chosen`;
+    const files = {
+      ecdsa_secp256r1_sha256: { family: "ecdsa", encoding: "der" },
+      ecdsa_secp384r1_sha384: { family: "ecdsa", encoding: "der" },
+      ecdsa_secp521r1_sha512: { family: "ecdsa", encoding: "der" },
+      rsa_signature_2048_sha256: { family: "rsa-pkcs1" },
+      rsa_signature_4096_sha512: { family: "rsa-pkcs1" },
+      rsa_pss_2048_sha256_mgf1_32: { family: "rsa-pss" },
+      rsa_pss_4096_sha512_mgf1_64: { family: "rsa-pss" },
+    };
+    for (const [name, scheme] of Object.entries(files)) {
+      const file = `${name}_test.json`;
+      const title = `[G-5] ${file} has the vectors' results without tables, with them, as chosen, and at once`;
       const missing = existsSync(vectors) ? undefined : `there are no test vectors at ${vectors}`;
       it(title, skipMissing(title, missing), async () => {
         const { testGroups } = JSON.parse(readFileSync(`${vectors}/wycheproof/${file}`, "utf8")) as VectorFile;
         for (const { publicKeyDer: spki, sha: hash, tests } of testGroups) {
-          const question = { spki, hash, encoding: "der", tests };
-          const { verdicts } = (await workerd.ask("/", question)) as { verdicts: boolean[][] };
+          const question = { spki, alg: { ...scheme, hash }, tests };
+          const answer = (await workerd.ask("/", question)) as { verdicts: boolean[][] } | { refused: string };
+          if ("refused" in answer) {
+            // an exponent of 3, with which vectors are called valid
+            assert.equal(answer.refused, "key.weak");
+            continue;
+          }
+          const { verdicts } = answer;
           for (const [index, { tcId, comment, result }] of tests.entries()) {
             const row = verdicts[index]!;
             assert.equal(new Set(row).size, 1, `${tcId} (${comment}): ${row}`);

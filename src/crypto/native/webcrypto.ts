@@ -45,6 +45,8 @@ function cryptoKey(web: WebKey, alg: SignatureAlgorithm): Promise<CryptoKey> {
   if (key === undefined) {
     key = crypto.subtle.importKey("spki", web.key.importSpki as Uint8Array<ArrayBuffer>, parameters, false, ["verify"]);
     web.imports.set(slot, key);
+    // what failed once, as when memory is short, may work the next time
+    key.catch(() => web.imports.delete(slot));
   }
   return key;
 }

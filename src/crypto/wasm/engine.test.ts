@@ -5,7 +5,7 @@ import { decodeBase64 } from "../../encoding/base64.ts";
 import type { Curve, Hash, SignatureAlgorithm } from "../algorithms.ts";
 import { chooseSyncVerifier, useWasmModule, wasmVerifier } from "../choose-backend.ts";
 import { signTest, type TestKey, testKey } from "../keys.testing.ts";
-import { Engine } from "./engine.ts";
+import { Engine, type RsaKey } from "./engine.ts";
 import { MODULE_BASE64 } from "./module.ts";
 import { WasmVerifier } from "./verifier.ts";
 
@@ -66,6 +66,17 @@ describe("the module", () => {
         assert.throws(() => raw.verifyDigest!(curve, length, key, 0, 0), `${curve} ${length}`);
       }
       for (const length of [32, 48, 64]) assert.equal(raw.verifyDigest!(curve, length, key, 0, 0), 0);
+    }
+    for (const octets of [-1, 0, 1, 128, 255, 513, 0x7fffffff]) {
+      assert.throws(() => raw.rsaLift!(octets), `${octets}`);
+      assert.throws(() => raw.verifyRsa!(octets, 65_537, 256, 0), `${octets}`);
+    }
+    for (const octets of [256, 257, 512]) {
+      assert.ok(raw.rsaLift!(octets) >= 16 * octets);
+      for (const bits of [0, 1, 160, 224, 255, 521, -256]) {
+        assert.throws(() => raw.verifyRsa!(octets, 65_537, bits, 0), `${bits}`);
+      }
+      for (const pss of [0, 1]) assert.equal(raw.verifyRsa!(octets, 65_537, 256, pss), 0, "a modulus of zeros");
     }
   });
 });
@@ -174,6 +185,85 @@ describe("an engine", () => {
     }
   });
 
+  it("[S-15] [G-5] takes RSA signatures of its scheme, hash, key and length, and no others", async () => {
+    const engine = new Engine();
+    const [mine, theirs] = [await testKey("RSA-2048"), await testKey("RSA-2048")];
+    const keyOf = ({ publicKey: { numbers } }: TestKey): RsaKey => {
+      assert.ok(numbers.kind === "rsa");
+      return { modulus: numbers.modulus, exponent: 65_537, lift: engine.rsaLift(numbers.modulus)! };
+    };
+    const key = keyOf(mine);
+    for (const family of ["rsa-pkcs1", "rsa-pss"] as const) {
+      for (const hash of ["SHA-256", "SHA-384", "SHA-512"] as const) {
+        const made = await signTest(mine, { family, hash }, data);
+        const verdict = (change: {
+          scheme?: unknown;
+          hash?: unknown;
+          key?: unknown;
+          made?: unknown;
+          data?: unknown;
+        }) => {
+          const all = { scheme: family, hash, key, made, data, ...change };
+          return engine.verifyRsa(
+            all.scheme as "rsa-pss",
+            all.hash as Hash,
+            all.key as RsaKey,
+            all.made as Uint8Array,
+            all.data as Uint8Array,
+          );
+        };
+        assert.equal(verdict({}), true, `${family} ${hash}`);
+        const other = family === "rsa-pss" ? "rsa-pkcs1" : "rsa-pss";
+        for (const scheme of [other, "constructor", "", undefined]) assert.equal(verdict({ scheme }), false);
+        for (const wrong of ["SHA-1", "constructor", undefined, hash === "SHA-256" ? "SHA-512" : "SHA-256"]) {
+          assert.equal(verdict({ hash: wrong }), false, `${hash} as ${wrong}`);
+        }
+        for (const wrong of [
+          keyOf(theirs),
+          { ...key, exponent: 3 },
+          { ...key, exponent: 65_539 },
+          { ...key, lift: made },
+        ]) {
+          assert.equal(verdict({ key: wrong }), false);
+        }
+        for (const wrong of [made.subarray(1), Uint8Array.of(0, ...made), new Uint8Array(256), key.modulus, null, ""]) {
+          assert.equal(verdict({ made: wrong }), false);
+        }
+        for (const wrong of [data.subarray(1), data.slice().buffer, null])
+          assert.equal(verdict({ data: wrong }), false);
+      }
+    }
+    for (const octets of [255, 513]) assert.equal(engine.rsaLift(new Uint8Array(octets).fill(255)), undefined);
+    assert.equal(engine.rsaLift(new Uint8Array(256)), undefined, "a leading zero");
+  });
+
+  it("refuses a module with a fault on one curve or in RSA alone, which its own check shows", () => {
+    const good = decodeBase64(MODULE_BASE64);
+    assert.ok(good.ok);
+    const limb = (value: number) => new Uint8Array(BigInt64Array.of(BigInt(value)).buffer);
+    // the first limb of each generator's x, and the name of a hash
+    const places = [
+      limb(-182_286_461),
+      limb(-265_467_373),
+      limb(48_610_662),
+      Uint8Array.of(0x30, 0x0d, 6, 9, 0x60, 0x86),
+    ];
+    for (const [index, wanted] of places.entries()) {
+      const octets: Uint8Array = Uint8Array.from(good.value);
+      const found: number[] = [...octets.keys()].filter((at) => wanted.every((octet, i) => octets[at + i] === octet));
+      assert.equal(found.length, 1, `place ${index}`);
+      octets[found[0]! + 2]! ^= 1;
+      const module = new api.Module(octets);
+      assert.ok(new Engine(module) instanceof Engine);
+      assert.throws(
+        () => new WasmVerifier({ module }),
+        (error) => isSpiffeError(error, "ERR_SPIFFE_BACKEND"),
+        `place ${index}`,
+      );
+    }
+    assert.ok(new WasmVerifier({ module: new api.Module(good.value) }) instanceof WasmVerifier);
+  });
+
   it("takes the package's own module and refuses every other one by name", () => {
     const refused = (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_BACKEND");
     // a module without exports, and one with the same names that takes every signature
@@ -249,6 +339,7 @@ function willing(): object {
   const names = [
     ...["heapBase", "inputArea", "signatureArea", "digestArea", "keySize", "keyTableSize", "generatorTableSize"],
     ...["buildGeneratorTable", "readKeyOf", "buildKeyTable", "hashStart", "hashUpdate", "hashFinish", "verifyDigest"],
+    ...["rsaArea", "rsaLift", "verifyRsa"],
   ];
   const text = (name: string) => [name.length, ...new TextEncoder().encode(name)];
   const sized = (content: readonly number[]) => {

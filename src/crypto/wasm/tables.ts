@@ -18,7 +18,7 @@ export interface TableKey {
 /** Runs a task after a time. */
 export type Schedule = (task: () => void, delayMs: number) => void;
 
-/** Tables per curve at most: 10.5 MiB together. */
+/** Tables per curve at most: 14.7 MiB together. */
 export const MAX_TABLES: Readonly<Record<Curve, number>> = { "P-256": 64, "P-384": 20, "P-521": 8 };
 /** Time between two tables: building one takes 0.6 to 3 ms of the event loop (S-13). */
 export const TABLE_INTERVAL_MS = 100;

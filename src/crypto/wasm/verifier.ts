@@ -1,12 +1,12 @@
-/** The synchronous backend of the WebAssembly module: ECDSA on the three curves, with tables for keys that stay. */
+/** The synchronous backend of the WebAssembly module: ECDSA with tables for keys that stay, and RSA up to 4,096 bits. */
 import { SpiffeError } from "../../base/index.ts";
-import type { SignatureAlgorithm } from "../algorithms.ts";
+import { type Curve, HASH_LENGTH, type SignatureAlgorithm } from "../algorithms.ts";
 import { CURVES, mod } from "../curves.ts";
-import { fromBigInt, toBigInt } from "../octets.ts";
+import { fromBigInt, fromHex, toBigInt } from "../octets.ts";
 import { nameOfKey, numbersOf, type PublicKey } from "../public-key.ts";
 import { readInput } from "../signature.ts";
 import type { SyncSignatureVerifier } from "../verifier.ts";
-import { Engine } from "./engine.ts";
+import { Engine, type RsaKey } from "./engine.ts";
 import { type Schedule, type TableKey, Tables } from "./tables.ts";
 
 /** Uses of a trusted key after which a table pays. */
@@ -15,6 +15,9 @@ const TABLE_AFTER_USES = 8;
 const MAX_KEYS = 1_024;
 /** Keys that one owner may pin. */
 const MAX_PINNED = 64;
+
+/** SHA-256 of no octets. */
+const HASH_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /** Options of {@link WasmVerifier}. */
 export interface WasmVerifierOptions {
@@ -46,9 +49,15 @@ interface Entry extends TableKey {
   uses: number;
 }
 
+/** An RSA key that the module takes. */
+interface RsaEntry {
+  readonly key: PublicKey;
+  readonly numbers: RsaKey;
+}
+
 /**
- * Checks ECDSA signatures by WebAssembly. Public data only: nothing here is constant in time, and no private key belongs
- * here. Other kinds of signatures do not verify.
+ * Checks ECDSA and RSA signatures by WebAssembly. Public data only: nothing here is constant in time, and no private key belongs
+ * here. Other kinds of signatures do not verify, nor do those of RSA keys above 4,096 bits.
  *
  * @example
  * ```ts
@@ -71,6 +80,7 @@ export class WasmVerifier implements SyncSignatureVerifier<WasmKey> {
   #tables: Tables | undefined;
   readonly #keys = new Map<string, Entry>();
   readonly #entries = new WeakMap<WasmKey, Entry>();
+  readonly #rsaEntries = new WeakMap<WasmKey, RsaEntry>();
   readonly #pinned = new Map<object, readonly Entry[]>();
   #engine: Engine | undefined;
 
@@ -91,12 +101,24 @@ export class WasmVerifier implements SyncSignatureVerifier<WasmKey> {
     return { bytes: this.#engine.memoryBytes, tableBytes, tables, waiting };
   }
 
-  /** Prepares a key: one object per key, whatever certificate or bundle it came in. */
+  /** Prepares a key: for elliptic curves one object per key, whatever certificate or bundle it came in. */
   importKey(key: PublicKey): WasmKey {
-    return this.#entryOf(key)?.handle ?? Object.freeze({ key });
+    const known = this.#entryOf(key)?.handle;
+    if (known !== undefined) return known;
+    const handle: WasmKey = Object.freeze({ key });
+    const numbers = this.#rsaKeyOf(key);
+    if (numbers !== undefined) this.#rsaEntries.set(handle, { key, numbers });
+    return handle;
+  }
+
+  /** Whether the module takes a key: every elliptic-curve key, and RSA keys up to 4,096 bits. */
+  takes(prepared: WasmKey): boolean {
+    return this.#engine !== undefined && (this.#entries.has(prepared) || this.#rsaEntries.has(prepared));
   }
 
   verify(wanted: SignatureAlgorithm, prepared: WasmKey, made: Uint8Array, signed: Uint8Array): boolean {
+    const rsa = this.#rsaEntries.get(prepared);
+    if (rsa !== undefined) return this.#verifyRsa(wanted, rsa, made, signed);
     const entry = this.#entries.get(prepared);
     const input = entry && readInput(wanted, entry.handle.key, made, signed);
     if (entry === undefined || input?.alg.family !== "ecdsa" || this.#engine === undefined) return false;
@@ -108,6 +130,26 @@ export class WasmVerifier implements SyncSignatureVerifier<WasmKey> {
       // a module that trapped has found nothing valid
       return false;
     }
+  }
+
+  #verifyRsa(wanted: SignatureAlgorithm, { key, numbers }: RsaEntry, made: Uint8Array, signed: Uint8Array): boolean {
+    const input = readInput(wanted, key, made, signed);
+    if (input === undefined || this.#engine === undefined) return false;
+    const { alg, signature, data } = input;
+    if (alg.family !== "rsa-pkcs1" && alg.family !== "rsa-pss") return false;
+    try {
+      return this.#engine.verifyRsa(alg.family, alg.hash, numbers, signature, data);
+    } catch {
+      return false;
+    }
+  }
+
+  #rsaKeyOf(key: PublicKey): RsaKey | undefined {
+    const numbers = numbersOf(key);
+    if (numbers.kind !== "rsa" || this.#engine === undefined) return undefined;
+    const { modulus, exponent } = numbers;
+    const lift = this.#engine.rsaLift(modulus);
+    return lift && { modulus, exponent: Number(toBigInt(exponent)), lift };
   }
 
   /** Whether a key has its table now. */
@@ -196,16 +238,37 @@ export class WasmVerifier implements SyncSignatureVerifier<WasmKey> {
   }
 }
 
-/** Whether a module that was given takes a signature that it must, and refuses one that it must not. */
+/** Whether a module that was given takes, on every curve and with RSA, a signature that it must, and refuses one that it must not. */
 function answersRight(engine: Engine): boolean {
-  const { gx, gy, n, size } = CURVES["P-256"];
+  return (Object.keys(CURVES) as Curve[]).every((curve) => answersRightOn(curve, engine)) && answersRightForRsa(engine);
+}
+
+function answersRightOn(curve: Curve, engine: Engine): boolean {
+  const { gx, gy, n, size } = CURVES[curve];
   const two = (a: bigint, b: bigint) => joined(fromBigInt(a, size), fromBigInt(b, size));
-  const digest = new Uint8Array(size).fill(1);
+  const digest = new Uint8Array(HASH_LENGTH["SHA-256"]).fill(1);
   const hash = toBigInt(digest);
   // private key and nonce are 1, so r is x of the generator and s is hash + r
   const signed = (e: bigint) => two(mod(gx, n), mod(e + gx, n));
-  const verdict = (made: Uint8Array) => engine.verifyDigest("P-256", digest, two(gx, gy), undefined, made);
+  const verdict = (made: Uint8Array) => engine.verifyDigest(curve, digest, two(gx, gy), undefined, made);
   return verdict(signed(hash)) && !verdict(signed(hash + 1n));
+}
+
+/** By an exponent of 3 and a modulus made for one signature: its cube less the encoding that it has to give. */
+function answersRightForRsa(engine: Engine): boolean {
+  const octets = 256;
+  const signature = 12n << 679n;
+  const info = fromHex(`3031300d060960864801650304020105000420${HASH_OF_NOTHING}`);
+  const encoded = new Uint8Array(octets).fill(0xff);
+  encoded.set([0, 1]);
+  encoded.set([0, ...info], octets - info.length - 1);
+  const modulus = fromBigInt(signature ** 3n - toBigInt(encoded), octets);
+  const lift = engine.rsaLift(modulus);
+  if (lift === undefined) return false;
+  const key = { modulus, exponent: 3, lift };
+  const verdict = (data: Uint8Array) =>
+    engine.verifyRsa("rsa-pkcs1", "SHA-256", key, fromBigInt(signature, octets), data);
+  return verdict(new Uint8Array(0)) && !verdict(new Uint8Array(1));
 }
 
 function joined(x: Uint8Array, y: Uint8Array): Uint8Array {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { skipMissing } from "../../../test/support/skip.ts";
-import type { Hash, SignatureAlgorithm } from "../algorithms.ts";
+import { HASH_LENGTH, type Hash, isHash, type SignatureAlgorithm } from "../algorithms.ts";
 import { chooseSyncVerifier } from "../choose-backend.ts";
 import { fromHex } from "../octets.ts";
 import { PublicKey } from "../public-key.ts";
@@ -15,6 +15,9 @@ interface VectorFile {
   readonly testGroups: readonly {
     readonly publicKeyDer: string;
     readonly sha: string;
+    readonly mgf?: string;
+    readonly mgfSha?: string;
+    readonly sLen?: number;
     readonly tests: readonly { tcId: number; comment: string; msg: string; sig: string; result: string }[];
   }[];
 }
@@ -59,4 +62,40 @@ describe("Wycheproof signatures by WebAssembly", () => {
       });
     }
   }
+
+  const title = "[G-5] [S-15] RSA files: by the module alone, as chosen and as asked, the vectors' results";
+  it(title, skipMissing(title, missing), () => {
+    const files = readdirSync(join(folder, "wycheproof")).filter((name) =>
+      /^rsa_(pss|signature)_.*_test\.json$/.test(name),
+    );
+    assert.ok(files.length >= 10, `${files.length} files`);
+    const alone = new WasmVerifier();
+    const verifiers = [alone, chooseSyncVerifier(), chooseSyncVerifier("wasm")];
+    const counts = { accepted: 0, refused: 0, "not taken": 0 };
+    for (const file of files) {
+      const { testGroups } = JSON.parse(readFileSync(join(folder, "wycheproof", file), "utf8")) as VectorFile;
+      for (const { publicKeyDer, sha, mgf, mgfSha, sLen, tests } of testGroups) {
+        const key = PublicKey.fromSpki(fromHex(publicKeyDer));
+        const pss = mgf !== undefined;
+        // what S-15 does not take has no algorithm: other hashes, masks and salts
+        const taken = isHash(sha) && (!pss || (mgf === "MGF1" && mgfSha === sha && sLen === HASH_LENGTH[sha]));
+        if (!key.ok || !taken) {
+          counts["not taken"] += tests.length;
+          continue;
+        }
+        const alg: SignatureAlgorithm = { family: pss ? "rsa-pss" : "rsa-pkcs1", hash: sha };
+        assert.ok(alone.takes(alone.importKey(key.value)), file);
+        for (const { tcId, comment, msg, sig, result } of tests) {
+          const verdicts: boolean[] = verifiers.map((verifier) =>
+            verifier.verify(alg, verifier.importKey(key.value) as never, fromHex(sig), fromHex(msg)),
+          );
+          assert.equal(new Set(verdicts).size, 1, `${file} ${tcId} (${comment}): ${verdicts}`);
+          counts[verdicts[0] ? "accepted" : "refused"]++;
+          if (result !== "acceptable") assert.equal(verdicts[0], result === "valid", `${file} ${tcId}: ${comment}`);
+        }
+      }
+    }
+    console.log(`RSA: ${JSON.stringify(counts)}`);
+    assert.ok(counts.accepted > 0 && counts.refused > 0);
+  });
 });
