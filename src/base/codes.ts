@@ -157,6 +157,7 @@ export const REASONS = [
   "request.no-credentials",
   "request.too-large",
   "request.no-route",
+  "request.rate-limited",
   // upstreams of the gateway
   "upstream.unreachable",
   "upstream.identity",

@@ -2,6 +2,8 @@
 import type { AuthorizerSettings } from "../policy/authorizer-settings.ts";
 import type { AuthorizerInput, Policy, PolicyRule } from "../policy/index.ts";
 import type { PathPattern } from "../policy/path.ts";
+import type { RateConfig } from "./rate-limits.ts";
+import type { Explain } from "./refusal.ts";
 import type { HealthConfig } from "./upstream/health.ts";
 import type { UpstreamTarget } from "./upstream-url.ts";
 
@@ -78,8 +80,16 @@ export interface GatewayInput {
   readonly upstreams: Readonly<Record<string, UpstreamInput>>;
   readonly routes: readonly RouteInput[];
   readonly policy: readonly PolicyRule[] | PolicyInput;
-  readonly limits?: { readonly handshake?: string; readonly body?: string; readonly idle?: string };
+  readonly limits?: {
+    readonly handshake?: string;
+    readonly body?: string;
+    readonly idle?: string;
+    /** Requests of each verified identity: `rate` as `50/s`, `burst` at once; the rate of a second by default. */
+    readonly perIdentity?: { readonly rate: string; readonly burst?: number };
+  };
   readonly drain?: { readonly deadline?: string };
+  /** What a refused caller is told: `full` with the rule, `code` with code and reason (default), `none` the status alone. */
+  readonly explain?: Explain;
   /** The last key of the file, so that one cut short can be told from it. */
   readonly end?: true;
 }
@@ -127,6 +137,12 @@ export interface GatewayConfig {
   readonly policy: Policy;
   readonly candidate: Policy | undefined;
   readonly authorizer: AuthorizerSettings | undefined;
-  readonly limits: { readonly handshakeMs: number; readonly bodyBytes: number; readonly idleMs: number };
+  readonly limits: {
+    readonly handshakeMs: number;
+    readonly bodyBytes: number;
+    readonly idleMs: number;
+    readonly perIdentity?: RateConfig;
+  };
   readonly drain: { readonly deadlineMs: number };
+  readonly explain: Explain;
 }

@@ -6,6 +6,7 @@ import { type ConfigOrigin, readConfigText } from "../policy/config-text.ts";
 import { formatFaults } from "../policy/issue.ts";
 import { parsePathPattern } from "../policy/path.ts";
 import { checkEnd } from "../policy/rule-set.ts";
+import { readLimits } from "./config-limits.ts";
 import { type PolicyConfig, type PolicyContext, type PolicyFileReader, readPolicy } from "./config-policy.ts";
 import { isRecord, type Path, Reader } from "./config-reader.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
@@ -128,7 +129,24 @@ function readRoutes(
   return routes;
 }
 
-const ROOT = ["identity", "status", "listen", "upstreams", "routes", "policy", "limits", "drain", "end"];
+/** A try that may take longer than all tries together would never be too late. */
+function checkTimes(read: Reader, routes: readonly RouteConfig[], upstreams: readonly UpstreamConfig[]): void {
+  for (const { name, upstream, timeoutMs } of routes) {
+    const tryTimeoutMs = upstreams.find((one) => one.name === upstream)?.tryTimeoutMs ?? 0;
+    if (tryTimeoutMs <= timeoutMs) continue;
+    const what = `${tryTimeoutMs} ms are longer than the ${timeoutMs} ms of route "${name}"`;
+    const why = "no try would be over before the request is";
+    read.report(["upstreams", upstream, "tryTimeout"], what, why, `at most ${timeoutMs}ms, or a longer timeout`);
+  }
+}
+
+function readExplain(read: Reader, value: unknown): GatewayConfig["explain"] {
+  if (value === "full" || value === "none" || value === "code" || value === undefined) return value ?? "code";
+  read.report(["explain"], `${JSON.stringify(value)} is none of the three`, undefined, "full, code or none");
+  return "code";
+}
+
+const ROOT = ["identity", "status", "listen", "upstreams", "routes", "policy", "limits", "drain", "explain", "end"];
 
 type Rest = Omit<GatewayConfig, keyof PolicyConfig>;
 
@@ -140,13 +158,13 @@ function readConfig(
   const root = read.object(value, [], ROOT);
   const identity = read.object(root.identity, ["identity"], ["socket", "startupTimeout"]);
   const status = read.object(root.status, ["status"], ["address", "port"]);
-  const limits = read.object(root.limits, ["limits"], ["handshake", "body", "idle"]);
   const drain = read.object(root.drain, ["drain"], ["deadline"]);
   const listeners = readListeners(read, root.listen);
   const upstreams = readUpstreams(read, root.upstreams);
   // a route names what is written, also where that has faults of its own
   const upstreamNames = isRecord(root.upstreams) ? Object.keys(root.upstreams) : [];
   const routes = readRoutes(read, root.routes, listeners, upstreamNames);
+  checkTimes(read, routes, upstreams);
   const ended = checkEnd(root, [], (issue) => read.issues.push(issue));
   return {
     identity: {
@@ -161,12 +179,9 @@ function readConfig(
     upstreams,
     routes,
     decides: readPolicy(read, root.policy, { ...context, ended, routes: routes.map((route) => route.name) }),
-    limits: {
-      handshakeMs: read.duration(limits.handshake, ["limits", "handshake"], 5_000, 10_000),
-      bodyBytes: read.size(limits.body, ["limits", "body"], 10_485_760),
-      idleMs: read.duration(limits.idle, ["limits", "idle"], 60_000),
-    },
+    limits: readLimits(read, root.limits),
     drain: { deadlineMs: read.duration(drain.deadline, ["drain", "deadline"], 30_000) },
+    explain: readExplain(read, root.explain),
   };
 }
 

@@ -10,6 +10,7 @@ import { Workload } from "../workload/index.ts";
 import { isCheckedConfig, parseGatewayConfig } from "./config.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig } from "./config-types.ts";
 import { requestHandler } from "./handler.ts";
+import { RateLimits } from "./rate-limits.ts";
 import { RouteTable } from "./routes.ts";
 import { openStatus, type Readiness, type StatusServer } from "./status.ts";
 import { Upstream } from "./upstream.ts";
@@ -114,6 +115,7 @@ class RunningGateway implements Gateway {
   readonly #startedAt: number;
   readonly #shadow: Shadow | undefined;
   readonly #authorizer: Authorizer | undefined;
+  readonly #rates: RateLimits | undefined;
   #state: Gateway["state"] = "starting";
   #identity: GatewayIdentity | undefined;
   #owned: Workload | undefined;
@@ -133,6 +135,8 @@ class RunningGateway implements Gateway {
     const { candidate, authorizer } = config;
     this.#shadow = candidate === undefined ? undefined : new Shadow(candidate);
     this.#authorizer = authorizer === undefined ? undefined : new Authorizer(authorizer, { clock: this.#clock });
+    const { perIdentity } = config.limits;
+    this.#rates = perIdentity && new RateLimits(perIdentity, this.#clock);
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });
@@ -194,6 +198,8 @@ class RunningGateway implements Gateway {
       upstreams: this.#upstreams,
       bundles: workload.jwt,
       limits: this.#config.limits,
+      rates: this.#rates,
+      explain: this.#config.explain,
       clock: this.#clock,
       logger: this.#logger,
       metrics: this.#metrics,

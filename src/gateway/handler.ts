@@ -22,6 +22,8 @@ import { endToEnd, fieldsOf, requestFields } from "./headers.ts";
 import { type Authentication, authenticate, carriesSvid } from "./middleware/authenticate.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { type Passed, pass } from "./proxy-stream.ts";
+import type { RateLimits } from "./rate-limits.ts";
+import type { Explain } from "./refusal.ts";
 import type { RouteTable } from "./routes.ts";
 import { checkRequest, type RequestTarget } from "./target.ts";
 import type { Upstream } from "./upstream.ts";
@@ -36,6 +38,8 @@ export interface Room {
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly bundles: JwtBundleSource;
   readonly limits: GatewayConfig["limits"];
+  readonly rates: RateLimits | undefined;
+  readonly explain: Explain;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: GatewayMetrics;
@@ -91,6 +95,16 @@ const badRequest = (reason: Reason, detail: string): Problem => ({
   detail,
 });
 
+/** Counts a request of a verified caller; the answer when it is one too many (S-27). */
+function overRate({ rates, metrics }: Room, peer: Peer): Problem | undefined {
+  const verdict = rates?.take(peer.id);
+  if (verdict === undefined || verdict.ok) return undefined;
+  metrics.rateLimited(verdict.shared);
+  const detail = "More requests than an identity may send";
+  const retryAfter = Math.max(1, Math.ceil(verdict.waitMs / 1_000));
+  return { status: 429, code: "ERR_SPIFFE_REQUEST", reason: "request.rate-limited", detail, retryAfter };
+}
+
 /** Judges one request; what it needs to go on, or the answer it gets. */
 async function judge(room: Room, request: ListenerRequest, journey: Journey): Promise<Problem | Judged> {
   const verdict = connectionPeer(request);
@@ -114,6 +128,8 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   if (refused !== undefined && !(nobody && room.policy.namesAnonymous)) return refused;
   const peer = outcome.ok ? outcome.peer : undefined;
   if (peer !== undefined) journey.peer = peer;
+  const limited = peer && overRate(room, peer);
+  if (limited !== undefined) return limited;
   const facts = {
     method: target.method,
     path: target.path,
@@ -134,7 +150,7 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   if (refused !== undefined && ruled.verdict === "deny") return refused;
   // which rule denied is for the log, not for the caller
   const detail = decision.reason === "policy.denied" ? `a rule denies ${peer?.id.uri}` : explain(decision, peer);
-  return { status: 403, code: "ERR_SPIFFE_DENIED", reason: decision.reason, detail };
+  return { status: 403, code: "ERR_SPIFFE_DENIED", reason: decision.reason, rule: decision.rule, detail };
 }
 
 function problemOf(outcome: Extract<Authentication, { ok: false }>): Problem {
@@ -197,7 +213,7 @@ function answer(room: Room, request: ListenerRequest, response: ListenerResponse
     });
     response.once("close", over);
     if (response.destroyed) return over();
-    answerProblem(request, response, problem, room.limits.bodyBytes);
+    answerProblem(request, response, problem, room.limits.bodyBytes, room.explain);
   });
 }
 
@@ -242,6 +258,7 @@ export function requestHandler(room: Room): Handler {
           idleMs: room.limits.idleMs,
           bodyBytes: room.limits.bodyBytes,
           requestId,
+          explain: room.explain,
           clock: room.clock,
         });
       }

@@ -33,6 +33,8 @@ export interface GatewayMetrics {
   request(metric: RequestMetric): void;
   /** One policy decision. */
   decision(verdict: string, reason: string): void;
+  /** One request over the limit of its identity, or of the bucket that its trust domain shares. */
+  rateLimited(shared: boolean): void;
   /** The exposition text. */
   text(): Promise<string>;
 }
@@ -68,6 +70,12 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
     labelNames: ["verdict", "reason"],
     registers,
   });
+  const limited = new Counter({
+    name: "spiffe_edge_rate_limited_total",
+    help: "Requests over the limit of their identity, or of the bucket that their trust domain shares.",
+    labelNames: ["bucket"],
+    registers,
+  });
   const open = gauge("spiffe_edge_connections", "Accepted connections that are open now.", ["listener"]);
   const handshakes = gauge("spiffe_edge_handshakes", "Handshakes since the start by listener and result.", [
     "listener",
@@ -85,6 +93,9 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
     },
     decision(verdict, reason) {
       decisions.inc({ verdict, reason });
+    },
+    rateLimited(shared) {
+      limited.inc({ bucket: shared ? "trust-domain" : "identity" });
     },
     async text() {
       const now = readings();
