@@ -158,6 +158,7 @@ export const REASONS = [
   "request.too-large",
   "request.no-route",
   "request.rate-limited",
+  "request.client-cert",
   // upstreams of the gateway
   "upstream.unreachable",
   "upstream.identity",

@@ -6,6 +6,7 @@ import type { RateConfig } from "./rate-limits.ts";
 import type { Explain } from "./refusal.ts";
 import type { HealthConfig } from "./upstream/health.ts";
 import type { UpstreamTarget } from "./upstream-url.ts";
+import type { XfccConfig } from "./xfcc.ts";
 
 /** A listener as it is written. */
 export interface ListenerInput {
@@ -88,6 +89,11 @@ export interface GatewayInput {
     readonly perIdentity?: { readonly rate: string; readonly burst?: number };
   };
   readonly drain?: { readonly deadline?: string };
+  /**
+   * Tells upstreams of the caller's certificate in `x-forwarded-client-cert`, with its PEM where `chain` says so. The same
+   * field of the peers in `from`, exact IDs, goes on before it; everybody else's is stripped.
+   */
+  readonly xfcc?: { readonly from?: readonly string[]; readonly chain?: boolean };
   /** What a refused caller is told: `full` with the rule, `code` with code and reason (default), `none` the status alone. */
   readonly explain?: Explain;
   /** The last key of the file, so that one cut short can be told from it. */
@@ -145,4 +151,5 @@ export interface GatewayConfig {
   };
   readonly drain: { readonly deadlineMs: number };
   readonly explain: Explain;
+  readonly xfcc: XfccConfig | undefined;
 }

@@ -5,6 +5,7 @@ import { SpiffeError } from "../base/index.ts";
 import { type ConfigOrigin, readConfigText } from "../policy/config-text.ts";
 import { formatFaults } from "../policy/issue.ts";
 import { parsePathPattern } from "../policy/path.ts";
+import { readId } from "../policy/principals.ts";
 import { checkEnd } from "../policy/rule-set.ts";
 import { readLimits } from "./config-limits.ts";
 import { type PolicyConfig, type PolicyContext, type PolicyFileReader, readPolicy } from "./config-policy.ts";
@@ -146,7 +147,30 @@ function readExplain(read: Reader, value: unknown): GatewayConfig["explain"] {
   return "code";
 }
 
-const ROOT = ["identity", "status", "listen", "upstreams", "routes", "policy", "limits", "drain", "explain", "end"];
+function readXfcc(read: Reader, value: unknown): GatewayConfig["xfcc"] {
+  if (value === undefined) return undefined;
+  const { from, chain = false } = read.object(value, ["xfcc"], ["from", "chain"]);
+  if (typeof chain !== "boolean")
+    read.report(["xfcc", "chain"], "is neither true nor false", undefined, "true or false");
+  const ids = read.strings(from, ["xfcc", "from"], '["spiffe://<domain>/<path>"]').flatMap((id, i) => {
+    return readId(id, ["xfcc", "from", i], (issue) => read.issues.push(issue)) ?? [];
+  });
+  return { from: ids, chain: chain === true };
+}
+
+const ROOT = [
+  "identity",
+  "status",
+  "listen",
+  "upstreams",
+  "routes",
+  "policy",
+  "limits",
+  "drain",
+  "explain",
+  "xfcc",
+  "end",
+];
 
 type Rest = Omit<GatewayConfig, keyof PolicyConfig>;
 
@@ -182,6 +206,7 @@ function readConfig(
     limits: readLimits(read, root.limits),
     drain: { deadlineMs: read.duration(drain.deadline, ["drain", "deadline"], 30_000) },
     explain: readExplain(read, root.explain),
+    xfcc: readXfcc(read, root.xfcc),
   };
 }
 

@@ -14,6 +14,7 @@ import { RateLimits } from "./rate-limits.ts";
 import { RouteTable } from "./routes.ts";
 import { openStatus, type Readiness, type StatusServer } from "./status.ts";
 import { Upstream } from "./upstream.ts";
+import { Xfcc } from "./xfcc.ts";
 
 /** The identity a gateway serves and dials with; a `Workload` is one. */
 export interface GatewayIdentity extends TlsIdentity {
@@ -199,6 +200,7 @@ class RunningGateway implements Gateway {
       bundles: workload.jwt,
       limits: this.#config.limits,
       rates: this.#rates,
+      xfcc: this.#config.xfcc && new Xfcc(this.#config.xfcc, workload),
       explain: this.#config.explain,
       clock: this.#clock,
       logger: this.#logger,

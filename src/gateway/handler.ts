@@ -27,6 +27,7 @@ import type { Explain } from "./refusal.ts";
 import type { RouteTable } from "./routes.ts";
 import { checkRequest, type RequestTarget } from "./target.ts";
 import type { Upstream } from "./upstream.ts";
+import type { Xfcc } from "./xfcc.ts";
 
 /** What the requests of one listener share. */
 export interface Room {
@@ -39,6 +40,7 @@ export interface Room {
   readonly bundles: JwtBundleSource;
   readonly limits: GatewayConfig["limits"];
   readonly rates: RateLimits | undefined;
+  readonly xfcc: Xfcc | undefined;
   readonly explain: Explain;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -65,6 +67,7 @@ interface Judged {
   readonly target: RequestTarget;
   readonly route: RouteConfig;
   readonly peer: Peer | undefined;
+  readonly clientCert: string | undefined;
 }
 
 /** The headers that the rules look at, of those that the upstream will see. */
@@ -145,7 +148,11 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   const decision = journey.confirmed?.decision ?? ruled;
   journey.decision = decision;
   room.metrics.decision(decision.verdict, decision.reason);
-  if (decision.verdict === "allow") return { target, route, peer };
+  if (decision.verdict === "allow") {
+    const clientCert = room.xfcc?.value(verdict.peer, fieldsOf(request.rawHeaders));
+    if (clientCert?.ok === false) return badRequest(clientCert.reason, clientCert.message);
+    return { target, route, peer, clientCert: clientCert?.value };
+  }
   // whom no rule lets in without an identity is asked for one
   if (refused !== undefined && ruled.verdict === "deny") return refused;
   // which rule denied is for the log, not for the caller
@@ -231,7 +238,7 @@ export function requestHandler(room: Room): Handler {
       if ("status" in judged) {
         passed = await answer(room, request, response, { ...judged, requestId });
       } else {
-        const { target, route, peer } = judged;
+        const { target, route, peer, clientCert } = judged;
         const upstream = room.upstreams.get(route.upstream);
         if (upstream === undefined) throw new SpiffeError("ERR_SPIFFE_INTERNAL", `Route ${route.name} has no upstream`);
         const dropAuthorization = carriesSvid(target.authorization);
@@ -252,6 +259,7 @@ export function requestHandler(room: Room): Handler {
               forwardedHost: target.authority,
               address: journey.address,
               requestId,
+              clientCert,
             }),
           reserved: [...room.policy.headers, ...(room.authorizer?.headers ?? [])],
           timeoutMs: route.timeoutMs,
