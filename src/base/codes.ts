@@ -159,6 +159,7 @@ export const REASONS = [
   "request.no-route",
   "request.rate-limited",
   "request.client-cert",
+  "request.upgrade",
   // upstreams of the gateway
   "upstream.unreachable",
   "upstream.identity",

@@ -53,6 +53,8 @@ export interface RouteInput {
   readonly upstream: string;
   /** Time until the upstream's answer begins; 30s by default. */
   readonly timeout?: string;
+  /** Takes WebSocket over HTTP/1.1; without it `Upgrade` is not passed on. */
+  readonly websocket?: true;
 }
 
 /** Rules, written out and in files. */
@@ -131,6 +133,7 @@ export interface RouteConfig {
   readonly audience: readonly string[];
   readonly upstream: string;
   readonly timeoutMs: number;
+  readonly websocket: boolean;
 }
 
 /** A checked configuration; only {@link parseGatewayConfig} and {@link loadGatewayConfig} make one. */

@@ -84,7 +84,7 @@ function readRoutes(
   const routes: RouteConfig[] = [];
   for (const [i, item] of items.entries()) {
     const path: Path = ["routes", i];
-    const block = read.object(item, path, ["name", "listen", "path", "audience", "upstream", "timeout"]);
+    const block = read.object(item, path, ["name", "listen", "path", "audience", "upstream", "timeout", "websocket"]);
     const missing = ["name", "path", "upstream"].filter((key) => block[key] === undefined);
     for (const key of missing) read.report(path, `needs "${key}"`, undefined, expected);
     if (missing.length > 0) continue;
@@ -124,16 +124,24 @@ function readRoutes(
       );
     }
     const timeoutMs = read.duration(block.timeout, [...path, "timeout"], 30_000);
+    if (block.websocket !== undefined && block.websocket !== true) {
+      read.report([...path, "websocket"], "is not true", undefined, "true, or leave it out");
+    }
     if (name === undefined || upstream === undefined || !pattern.ok) continue;
-    routes.push({ name, listeners: listen, path: pattern.value, audience, upstream, timeoutMs });
+    const websocket = block.websocket === true;
+    routes.push({ name, listeners: listen, path: pattern.value, audience, upstream, timeoutMs, websocket });
   }
   return routes;
 }
 
-/** A try that may take longer than all tries together would never be too late. */
-function checkTimes(read: Reader, routes: readonly RouteConfig[], upstreams: readonly UpstreamConfig[]): void {
-  for (const { name, upstream, timeoutMs } of routes) {
-    const tryTimeoutMs = upstreams.find((one) => one.name === upstream)?.tryTimeoutMs ?? 0;
+/** What a route and its upstream cannot do together: a try longer than all tries, WebSocket over HTTP/2. */
+function checkTogether(read: Reader, routes: readonly RouteConfig[], upstreams: readonly UpstreamConfig[]): void {
+  for (const { name, upstream, timeoutMs, websocket } of routes) {
+    const { tryTimeoutMs = 0, protocol } = upstreams.find((one) => one.name === upstream) ?? {};
+    if (websocket && protocol === "h2") {
+      const what = `route "${name}" takes WebSocket`;
+      read.report(["upstreams", upstream, "protocol"], what, "it is passed on over HTTP/1.1 alone", "http1");
+    }
     if (tryTimeoutMs <= timeoutMs) continue;
     const what = `${tryTimeoutMs} ms are longer than the ${timeoutMs} ms of route "${name}"`;
     const why = "no try would be over before the request is";
@@ -188,7 +196,7 @@ function readConfig(
   // a route names what is written, also where that has faults of its own
   const upstreamNames = isRecord(root.upstreams) ? Object.keys(root.upstreams) : [];
   const routes = readRoutes(read, root.routes, listeners, upstreamNames);
-  checkTimes(read, routes, upstreams);
+  checkTogether(read, routes, upstreams);
   const ended = checkEnd(root, [], (issue) => read.issues.push(issue));
   return {
     identity: {

@@ -9,11 +9,12 @@ import { listen, type TlsIdentity, type TlsListener } from "../tls/index.ts";
 import { Workload } from "../workload/index.ts";
 import { isCheckedConfig, parseGatewayConfig } from "./config.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig } from "./config-types.ts";
-import { requestHandler } from "./handler.ts";
+import { type Room, requestHandler } from "./handler.ts";
 import { RateLimits } from "./rate-limits.ts";
 import { RouteTable } from "./routes.ts";
 import { openStatus, type Readiness, type StatusServer } from "./status.ts";
 import { Upstream } from "./upstream.ts";
+import { upgradeHandler } from "./websocket.ts";
 import { Xfcc } from "./xfcc.ts";
 
 /** The identity a gateway serves and dials with; a `Workload` is one. */
@@ -190,7 +191,7 @@ class RunningGateway implements Gateway {
   }
 
   async #open(config: ListenerConfig, workload: GatewayIdentity): Promise<OpenListener> {
-    const handler = requestHandler({
+    const room: Room = {
       listener: config.name,
       routes: new RouteTable(this.#config.routes, config.name),
       policy: this.#config.policy,
@@ -205,9 +206,11 @@ class RunningGateway implements Gateway {
       clock: this.#clock,
       logger: this.#logger,
       metrics: this.#metrics,
-    });
+    };
+    const upgrades = this.#config.routes.some((route) => route.websocket && route.listeners.includes(config.name));
     const tls = await listen(workload, {
-      handler,
+      handler: requestHandler(room),
+      ...(upgrades ? { onUpgrade: upgradeHandler(room) } : {}),
       address: config.address,
       port: config.port,
       clientCertificate: config.clientCertificate,

@@ -18,7 +18,7 @@ import type { GatewayMetrics } from "../telemetry/metrics.ts";
 import { connectionPeer, type Handler, type ListenerRequest, type ListenerResponse } from "../tls/index.ts";
 import { answerProblem } from "./answer.ts";
 import type { GatewayConfig, RouteConfig } from "./config-types.ts";
-import { endToEnd, fieldsOf, requestFields } from "./headers.ts";
+import { endToEnd, type Field, fieldsOf, requestFields } from "./headers.ts";
 import { type Authentication, authenticate, carriesSvid } from "./middleware/authenticate.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { type Passed, pass } from "./proxy-stream.ts";
@@ -48,7 +48,7 @@ export interface Room {
 }
 
 /** What becomes known of a request on its way: the material of its one log line. */
-interface Journey {
+export interface Journey {
   readonly requestId: string;
   readonly startedAt: number;
   readonly address: string | undefined;
@@ -63,7 +63,7 @@ interface Journey {
 }
 
 /** A request that may go on. */
-interface Judged {
+export interface Judged {
   readonly target: RequestTarget;
   readonly route: RouteConfig;
   readonly peer: Peer | undefined;
@@ -109,7 +109,7 @@ function overRate({ rates, metrics }: Room, peer: Peer): Problem | undefined {
 }
 
 /** Judges one request; what it needs to go on, or the answer it gets. */
-async function judge(room: Room, request: ListenerRequest, journey: Journey): Promise<Problem | Judged> {
+export async function judge(room: Room, request: ListenerRequest, journey: Journey): Promise<Problem | Judged> {
   const verdict = connectionPeer(request);
   // the listener lets no other connection this far; this is the second look
   if (verdict?.accepted !== true)
@@ -165,7 +165,7 @@ function problemOf(outcome: Extract<Authentication, { ok: false }>): Problem {
   return { status, code: status === 400 ? "ERR_SPIFFE_REQUEST" : "ERR_SPIFFE_NO_PEER", reason, detail, challenge };
 }
 
-function record(room: Room, request: ListenerRequest, journey: Journey, passed: Passed): void {
+export function record(room: Room, request: ListenerRequest, journey: Journey, passed: Passed): void {
   const { target, route, peer, decision } = journey;
   const durationMs = room.clock.monotonic() - journey.startedAt;
   const { status, problem, error, complete } = passed;
@@ -224,11 +224,39 @@ function answer(room: Room, request: ListenerRequest, response: ListenerResponse
   });
 }
 
+/** A request's way begins. */
+export function beginJourney(room: Room, request: ListenerRequest): Journey {
+  return { requestId: crypto.randomUUID(), startedAt: room.clock.monotonic(), address: addressOf(request) };
+}
+
+/** The fields for an upstream at an address. */
+export function forwardedFields(
+  room: Room,
+  request: ListenerRequest,
+  { target, peer, clientCert }: Judged,
+  { address, requestId, confirmed }: Journey,
+): (authority: string) => Field[] {
+  const dropAuthorization = carriesSvid(target.authorization);
+  const received = fieldsOf(request.rawHeaders);
+  const authorizer = room.authorizer && { names: room.authorizer.headers, fields: confirmed?.headers ?? [] };
+  return (host) =>
+    requestFields(received, {
+      peerId: peer?.id.uri,
+      authorizer,
+      dropAuthorization,
+      host,
+      forwardedHost: target.authority,
+      address,
+      requestId,
+      clientCert,
+    });
+}
+
 /** The handler of a listener. Every request ends in exactly one log line. */
 export function requestHandler(room: Room): Handler {
   return async function gatewayRequest(request, response) {
-    const requestId = crypto.randomUUID();
-    const journey: Journey = { requestId, startedAt: room.clock.monotonic(), address: addressOf(request) };
+    const journey = beginJourney(room, request);
+    const { requestId } = journey;
     // stays: a caller that goes away while it is judged is no error of anybody's
     response.on("error", () => {});
     request.on("error", () => {});
@@ -238,29 +266,14 @@ export function requestHandler(room: Room): Handler {
       if ("status" in judged) {
         passed = await answer(room, request, response, { ...judged, requestId });
       } else {
-        const { target, route, peer, clientCert } = judged;
+        const { target, route } = judged;
         const upstream = room.upstreams.get(route.upstream);
         if (upstream === undefined) throw new SpiffeError("ERR_SPIFFE_INTERNAL", `Route ${route.name} has no upstream`);
-        const dropAuthorization = carriesSvid(target.authorization);
-        const received = fieldsOf(request.rawHeaders);
         passed = await pass(request, response, {
           upstream,
           method: target.method,
           target: target.target,
-          fields: (host) =>
-            requestFields(received, {
-              peerId: peer?.id.uri,
-              authorizer: room.authorizer && {
-                names: room.authorizer.headers,
-                fields: journey.confirmed?.headers ?? [],
-              },
-              dropAuthorization,
-              host,
-              forwardedHost: target.authority,
-              address: journey.address,
-              requestId,
-              clientCert,
-            }),
+          fields: forwardedFields(room, request, judged, journey),
           reserved: [...room.policy.headers, ...(room.authorizer?.headers ?? [])],
           timeoutMs: route.timeoutMs,
           idleMs: room.limits.idleMs,
