@@ -157,6 +157,9 @@ export const REASONS = [
   "request.no-credentials",
   "request.too-large",
   "request.no-route",
+  "request.rate-limited",
+  "request.client-cert",
+  "request.upgrade",
   // upstreams of the gateway
   "upstream.unreachable",
   "upstream.identity",

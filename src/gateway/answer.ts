@@ -1,7 +1,8 @@
 /** Answers that the gateway gives itself, and what becomes of a request body that nobody wants. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
-import { type Problem, problemBody, problemHeaders } from "./middleware/problem.ts";
+import type { Problem } from "./middleware/problem.ts";
+import { type Explain, refusalAnswer } from "./refusal.ts";
 
 interface Http2Side {
   readonly stream?: { readonly endAfterHeaders?: boolean; close(code: number): void; destroy(error: Error): void };
@@ -53,20 +54,22 @@ export function endUnread(request: ListenerRequest, response: ListenerResponse, 
   incoming.resume();
 }
 
-/** Answers with a problem document and gets rid of the request's body. */
+/** Answers in the protocol of who asked and gets rid of the request's body. */
 export function answerProblem(
   request: ListenerRequest,
   response: ListenerResponse,
   problem: Problem,
   bodyBytes: number,
+  explain: Explain,
 ): void {
   const outgoing = response as ServerResponse;
   if (outgoing.headersSent || outgoing.destroyed) return;
-  const body = new TextEncoder().encode(problemBody(problem));
+  const { status, headers, trailers, body } = refusalAnswer(request, problem, explain);
   // of an answer that could not be written, the fields are still there
   for (const name of outgoing.getHeaderNames()) if (name !== "connection") outgoing.removeHeader(name);
-  outgoing.writeHead(problem.status, { ...problemHeaders(problem), "content-length": String(body.length) });
-  if (request.method !== "HEAD") outgoing.write(body);
+  outgoing.writeHead(status, trailers === undefined ? { ...headers, "content-length": String(body.length) } : headers);
+  if (trailers !== undefined) outgoing.addTrailers(trailers);
+  if (request.method !== "HEAD" && body.length > 0) outgoing.write(body);
   if (hasBody(request) && !(request as IncomingMessage).complete) endUnread(request, response, bodyBytes);
   else outgoing.end();
 }

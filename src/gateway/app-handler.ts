@@ -3,6 +3,7 @@ import { getRequestListener } from "@hono/node-server";
 import type { Handler, ListenerRequest } from "../tls/index.ts";
 import { answerProblem } from "./answer.ts";
 import { isIdentityField } from "./headers.ts";
+import type { Problem } from "./middleware/problem.ts";
 import { checkRequest } from "./target.ts";
 
 /** Anything that answers requests, such as a Hono app. */
@@ -33,7 +34,8 @@ export function appHandler(app: ServedApp): Handler {
     const checked = checkRequest(request);
     if (!checked.ok) {
       const { reason, message: detail } = checked;
-      answerProblem(request, response, { status: 400, code: "ERR_SPIFFE_REQUEST", reason, detail }, DISCARD_BYTES);
+      const problem: Problem = { status: 400, code: "ERR_SPIFFE_REQUEST", reason, detail };
+      answerProblem(request, response, problem, DISCARD_BYTES, "code");
       return undefined;
     }
     request.url = checked.value.target;

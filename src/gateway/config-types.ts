@@ -2,9 +2,12 @@
 import type { AuthorizerSettings } from "../policy/authorizer-settings.ts";
 import type { AuthorizerInput, Policy, PolicyRule } from "../policy/index.ts";
 import type { AccessLogConfig } from "./access-log.ts";
+import type { RateConfig } from "./rate-limits.ts";
+import type { Explain } from "./refusal.ts";
 import type { RoutePath } from "./routes.ts";
 import type { HealthConfig } from "./upstream/health.ts";
 import type { UpstreamTarget } from "./upstream-url.ts";
+import type { XfccConfig } from "./xfcc.ts";
 
 /** A listener as it is written. */
 export interface ListenerInput {
@@ -54,6 +57,8 @@ export interface RouteInput {
   readonly upstream: string;
   /** Time until the upstream's answer begins; 30s by default. */
   readonly timeout?: string;
+  /** Takes WebSocket over HTTP/1.1; without it `Upgrade` is not passed on. */
+  readonly websocket?: true;
 }
 
 /** Rules, written out and in files. */
@@ -92,6 +97,8 @@ export interface GatewayInput {
     readonly headers?: string;
     readonly body?: string;
     readonly idle?: string;
+    /** Requests of each verified identity: `rate` as `50/s`, `burst` at once; the rate of a second by default. */
+    readonly perIdentity?: { readonly rate: string; readonly burst?: number };
   };
   /**
    * Where each request gets its line: the common log, or a file by absolute path; false for no lines. Refusals that are
@@ -100,6 +107,13 @@ export interface GatewayInput {
   readonly accessLog?: false | { readonly file?: string; readonly everyRefusal?: boolean };
   /** `delay`: new connections are still taken after `/readyz` says 503, none by default; `deadline`: 30s by default. */
   readonly drain?: { readonly delay?: string; readonly deadline?: string };
+  /**
+   * Tells upstreams of the caller's certificate in `x-forwarded-client-cert`, with its PEM where `chain` says so. The same
+   * field of the peers in `from`, exact IDs, goes on before it; everybody else's is stripped.
+   */
+  readonly xfcc?: { readonly from?: readonly string[]; readonly chain?: boolean };
+  /** What a refused caller is told: `full` with the rule, `code` with code and reason (default), `none` the status alone. */
+  readonly explain?: Explain;
   /** The last key of the file, so that one cut short can be told from it. */
   readonly end?: true;
 }
@@ -135,6 +149,7 @@ export interface RouteConfig {
   readonly audience: readonly string[];
   readonly upstream: string;
   readonly timeoutMs: number;
+  readonly websocket: boolean;
 }
 
 /** A checked configuration; only `parseGatewayConfig` and `loadGatewayConfig` make one. */
@@ -153,7 +168,10 @@ export interface GatewayConfig {
     readonly headerBytes: number;
     readonly bodyBytes: number;
     readonly idleMs: number;
+    readonly perIdentity?: RateConfig;
   };
   readonly accessLog: AccessLogConfig;
   readonly drain: { readonly delayMs: number; readonly deadlineMs: number };
+  readonly explain: Explain;
+  readonly xfcc: XfccConfig | undefined;
 }

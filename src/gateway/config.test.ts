@@ -320,6 +320,42 @@ describe("gateway file", () => {
       `url: [${Array.from({ length: 65 }, (_, i) => `"https://orders-${i}:8443"`).join(", ")}]`,
       /upstreams\.orders\.url: 65 addresses are too many; each is dialled and checked by itself. Expected: at most 64/,
     ],
+    [
+      "a try that may take longer than all of them",
+      "    id: spiffe://example.org/orders\n",
+      "    id: spiffe://example.org/orders\n    tryTimeout: 11s\n",
+      /^gateway\.yaml:\d+:\d+ upstreams\.orders\.tryTimeout: 11000 ms are longer than the 10000 ms of route "orders"; no try/m,
+    ],
+    [
+      "a protocol that nobody speaks",
+      "    id: spiffe://example.org/orders\n",
+      "    id: spiffe://example.org/orders\n    protocol: h3\n",
+      /upstreams\.orders\.protocol: "h3" is no protocol. Expected: http1 or h2/,
+    ],
+    [
+      "an unknown way to explain",
+      "limits:\n",
+      "explain: all\nlimits:\n",
+      /explain: "all" is none of the three. Expected: full, code or none/,
+    ],
+    [
+      "a rate limit without a rate",
+      "limits:\n",
+      "limits:\n  perIdentity: { burst: 5 }\n",
+      /limits\.perIdentity: needs "rate"; without one there is no limit/,
+    ],
+    [
+      "a rate that is none",
+      "limits:\n",
+      "limits:\n  perIdentity: { rate: 50 }\n",
+      /limits\.perIdentity\.rate: 50 is no rate. Expected: requests per s, m or h, such as 50\/s/,
+    ],
+    [
+      "a burst of nothing",
+      "limits:\n",
+      "limits:\n  perIdentity: { rate: 50/s, burst: 0 }\n",
+      /limits\.perIdentity\.burst: 0 is no number of requests; with less than one, nobody would be served/,
+    ],
     ["an upstream url with a path", "https://orders:8443", "https://orders:8443/base", /is no address of an upstream/],
     ["an upstream url with userinfo", "https://orders:8443", "https://a@orders:8443", /is no address of an upstream/],
     [

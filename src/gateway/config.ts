@@ -2,8 +2,10 @@
 import { SpiffeError } from "../base/index.ts";
 import { type ConfigOrigin, readConfigText } from "../policy/config-text.ts";
 import { formatFaults } from "../policy/issue.ts";
+import { readId } from "../policy/principals.ts";
 import { checkEnd } from "../policy/rule-set.ts";
 import { readAccessLog } from "./config-access-log.ts";
+import { readLimits } from "./config-limits.ts";
 import { type PolicyConfig, type PolicyContext, type PolicyFileReader, readPolicy } from "./config-policy.ts";
 import { isRecord, type Path, Reader } from "./config-reader.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
@@ -80,7 +82,7 @@ function readRoutes(
   const routes: RouteConfig[] = [];
   for (const [i, item] of items.entries()) {
     const path: Path = ["routes", i];
-    const block = read.object(item, path, ["name", "listen", "path", "audience", "upstream", "timeout"]);
+    const block = read.object(item, path, ["name", "listen", "path", "audience", "upstream", "timeout", "websocket"]);
     const missing = ["name", "path", "upstream"].filter((key) => block[key] === undefined);
     for (const key of missing) read.report(path, `needs "${key}"`, undefined, expected);
     if (missing.length > 0) continue;
@@ -120,13 +122,62 @@ function readRoutes(
       );
     }
     const timeoutMs = read.duration(block.timeout, [...path, "timeout"], 30_000);
+    if (block.websocket !== undefined && block.websocket !== true) {
+      read.report([...path, "websocket"], "is not true", undefined, "true, or leave it out");
+    }
     if (name === undefined || upstream === undefined || !pattern.ok) continue;
-    routes.push({ name, listeners: listen, path: pattern.value, audience, upstream, timeoutMs });
+    const websocket = block.websocket === true;
+    routes.push({ name, listeners: listen, path: pattern.value, audience, upstream, timeoutMs, websocket });
   }
   return routes;
 }
 
-const ROOT = ["identity", "status", "listen", "upstreams", "routes", "policy", "limits", "accessLog", "drain", "end"];
+/** What a route and its upstream cannot do together: a try longer than all tries, WebSocket over HTTP/2. */
+function checkTogether(read: Reader, routes: readonly RouteConfig[], upstreams: readonly UpstreamConfig[]): void {
+  for (const { name, upstream, timeoutMs, websocket } of routes) {
+    const { tryTimeoutMs = 0, protocol } = upstreams.find((one) => one.name === upstream) ?? {};
+    if (websocket && protocol === "h2") {
+      const what = `route "${name}" takes WebSocket`;
+      read.report(["upstreams", upstream, "protocol"], what, "it is passed on over HTTP/1.1 alone", "http1");
+    }
+    if (tryTimeoutMs <= timeoutMs) continue;
+    const what = `${tryTimeoutMs} ms are longer than the ${timeoutMs} ms of route "${name}"`;
+    const why = "no try would be over before the request is";
+    read.report(["upstreams", upstream, "tryTimeout"], what, why, `at most ${timeoutMs}ms, or a longer timeout`);
+  }
+}
+
+function readExplain(read: Reader, value: unknown): GatewayConfig["explain"] {
+  if (value === "full" || value === "none" || value === "code" || value === undefined) return value ?? "code";
+  read.report(["explain"], `${JSON.stringify(value)} is none of the three`, undefined, "full, code or none");
+  return "code";
+}
+
+function readXfcc(read: Reader, value: unknown): GatewayConfig["xfcc"] {
+  if (value === undefined) return undefined;
+  const { from, chain = false } = read.object(value, ["xfcc"], ["from", "chain"]);
+  if (typeof chain !== "boolean")
+    read.report(["xfcc", "chain"], "is neither true nor false", undefined, "true or false");
+  const ids = read.strings(from, ["xfcc", "from"], '["spiffe://<domain>/<path>"]').flatMap((id, i) => {
+    return readId(id, ["xfcc", "from", i], (issue) => read.issues.push(issue)) ?? [];
+  });
+  return { from: ids, chain: chain === true };
+}
+
+const ROOT = [
+  "identity",
+  "status",
+  "listen",
+  "upstreams",
+  "routes",
+  "policy",
+  "limits",
+  "accessLog",
+  "drain",
+  "explain",
+  "xfcc",
+  "end",
+];
 
 type Rest = Omit<GatewayConfig, keyof PolicyConfig>;
 
@@ -138,13 +189,13 @@ function readConfig(
   const root = read.object(value, [], ROOT);
   const identity = read.object(root.identity, ["identity"], ["socket", "startupTimeout"]);
   const status = read.object(root.status, ["status"], ["address", "port"]);
-  const limits = read.object(root.limits, ["limits"], ["connections", "handshake", "headers", "body", "idle"]);
   const drain = read.object(root.drain, ["drain"], ["delay", "deadline"]);
   const listeners = readListeners(read, root.listen);
   const upstreams = readUpstreams(read, root.upstreams);
   // a route names what is written, also where that has faults of its own
   const upstreamNames = isRecord(root.upstreams) ? Object.keys(root.upstreams) : [];
   const routes = readRoutes(read, root.routes, listeners, upstreamNames);
+  checkTogether(read, routes, upstreams);
   const ended = checkEnd(root, [], (issue) => read.issues.push(issue));
   return {
     identity: {
@@ -159,18 +210,14 @@ function readConfig(
     upstreams,
     routes,
     decides: readPolicy(read, root.policy, { ...context, ended, routes: routes.map((route) => route.name) }),
-    limits: {
-      connections: read.count(limits.connections, ["limits", "connections"], 10_000, 1_000_000),
-      headerBytes: read.size(limits.headers, ["limits", "headers"], 32_768, { min: 1_024, max: 1_048_576 }),
-      handshakeMs: read.duration(limits.handshake, ["limits", "handshake"], 5_000, 10_000),
-      bodyBytes: read.size(limits.body, ["limits", "body"], 10_485_760),
-      idleMs: read.duration(limits.idle, ["limits", "idle"], 60_000),
-    },
+    limits: readLimits(read, root.limits),
     accessLog: readAccessLog(read, root.accessLog),
     drain: {
       delayMs: read.duration(drain.delay, ["drain", "delay"], 0),
       deadlineMs: read.duration(drain.deadline, ["drain", "deadline"], 30_000),
     },
+    explain: readExplain(read, root.explain),
+    xfcc: readXfcc(read, root.xfcc),
   };
 }
 

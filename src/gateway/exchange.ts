@@ -153,8 +153,8 @@ export class Exchange implements Attempting {
     this.#problem = problem;
     this.#error = error;
     this.#release();
-    const { requestId, bodyBytes } = this.#passage;
-    answerProblem(this.#request, this.#response as ListenerResponse, { ...problem, requestId }, bodyBytes);
+    const { requestId, bodyBytes, explain } = this.#passage;
+    answerProblem(this.#request, this.#response as ListenerResponse, { ...problem, requestId }, bodyBytes, explain);
   }
 
   crashed(error: unknown): void {

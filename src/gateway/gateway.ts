@@ -20,6 +20,7 @@ import { openStatus, type StatusServer } from "./status.ts";
 import { TokenDoors } from "./token-doors.ts";
 import type { Upstream } from "./upstream.ts";
 import { type OpenListener, reportOf, type View } from "./view.ts";
+import { upgradeHandler } from "./websocket.ts";
 
 /**
  * Starts a gateway: callers prove a SPIFFE ID by certificate or token, the policy decides, an upstream answers.
@@ -266,8 +267,10 @@ class RunningGateway implements Gateway {
 
   async #open(config: ListenerConfig, first: Live, identity: GatewayIdentity): Promise<OpenListener> {
     const { limits } = this.#config;
+    const room = () => (this.#live ?? first).room(config.name);
     const tls = await listen(identity, {
-      handler: requestHandler(() => (this.#live ?? first).room(config.name)),
+      handler: requestHandler(room),
+      onUpgrade: upgradeHandler(room),
       address: config.address,
       port: config.port,
       clientCertificate: config.clientCertificate,

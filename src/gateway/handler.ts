@@ -19,15 +19,18 @@ import { connectionPeer, type Handler, type ListenerRequest, type ListenerRespon
 import type { AccessLog } from "./access-log.ts";
 import { answerProblem, cutAnswer } from "./answer.ts";
 import type { GatewayConfig, RouteConfig } from "./config-types.ts";
-import { endToEnd, fieldsOf, requestFields } from "./headers.ts";
+import { endToEnd, type Field, fieldsOf, requestFields } from "./headers.ts";
 import { type Authentication, authenticate, carriesSvid } from "./middleware/authenticate.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { type Passed, pass } from "./proxy-stream.ts";
+import type { RateLimits } from "./rate-limits.ts";
+import type { Explain } from "./refusal.ts";
 import type { RouteTable } from "./routes.ts";
 import type { RunningRequests } from "./running.ts";
 import { checkRequest, type RequestTarget } from "./target.ts";
 import type { TokenDoors } from "./token-doors.ts";
 import type { Upstream } from "./upstream.ts";
+import type { Xfcc } from "./xfcc.ts";
 
 /** What the requests of one listener share. */
 export interface Room {
@@ -39,6 +42,9 @@ export interface Room {
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly doors: TokenDoors;
   readonly limits: GatewayConfig["limits"];
+  readonly rates: RateLimits | undefined;
+  readonly xfcc: Xfcc | undefined;
+  readonly explain: Explain;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: GatewayMetrics;
@@ -47,7 +53,7 @@ export interface Room {
 }
 
 /** What becomes known of a request on its way: the material of its one log line. */
-interface Journey {
+export interface Journey {
   readonly requestId: string;
   readonly startedAt: number;
   readonly address: string | undefined;
@@ -61,15 +67,18 @@ interface Journey {
   confirmed?: AuthorizerOutcome | undefined;
   /** Whether the gateway refused it itself. */
   refused?: boolean;
+  /** Whether it has been counted among the requests of its identity. */
+  counted?: true;
   /** Why a policy that came into force meanwhile ended it. */
   ended?: Decision;
 }
 
 /** A request that may go on. */
-interface Judged {
+export interface Judged {
   readonly target: RequestTarget;
   readonly route: RouteConfig;
   readonly peer: Peer | undefined;
+  readonly clientCert: string | undefined;
 }
 
 /** The headers that the rules look at, of those that the upstream will see. */
@@ -119,6 +128,18 @@ const badRequest = (reason: Reason, detail: string): Problem => ({
   detail,
 });
 
+/** Counts a request of a verified caller; the answer when it is one too many (S-27). */
+function overRate({ rates, metrics }: Room, peer: Peer, journey: Journey): Problem | undefined {
+  if (journey.counted) return undefined;
+  journey.counted = true;
+  const verdict = rates?.take(peer.id);
+  if (verdict === undefined || verdict.ok) return undefined;
+  metrics.rateLimited(verdict.shared);
+  const detail = "More requests than an identity may send";
+  const retryAfter = Math.max(1, Math.ceil(verdict.waitMs / 1_000));
+  return { status: 429, code: "ERR_SPIFFE_REQUEST", reason: "request.rate-limited", detail, retryAfter };
+}
+
 /** Judges one request; what it needs to go on, or the answer it gets. */
 async function judge(room: Room, request: ListenerRequest, journey: Journey): Promise<Problem | Judged> {
   const verdict = connectionPeer(request);
@@ -141,6 +162,8 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   if (refused !== undefined && !(nobody && room.policy.namesAnonymous)) return refused;
   const peer = outcome.ok ? outcome.peer : undefined;
   if (peer !== undefined) journey.peer = peer;
+  const limited = peer && overRate(room, peer, journey);
+  if (limited !== undefined) return limited;
   const facts = factsOf(room, request, target, route);
   const ruled = decide(room.policy, peer, facts);
   journey.difference = room.shadow?.compare(ruled, peer, facts);
@@ -148,12 +171,16 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   const decision = journey.confirmed?.decision ?? ruled;
   journey.decision = decision;
   room.metrics.decision(decision.verdict, decision.reason, decision.audited);
-  if (decision.verdict === "allow") return { target, route, peer };
+  if (decision.verdict === "allow") {
+    const clientCert = room.xfcc?.value(verdict.peer, fieldsOf(request.rawHeaders));
+    if (clientCert?.ok === false) return badRequest(clientCert.reason, clientCert.message);
+    return { target, route, peer, clientCert: clientCert?.value };
+  }
   // whom no rule lets in without an identity is asked for one
   if (refused !== undefined && ruled.verdict === "deny") return refused;
   // which rule denied is for the log, not for the caller
   const detail = decision.reason === "policy.denied" ? `a rule denies ${peer?.id.uri}` : explain(decision, peer);
-  return { status: 403, code: "ERR_SPIFFE_DENIED", reason: decision.reason, detail };
+  return { status: 403, code: "ERR_SPIFFE_DENIED", reason: decision.reason, rule: decision.rule, detail };
 }
 
 function problemOf(outcome: Extract<Authentication, { ok: false }>): Problem {
@@ -161,7 +188,7 @@ function problemOf(outcome: Extract<Authentication, { ok: false }>): Problem {
   return { status, code: status === 400 ? "ERR_SPIFFE_REQUEST" : "ERR_SPIFFE_NO_PEER", reason, detail, challenge };
 }
 
-function record(room: Room, request: ListenerRequest, journey: Journey, passed: Passed): void {
+export function record(room: Room, request: ListenerRequest, journey: Journey, passed: Passed): void {
   const { target, route, peer, decision } = journey;
   const durationMs = room.clock.monotonic() - journey.startedAt;
   const { status, problem, error, complete } = passed;
@@ -219,8 +246,87 @@ function answer(room: Room, request: ListenerRequest, response: ListenerResponse
     });
     response.once("close", over);
     if (response.destroyed) return over();
-    answerProblem(request, response, problem, room.limits.bodyBytes);
+    answerProblem(request, response, problem, room.limits.bodyBytes, room.explain);
   });
+}
+
+/** A request's way begins. */
+export function beginJourney(room: Room, request: ListenerRequest): Journey {
+  return { requestId: crypto.randomUUID(), startedAt: room.clock.monotonic(), address: addressOf(request) };
+}
+
+/**
+ * Judges a request by what is in force when the verdict is there: what came into force meanwhile has its say too.
+ *
+ * @returns the verdict, and what it was found by
+ */
+export async function judgeCurrent(
+  current: () => Room,
+  request: ListenerRequest,
+  journey: Journey,
+): Promise<{ room: Room; judged: Problem | Judged }> {
+  for (;;) {
+    const room = current();
+    const judged = await judge(room, request, journey);
+    if (room !== current()) continue;
+    journey.refused = "status" in judged;
+    return { room, judged };
+  }
+}
+
+/**
+ * Notes a request that was let in, for as long as it runs.
+ *
+ * @param cut breaks it off
+ * @returns to be called when it is over
+ */
+export function enterRunning(
+  room: Room,
+  request: ListenerRequest,
+  judged: Judged,
+  journey: Journey,
+  upstream: Upstream,
+  cut: () => void,
+): () => void {
+  return room.running.enter({
+    listener: room.listener,
+    upstream,
+    judge: (now) => decideAgain(now, request, judged),
+    end(why) {
+      journey.ended = why;
+      cut();
+    },
+  });
+}
+
+/** Where a route leads. */
+export function upstreamOf(room: Room, route: RouteConfig): Upstream {
+  const upstream = room.upstreams.get(route.upstream);
+  if (upstream === undefined) throw new SpiffeError("ERR_SPIFFE_INTERNAL", `Route ${route.name} has no upstream`);
+  return upstream;
+}
+
+/** The fields for an upstream at an address. */
+export function forwardedFields(
+  room: Room,
+  request: ListenerRequest,
+  { target, peer, clientCert }: Judged,
+  { address, requestId, confirmed }: Journey,
+): (authority: string) => Field[] {
+  const dropAuthorization = peer?.token !== undefined || carriesSvid(target.authorization);
+  const received = fieldsOf(request.rawHeaders);
+  const authorizer = room.authorizer && { names: room.authorizer.headers, fields: confirmed?.headers ?? [] };
+  return (host) =>
+    requestFields(received, {
+      peerId: peer?.id.uri,
+      authorizer,
+      dropAuthorization,
+      host,
+      forwardedHost: target.authority,
+      address,
+      requestId,
+      clientCert,
+    });
 }
 
 /**
@@ -231,60 +337,33 @@ function answer(room: Room, request: ListenerRequest, response: ListenerResponse
 export function requestHandler(current: () => Room): Handler {
   return async function gatewayRequest(request, response) {
     let room = current();
-    const requestId = crypto.randomUUID();
-    const journey: Journey = { requestId, startedAt: room.clock.monotonic(), address: addressOf(request) };
+    const journey = beginJourney(room, request);
+    const { requestId } = journey;
     // stays: a caller that goes away while it is judged is no error of anybody's
     response.on("error", () => {});
     request.on("error", () => {});
     let passed: Passed;
     try {
-      let judged = await judge(room, request, journey);
-      // what came into force meanwhile has its say too
-      while (room !== current()) {
-        room = current();
-        judged = await judge(room, request, journey);
-      }
+      const found = await judgeCurrent(current, request, journey);
+      room = found.room;
+      const { judged } = found;
       if ("status" in judged) {
-        journey.refused = true;
         passed = await answer(room, request, response, { ...judged, requestId });
       } else {
-        const accepted = judged;
-        const { target, route, peer } = accepted;
-        const upstream = room.upstreams.get(route.upstream);
-        if (upstream === undefined) throw new SpiffeError("ERR_SPIFFE_INTERNAL", `Route ${route.name} has no upstream`);
-        const dropAuthorization = peer?.token !== undefined || carriesSvid(target.authorization);
-        const received = fieldsOf(request.rawHeaders);
-        const leave = room.running.enter({
-          listener: room.listener,
-          upstream,
-          judge: (now) => decideAgain(now, request, accepted),
-          end(why) {
-            journey.ended = why;
-            cutAnswer(response);
-          },
-        });
+        const { target, route } = judged;
+        const upstream = upstreamOf(room, route);
+        const leave = enterRunning(room, request, judged, journey, upstream, () => cutAnswer(response));
         passed = await pass(request, response, {
           upstream,
           method: target.method,
           target: target.target,
-          fields: (host) =>
-            requestFields(received, {
-              peerId: peer?.id.uri,
-              authorizer: room.authorizer && {
-                names: room.authorizer.headers,
-                fields: journey.confirmed?.headers ?? [],
-              },
-              dropAuthorization,
-              host,
-              forwardedHost: target.authority,
-              address: journey.address,
-              requestId,
-            }),
+          fields: forwardedFields(room, request, judged, journey),
           reserved: [...room.policy.headers, ...(room.authorizer?.headers ?? [])],
           timeoutMs: route.timeoutMs,
           idleMs: room.limits.idleMs,
           bodyBytes: room.limits.bodyBytes,
           requestId,
+          explain: room.explain,
           clock: room.clock,
         }).finally(leave);
       }

@@ -1,11 +1,15 @@
 /** What of a message's fields crosses the gateway, and what it adds (S-21). Works on names and values as received. */
 import { headerName } from "../policy/index.ts";
+import { traceFields } from "./trace-context.ts";
 
 /** One field: name as received, value. */
 export type Field = readonly [name: string, value: string];
 
 /** The field that tells an upstream who called; only the gateway sets it. */
 export const IDENTITY_FIELD = "x-spiffe-id";
+
+/** The field that tells of certificates further back. */
+export const XFCC_FIELD = "x-forwarded-client-cert";
 
 /** Fields that concern one connection (RFC 9110 §7.6.1) and never go on. */
 const HOP_BY_HOP = new Set([
@@ -22,10 +26,13 @@ const HOP_BY_HOP = new Set([
 ]);
 
 /** Names that claim an identity, compared after {@link headerName}. */
-const IDENTITY = new Set([IDENTITY_FIELD, "x-forwarded-client-cert"]);
+const IDENTITY = new Set([IDENTITY_FIELD, XFCC_FIELD]);
 
 /** What only a proxy may say about the way a request came; a caller's own claims are dropped. */
 const FORWARDING = /^(?:forwarded|x-real-ip|x-request-id|x-forwarded-.*)$/;
+
+/** Of a trace, what goes on is written anew; other spellings are somebody's mistake. */
+const TRACE = new Set(["traceparent", "tracestate"]);
 
 /** Fields by which some servers let a caller replace the method or path that has been judged. */
 const OVERRIDES = new Set([
@@ -107,6 +114,8 @@ export interface ForwardedRequest {
   /** The caller's address, where known. */
   readonly address: string | undefined;
   readonly requestId: string;
+  /** What is said of the caller's certificate, and of those before it. */
+  readonly clientCert?: string | undefined;
 }
 
 /** The fields of the request to the upstream: hop-by-hop removal first, identity last. Body framing is the sender's. */
@@ -115,7 +124,7 @@ export function requestFields(received: readonly Field[], request: ForwardedRequ
   const cookies: string[] = [];
   for (const [name, value] of endToEnd(received)) {
     const { lower, plain, forged } = meaningOf(name);
-    if (forged || lower === "host" || lower === "expect") continue;
+    if (forged || lower === "host" || lower === "expect" || TRACE.has(plain)) continue;
     if (lower === "authorization" && request.dropAuthorization) continue;
     if (request.authorizer?.names.includes(plain)) continue;
     // HTTP/2 splits cookies, HTTP/1.1 servers read one field only (RFC 9113 §8.2.3)
@@ -125,7 +134,9 @@ export function requestFields(received: readonly Field[], request: ForwardedRequ
   if (cookies.length > 0) fields.push(["cookie", cookies.join("; ")]);
   if (request.address !== undefined) fields.push(["x-forwarded-for", request.address]);
   fields.push(["x-forwarded-host", request.forwardedHost], ["x-forwarded-proto", "https"]);
-  fields.push(["x-request-id", request.requestId], ...(request.authorizer?.fields ?? []));
+  fields.push(["x-request-id", request.requestId], ...traceFields(received, request.requestId));
+  fields.push(...(request.authorizer?.fields ?? []));
+  if (request.clientCert !== undefined) fields.push([XFCC_FIELD, request.clientCert]);
   if (request.peerId !== undefined) fields.push([IDENTITY_FIELD, request.peerId]);
   return fields;
 }

@@ -8,11 +8,13 @@ import type { AccessLog } from "./access-log.ts";
 import type { GatewayConfig } from "./config-types.ts";
 import type { GatewayIdentity } from "./gateway-types.ts";
 import type { Room } from "./handler.ts";
+import { RateLimits } from "./rate-limits.ts";
 import { needsRestart, sameValue } from "./restart.ts";
 import { RouteTable } from "./routes.ts";
 import type { RunningRequests } from "./running.ts";
 import type { TokenDoors } from "./token-doors.ts";
 import { Upstream } from "./upstream.ts";
+import { Xfcc } from "./xfcc.ts";
 
 /** What stays the same whatever the configuration says. */
 export interface Grounds {
@@ -30,6 +32,8 @@ export class Live {
   readonly config: GatewayConfig;
   readonly shadow: Shadow | undefined;
   readonly upstreams: ReadonlyMap<string, Upstream>;
+  /** One for all listeners; goes on where the limits are the same. */
+  readonly #rates: RateLimits | undefined;
   readonly #rooms: ReadonlyMap<string, Room>;
 
   /**
@@ -41,6 +45,9 @@ export class Live {
     this.config = config;
     this.shadow = config.candidate === undefined ? undefined : new Shadow(config.candidate);
     const authorizer = config.authorizer === undefined ? undefined : new Authorizer(config.authorizer, { clock });
+    const { perIdentity } = config.limits;
+    const isSameRate = before !== undefined && sameValue(before.config.limits.perIdentity, perIdentity);
+    this.#rates = isSameRate ? before.#rates : perIdentity && new RateLimits(perIdentity, clock);
     this.upstreams = new Map(
       config.upstreams.map((settings) => {
         const known = before?.upstreams.get(settings.name);
@@ -60,6 +67,9 @@ export class Live {
           upstreams: this.upstreams,
           doors,
           limits: config.limits,
+          rates: this.#rates,
+          xfcc: config.xfcc && new Xfcc(config.xfcc, identity),
+          explain: config.explain,
           clock,
           logger,
           metrics,

@@ -4,6 +4,7 @@ import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
 import { Exchange } from "./exchange.ts";
 import type { Field } from "./headers.ts";
 import type { Problem } from "./middleware/problem.ts";
+import type { Explain } from "./refusal.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** What to send where, and how long to wait. */
@@ -23,6 +24,8 @@ export interface Passage {
   /** Bytes of the request body. */
   readonly bodyBytes: number;
   readonly requestId: string;
+  /** How much the caller is told when there is no answer. */
+  readonly explain: Explain;
   readonly clock: Clock;
 }
 

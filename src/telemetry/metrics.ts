@@ -29,6 +29,8 @@ export interface GatewayMetrics {
   request(metric: RequestMetric): void;
   /** One policy decision, and what a rule in audit would have said to the contrary. */
   decision(verdict: string, reason: string, audited?: { readonly verdict: string; readonly rule: string }): void;
+  /** One request over the limit of its identity, or of the bucket that its trust domain shares. */
+  rateLimited(shared: boolean): void;
   /** The exposition text. */
   text(): Promise<string>;
 }
@@ -70,6 +72,12 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
     labelNames: ["verdict", "rule"],
     registers,
   });
+  const limited = new Counter({
+    name: "spiffe_edge_rate_limited_total",
+    help: "Requests over the limit of their identity, or of the bucket that their trust domain shares.",
+    labelNames: ["bucket"],
+    registers,
+  });
   const operations = operationsMetrics(registry, readings);
   const expiry = gauge("spiffe_edge_svid_expiry_timestamp_seconds", "When the own X509-SVID expires.");
   const ready = gauge("spiffe_edge_ready", "1 while /readyz answers 200.");
@@ -84,6 +92,9 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
     decision(verdict, reason, other) {
       decisions.inc({ verdict, reason });
       if (other !== undefined) audited.inc({ verdict: other.verdict, rule: other.rule });
+    },
+    rateLimited(shared) {
+      limited.inc({ bucket: shared ? "trust-domain" : "identity" });
     },
     async text() {
       const now = readings();

@@ -64,7 +64,20 @@ export function internalRefusal(error: unknown): Refusal {
   return refuse("peer.internal", `The check of the peer failed: ${error instanceof Error ? error.message : "unknown"}`);
 }
 
+/** What peers were verified by: beside them, as a peer is what programs print and keep. */
+const verifiedBy = new WeakMap<X509Peer, VerifiedX509Svid>();
+
 /** The identity that a verified SVID stands for. */
 export function peerFrom(verified: VerifiedX509Svid): X509Peer {
-  return Object.freeze({ via: "x509", id: verified.id, expiresAt: verified.expiresAt });
+  const peer: X509Peer = Object.freeze({ via: "x509", id: verified.id, expiresAt: verified.expiresAt });
+  verifiedBy.set(peer, verified);
+  return peer;
+}
+
+/** The certificates of a peer of a connection, leaf first, without the authority; undefined for one that came otherwise. */
+export function chainOf(peer: X509Peer): readonly Uint8Array[] | undefined {
+  return verifiedBy
+    .get(peer)
+    ?.chain.slice(0, -1)
+    .map(({ der }) => der);
 }

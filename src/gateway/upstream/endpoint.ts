@@ -87,6 +87,11 @@ export class Endpoint {
     return this.#pool().begin(request, events);
   }
 
+  /** A connection for one request that takes it over; proven, and kept by nobody. */
+  open(): Promise<Duplex> {
+    return this.#connect(true);
+  }
+
   /** Ends idle connections: where one was found dead, others may be. */
   dropIdle(): void {
     this.#kept?.pool.dropIdle();
@@ -127,9 +132,8 @@ export class Endpoint {
       return kept.pool;
     }
     kept?.pool.retire();
-    const { id } = this.#dial;
     const { protocol, clock } = this.#dial;
-    const open = () => (id === undefined ? this.#dialPlain() : this.#dialVerified(id));
+    const open = () => this.#connect(false);
     const authority = `${this.target.tls ? "https" : "http"}://${this.target.authority}`;
     const pool = protocol === "h2" ? new Http2Pool(open, authority) : new Http1Pool(open, clock);
     if (this.#retired) pool.retire();
@@ -141,6 +145,12 @@ export class Endpoint {
     const { id, identity } = this.#dial;
     if (id === undefined) return undefined;
     return { svid: identity.x509.x509Svid(), bundle: identity.x509.x509BundleFor(id.trustDomain) };
+  }
+
+  /** @param halfOpen whether the end of the upstream's side leaves the other one open, where the transport can */
+  #connect(halfOpen: boolean): Promise<Duplex> {
+    const { id } = this.#dial;
+    return id === undefined ? this.#dialPlain(halfOpen) : this.#dialVerified(id);
   }
 
   async #dialVerified(id: SpiffeId): Promise<Duplex> {
@@ -166,7 +176,7 @@ export class Endpoint {
     return socket;
   }
 
-  async #dialPlain(): Promise<Duplex> {
+  async #dialPlain(allowHalfOpen: boolean): Promise<Duplex> {
     const { socketPath, port = 80, url } = this.target;
     const { clock } = this.#dial;
     const stop = new AbortController();
@@ -175,7 +185,10 @@ export class Endpoint {
     });
     let socket: Socket | undefined;
     try {
-      socket = socketPath === undefined ? dialPlain({ host: this.host, port }) : dialPlain(socketPath);
+      socket = dialPlain({
+        ...(socketPath === undefined ? { host: this.host, port } : { path: socketPath }),
+        allowHalfOpen,
+      });
       const open = socket;
       open.setNoDelay(true);
       await Promise.race([

@@ -15,7 +15,8 @@ export function checkFields({ method, target, fields }: UpstreamRequest): void {
   }
 }
 
-function requestHead(request: UpstreamRequest): string {
+/** The head of a request; throws as {@link checkFields}. */
+export function requestHead(request: UpstreamRequest): string {
   checkFields(request);
   let head = `${request.method} ${request.target} HTTP/1.1\r\n`;
   for (const [name, value] of request.fields) head += `${name}: ${value}\r\n`;

@@ -116,20 +116,16 @@ export class AnswerParser {
   }
 
   #readHead(bytes: Buffer): Buffer | undefined {
-    const end = endOf(bytes, "\r\n\r\n", HEAD_BYTES, "head");
-    if (end === undefined) return undefined;
-    const lines = bytes.toString("latin1", 0, end).split("\r\n");
-    const line = STATUS_LINE.exec(lines[0] as string);
-    if (line === null) throw new NoAnswer("The upstream's answer begins with no status line");
-    const status = Number(line[2]);
-    const fields = fieldsOf(lines, 1);
-    const rest = bytes.subarray(end + 4);
+    const read = readHead(bytes);
+    if (read === undefined) return undefined;
+    const { status, fields, persistent, end } = read;
+    const rest = bytes.subarray(end);
     if (status === 101) throw new NoAnswer("The upstream switched protocols without being asked");
     if (status < 200) {
       if (++this.#interim > MAX_INTERIM) throw new NoAnswer("The upstream sends interim answers without end");
       return rest;
     }
-    this.#frame(status, line[1] === "1", fields);
+    this.#frame(status, persistent, fields);
     const empty = this.#step === "done";
     // the head is told before its end, whatever follows
     this.#events.head(status, fields);
@@ -206,6 +202,27 @@ export class AnswerParser {
     this.#step = "done";
     this.#events.ended(trailers);
   }
+}
+
+/** The head of an answer. */
+export interface ReadHead {
+  readonly status: number;
+  /** Whether the version keeps connections. */
+  readonly persistent: boolean;
+  /** Names and values in turn. */
+  readonly fields: readonly string[];
+  /** Where what follows begins. */
+  readonly end: number;
+}
+
+/** Reads a head; undefined while its end has not come. Throws `NoAnswer`. */
+export function readHead(bytes: Buffer): ReadHead | undefined {
+  const end = endOf(bytes, "\r\n\r\n", HEAD_BYTES, "head");
+  if (end === undefined) return undefined;
+  const lines = bytes.toString("latin1", 0, end).split("\r\n");
+  const line = STATUS_LINE.exec(lines[0] as string);
+  if (line === null) throw new NoAnswer("The upstream's answer begins with no status line");
+  return { status: Number(line[2]), persistent: line[1] === "1", fields: fieldsOf(lines, 1), end: end + 4 };
 }
 
 /** Where a part ends; undefined while its end has not come. */

@@ -1,0 +1,33 @@
+/** W3C Trace Context: a caller's trace goes on as it is; a request without one, or with a broken one, begins one. */
+import type { Field } from "./headers.ts";
+
+const TRACEPARENT =
+  /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]{0,64})?$/;
+const MAX_STATE = 512;
+
+/**
+ * The fields of the trace that a request belongs to.
+ *
+ * @param requestId a random UUID; a trace that begins here is called by it
+ */
+export function traceFields(received: readonly Field[], requestId: string): Field[] {
+  const valuesOf = (wanted: string) =>
+    received
+      .filter(([name]) => name.length === wanted.length && name.toLowerCase() === wanted)
+      .map(([, value]) => value);
+  const [parent, ...others] = valuesOf("traceparent");
+  // version 00 has four parts and no more
+  const fits = parent !== undefined && others.length === 0 && TRACEPARENT.test(parent);
+  if (fits && (parent.length === 55 || !parent.startsWith("00"))) {
+    const state = valuesOf("tracestate").join(",");
+    const kept = state !== "" && state.length <= MAX_STATE;
+    return kept
+      ? [
+          ["traceparent", parent],
+          ["tracestate", state],
+        ]
+      : [["traceparent", parent]];
+  }
+  const id = requestId.replaceAll("-", "");
+  return [["traceparent", `00-${id}-${id.slice(16)}-00`]];
+}

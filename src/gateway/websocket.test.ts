@@ -1,0 +1,280 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Duplex } from "node:stream";
+import { after, before, beforeEach, describe, it } from "node:test";
+import type { TLSSocket } from "node:tls";
+import { ManualClock } from "../authority/testing.ts";
+import { connect, listen, type TlsListener } from "../tls/index.ts";
+import type { UpstreamInput } from "./config-types.ts";
+import { createGateway } from "./gateway.ts";
+import type { Gateway } from "./gateway-types.ts";
+import {
+  type Changeable,
+  GATEWAY,
+  idOf,
+  rawExchange,
+  requestLog,
+  statusOf,
+  until,
+  valuesOf,
+  World,
+} from "./world.testing.ts";
+
+const KEY = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT = createHash("sha1").update(`${KEY}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
+const HANDSHAKE = [
+  "Upgrade: websocket",
+  "Connection: Upgrade",
+  "Sec-WebSocket-Version: 13",
+  `Sec-WebSocket-Key: ${KEY}`,
+];
+
+/** What an upstream saw of an upgrade, and the connection it has. */
+interface Open {
+  readonly raw: readonly string[];
+  readonly socket: Duplex;
+  text: string;
+  ended: boolean;
+  closed: boolean;
+}
+
+let world: World;
+let web: Changeable;
+let guest: Changeable;
+let identity: Changeable;
+let gateway: Gateway;
+let folder: string;
+const servers: Server[] = [];
+let orders: TlsListener;
+const opened: Open[] = [];
+const log = requestLog();
+const clock = new ManualClock();
+
+/** Takes an upgrade, echoes what comes, and ends when the other side does. */
+function take(request: IncomingMessage, socket: Duplex, head: Uint8Array): void {
+  const open: Open = { raw: request.rawHeaders, socket, text: "", ended: false, closed: false };
+  opened.push(open);
+  socket.on("error", () => {});
+  socket.on("close", () => {
+    open.closed = true;
+  });
+  if (request.url?.endsWith("/no")) return void socket.end("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno");
+  if (request.url?.endsWith("/silent")) return;
+  const accept = request.url?.endsWith("/wrong") ? "bm90IHRoZSByaWdodCBvbmU=" : ACCEPT;
+  socket.write(
+    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\nX-Spiffe-Id: ${idOf("admin")}\r\n\r\nhello `,
+  );
+  const onData = (chunk: Uint8Array) => {
+    const text = new TextDecoder().decode(chunk);
+    open.text += text;
+    socket.write(text.toUpperCase());
+  };
+  if (head.byteLength > 0) onData(head);
+  socket.on("data", onData);
+  socket.on("end", () => {
+    open.ended = true;
+    socket.end();
+  });
+}
+
+async function serve(place: number | string): Promise<Server> {
+  const server = createServer((_request, response) => void response.end("plain"));
+  server.on("upgrade", take);
+  servers.push(server);
+  await new Promise<void>((resolve) =>
+    typeof place === "number" ? server.listen(place, "127.0.0.1", resolve) : server.listen(place, resolve),
+  );
+  return server;
+}
+
+before(async () => {
+  world = await World.create();
+  [web, guest] = [await world.identity("web"), await world.identity("guest")];
+  identity = await world.identity("gateway");
+  folder = await mkdtemp(join(tmpdir(), "spiffe-edge-"));
+  const socket = join(folder, "up.sock");
+  const plain = await serve(0);
+  await serve(socket);
+  orders = await listen(await world.identity("orders"), {
+    address: "127.0.0.1",
+    port: 0,
+    handler: (_request, response) => void response.end("plain"),
+    onUpgrade: take,
+  });
+  const secure = `https://127.0.0.1:${orders.port}`;
+  const upstreams: Record<string, UpstreamInput> = {
+    plain: { url: `http://127.0.0.1:${(plain.address() as AddressInfo).port}` },
+    unix: { url: `unix:${socket}` },
+    secure: { url: secure, id: idOf("orders") },
+    wrong: { url: secure, id: idOf("other") },
+    none: { url: "http://127.0.0.1:1" },
+  };
+  const route = (name: string) => ({
+    name,
+    path: `/${name}/**`,
+    upstream: name,
+    timeout: "5s",
+    websocket: true as const,
+  });
+  gateway = await createGateway(
+    {
+      status: { port: 0 },
+      listen: { address: "127.0.0.1", port: 0 },
+      upstreams,
+      routes: [...Object.keys(upstreams).map(route), { name: "http", path: "/http/**", upstream: "plain" }],
+      policy: [{ rule: "web", allow: { ids: [idOf("web")] } }],
+      limits: { idle: "20s" },
+    },
+    { workload: identity, logger: log, clock },
+  );
+});
+beforeEach(() => {
+  opened.length = 0;
+  log.lines.length = 0;
+});
+after(async () => {
+  await gateway?.close({ deadlineMs: 0 });
+  for (const { socket } of opened) socket.destroy();
+  await orders?.close({ deadlineMs: 0 });
+  for (const server of servers) {
+    server.close();
+    server.closeAllConnections();
+  }
+  await rm(folder, { recursive: true, force: true });
+});
+
+const port = () => gateway.listeners[0]!.port;
+const request = (path: string, fields: readonly string[] = HANDSHAKE, method = "GET") =>
+  [`${method} ${path} HTTP/1.1`, "Host: edge.example", ...fields, "", ""].join("\r\n");
+
+/** A caller that asked for an upgrade. */
+async function open(
+  who: Changeable,
+  path: string,
+  after = "",
+): Promise<{ socket: TLSSocket; text: string; ended: boolean }> {
+  const { socket } = await connect(who, { host: "127.0.0.1", port: port(), peer: GATEWAY, alpn: ["http/1.1"] });
+  const caller = { socket, text: "", ended: false };
+  socket.on("data", (chunk: Uint8Array) => {
+    caller.text += new TextDecoder().decode(chunk);
+  });
+  socket.on("end", () => {
+    caller.ended = true;
+  });
+  socket.write(request(path) + after);
+  return caller;
+}
+
+describe("WebSocket through the gateway", () => {
+  it("[S-21] goes both ways to upstreams of every kind, with the caller's identity", async () => {
+    for (const name of ["plain", "unix", "secure"]) {
+      opened.length = 0;
+      log.lines.length = 0;
+      const caller = await open(web, `/${name}/chat`, "early ");
+      await until(() => caller.text.endsWith("hello EARLY "));
+      assert.equal(statusOf(caller.text), 101, name);
+      assert.match(caller.text, new RegExp(`sec-websocket-accept: ${ACCEPT.replace(/[+/]/g, "\\$&")}\r\n`, "i"));
+      assert.doesNotMatch(caller.text, /x-spiffe-id/i);
+      const [seen] = opened;
+      assert.deepEqual(valuesOf(seen!.raw, "x-spiffe-id"), [idOf("web")]);
+      assert.deepEqual(valuesOf(seen!.raw, "sec-websocket-key"), [KEY]);
+      for (const word of ["one", "two"]) {
+        caller.socket.write(word);
+        await until(() => caller.text.endsWith(word.toUpperCase()));
+      }
+      // the caller's end goes on, and the upstream's comes back
+      caller.socket.end();
+      await until(() => seen!.ended && caller.ended);
+      await until(() => log.lines.length === 1);
+      const { status, bytesIn, bytesOut, complete, peer } = log.lines[0]!;
+      assert.deepEqual([status, bytesIn, bytesOut, complete, peer], [101, 12, 18, true, idOf("web")], name);
+    }
+  });
+
+  it("[A-6] a caller that the policy denies gets nowhere, and so does an upgrade to anything else", async () => {
+    const cases: [Changeable, string, number][] = [
+      [guest, request("/plain/chat"), 403],
+      [web, request("/nowhere/chat"), 404],
+      [web, request("/http/chat"), 400],
+      [web, request("/plain/../chat"), 400],
+      [web, request("/plain/chat", HANDSHAKE, "POST"), 400],
+      [web, request("/plain/chat", [...HANDSHAKE, "Content-Length: 2"]), 400],
+      [web, request("/plain/chat", HANDSHAKE.with(0, "Upgrade: h2c")), 400],
+      [web, request("/plain/chat", HANDSHAKE.with(0, "Upgrade: websocket, h2c")), 400],
+      [web, request("/plain/chat", HANDSHAKE.with(2, "Sec-WebSocket-Version: 8")), 400],
+      [web, request("/plain/chat", HANDSHAKE.with(3, "Sec-WebSocket-Key: short")), 400],
+      [web, request("/plain/chat", HANDSHAKE.slice(0, 3)), 400],
+    ];
+    for (const [who, text, status] of cases) {
+      assert.equal(statusOf(await rawExchange(who, port(), text)), status, text);
+    }
+    assert.equal(opened.length, 0);
+    await until(() => log.lines.length === cases.length);
+    const caller = await open(web, "/plain/chat");
+    await until(() => opened.length === 1 && caller.text.endsWith("hello "));
+    caller.socket.destroy();
+  });
+
+  it("an upstream that refuses, lies, is another or is not there", async () => {
+    for (const [path, status] of [
+      ["/plain/no", 404],
+      ["/plain/wrong", 502],
+      ["/wrong/chat", 502],
+      ["/none/chat", 502],
+    ] as const) {
+      const answer = await rawExchange(web, port(), request(path));
+      assert.equal(statusOf(answer), status, path);
+      assert.doesNotMatch(answer, /hello/);
+    }
+    assert.ok(opened.length === 2);
+    const waiting = rawExchange(web, port(), request("/plain/silent"));
+    await until(() => opened.length === 3);
+    await clock.advance(5_000);
+    assert.equal(statusOf(await waiting), 504);
+  });
+
+  it("either side that leaves takes the other along, and one that stands still ends", async () => {
+    const first = await open(web, "/plain/chat");
+    await until(() => first.text.endsWith("hello "));
+    first.socket.destroy();
+    await until(() => opened[0]!.closed);
+    const second = await open(web, "/plain/chat");
+    await until(() => second.text.endsWith("hello "));
+    opened[1]!.socket.destroy();
+    await until(() => second.socket.destroyed);
+    const third = await open(web, "/plain/chat");
+    await until(() => third.text.endsWith("hello "));
+    await clock.advance(15_000);
+    third.socket.write("x");
+    await until(() => third.text.endsWith("X"));
+    await clock.advance(15_000);
+    assert.equal(third.socket.destroyed, false);
+    await clock.advance(6_000);
+    await until(() => third.socket.destroyed && opened[2]!.closed);
+    await until(() => log.lines.length === 3);
+    assert.match(String(log.lines[2]?.error), /stood still/);
+  });
+
+  it("[A-15] ends on both sides when the gateway's trust in the caller does", async () => {
+    const caller = await open(web, "/plain/chat");
+    await until(() => caller.text.endsWith("hello "));
+    const { svid, bundles } = {
+      svid: identity.x509.x509Svid(),
+      bundles: [world.ca.x509Bundle(), world.partnerCa.x509Bundle()],
+    };
+    await clock.advance(2_000);
+    assert.equal(caller.socket.destroyed, false);
+    try {
+      await identity.update({ svid: null });
+      await clock.advance(1_000);
+      await until(() => caller.socket.destroyed && opened[0]!.closed);
+    } finally {
+      await identity.update({ svid: svid as never, bundles });
+    }
+  });
+});
