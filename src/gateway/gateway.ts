@@ -14,6 +14,7 @@ import { type Grounds, Live, successor } from "./live.ts";
 import { type Readiness, readinessOf } from "./readiness.ts";
 import { readingsOf } from "./readings.ts";
 import { Reloader } from "./reload.ts";
+import { takesUpgrades } from "./restart.ts";
 import { Rotation } from "./rotation.ts";
 import { RunningRequests } from "./running.ts";
 import { openStatus, type StatusServer } from "./status.ts";
@@ -270,7 +271,7 @@ class RunningGateway implements Gateway {
     const room = () => (this.#live ?? first).room(config.name);
     const tls = await listen(identity, {
       handler: requestHandler(room),
-      onUpgrade: upgradeHandler(room),
+      ...(takesUpgrades(this.#config, config.name) ? { onUpgrade: upgradeHandler(room) } : {}),
       address: config.address,
       port: config.port,
       clientCertificate: config.clientCertificate,

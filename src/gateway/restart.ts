@@ -31,8 +31,14 @@ export function needsRestart(live: GatewayConfig, next: GatewayConfig): string[]
         if (!sameValue(was[field as keyof ListenerConfig], is[field as keyof ListenerConfig]))
           keys.push(`${key} of listener ${name}`);
       }
+    if (takesUpgrades(live, name) !== takesUpgrades(next, name)) keys.push(`websocket of routes of listener ${name}`);
   }
   return keys;
+}
+
+/** Whether some route of a listener takes WebSocket; a door without one answers `Upgrade` as any other request. */
+export function takesUpgrades({ routes }: GatewayConfig, listener: string): boolean {
+  return routes.some(({ websocket, listeners }) => websocket && listeners.includes(listener));
 }
 
 /** Whether two settings say the same; they hold plain values only. */
