@@ -240,6 +240,14 @@ describe("reload", () => {
       () => config({ listen: { address: "127.0.0.1", port: 0, clientCertificate: "optional" } }),
       /clientCertificate of listener main/,
     ],
+    [
+      "a first route for WebSocket",
+      () => {
+        const { routes, ...rest } = config();
+        return { ...rest, routes: routes.map((route) => ({ ...route, websocket: true as const })) };
+      },
+      /websocket of routes of listener main/,
+    ],
     ["the identity", () => config({ identity: { socket: "unix:///other" } }), /same identity/],
     ["the status port", () => config({ status: { port: 9_464 } }), /same status/],
     ["a fault", () => config({ routes: [] }), /routes: is empty/],

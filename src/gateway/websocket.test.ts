@@ -10,7 +10,7 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import type { TLSSocket } from "node:tls";
 import { ManualClock } from "../authority/testing.ts";
 import { connect, listen, type TlsListener } from "../tls/index.ts";
-import type { UpstreamInput } from "./config-types.ts";
+import type { GatewayInput, UpstreamInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
 import {
@@ -48,6 +48,8 @@ let web: Changeable;
 let guest: Changeable;
 let identity: Changeable;
 let gateway: Gateway;
+/** The gateway's configuration, with whom it lets in. */
+let config: (...names: string[]) => GatewayInput;
 let folder: string;
 const servers: Server[] = [];
 let orders: TlsListener;
@@ -121,17 +123,15 @@ before(async () => {
     timeout: "5s",
     websocket: true as const,
   });
-  gateway = await createGateway(
-    {
-      status: { port: 0 },
-      listen: { address: "127.0.0.1", port: 0 },
-      upstreams,
-      routes: [...Object.keys(upstreams).map(route), { name: "http", path: "/http/**", upstream: "plain" }],
-      policy: [{ rule: "web", allow: { ids: [idOf("web")] } }],
-      limits: { idle: "20s" },
-    },
-    { workload: identity, logger: log, clock },
-  );
+  config = (...names) => ({
+    status: { port: 0 },
+    listen: { address: "127.0.0.1", port: 0 },
+    upstreams,
+    routes: [...Object.keys(upstreams).map(route), { name: "http", path: "/http/**", upstream: "plain" }],
+    policy: names.map((name) => ({ rule: name, allow: { ids: [idOf(name)] } })),
+    limits: { idle: "20s" },
+  });
+  gateway = await createGateway(config("web"), { workload: identity, logger: log, clock });
 });
 beforeEach(() => {
   opened.length = 0;
@@ -276,5 +276,19 @@ describe("WebSocket through the gateway", () => {
     } finally {
       await identity.update({ svid: svid as never, bundles });
     }
+  });
+
+  it("[S-9] [S-26] [A-15] ends when a new policy denies its caller, and another's goes on", async () => {
+    await gateway.reload(config("web", "guest"));
+    const [first, second] = [await open(web, "/plain/chat"), await open(guest, "/plain/chat")];
+    await until(() => first.text.endsWith("hello ") && second.text.endsWith("hello "));
+    await gateway.reload(config("web"));
+    await until(() => second.socket.destroyed && opened.filter(({ closed }) => closed).length === 1);
+    await until(() => log.lines.length === 1);
+    assert.deepEqual([log.lines[0]?.peer, log.lines[0]?.ended], [idOf("guest"), "policy.default-deny"]);
+    first.socket.write("x");
+    await until(() => first.text.endsWith("X"));
+    first.socket.destroy();
+    await until(() => opened.every(({ closed }) => closed));
   });
 });
