@@ -31,7 +31,7 @@ export type Authentication =
       readonly challenge?: string;
     };
 
-const SCHEME = /^\s*bearer(?![!#$%&'*+.^_`|~0-9a-z-])/i;
+const SCHEME = /^[ \t]*bearer(?![!#$%&'*+.^_`|~0-9a-z-])/i;
 /** The characters of RFC 6750 §2.1. */
 const TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/;
 const PADDED_TOKEN = /^ +([A-Za-z0-9\-._~+/]+=*) *$/;
