@@ -164,9 +164,10 @@ describe("npm run bench", () => {
       "gateway reverse-proxy",
       "gateway handshake",
       "gateway fetch",
-      "gateway jwt-native",
+      "gateway reverse-proxy tokens",
     ];
-    if (rows.some((row) => row.stack === "go-spiffe")) wanted.push("memory idle connection");
+    if (rows.some((row) => row.stack === "go-spiffe"))
+      wanted.push("memory idle connection", "gateway jwt-native", "gateway jwt-native anew");
     for (const name of wanted) assert.ok(names.has(name), `${name} is missing`);
     assert.doesNotMatch(ended.stdout, /FAULT/);
     assert.match(ended.stdout.trimEnd().split("\n").at(-1) ?? "", /^\d+ rows; target < 100 ms: /);

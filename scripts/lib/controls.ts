@@ -220,7 +220,7 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/jwt/validate.ts",
-        find: "if (!claims.audience.some((value) => settings.audience.has(value))) {",
+        find: "if (!meets(claims.audience, settings.audience)) {",
         replace: "if (false) {",
       },
     ],
@@ -602,9 +602,7 @@ export const CONTROLS: readonly Control[] = [
   },
   {
     name: "gateway-header-strip",
-    patches: [
-      { file: "src/gateway/headers.ts", find: "return IDENTITY.has(headerName(name));", replace: "return false;" },
-    ],
+    patches: [{ file: "src/gateway/headers.ts", find: "&& IDENTITY.has(headerName(name));", replace: "&& false;" }],
     tests: ["src/gateway/headers.test.ts"],
   },
   {

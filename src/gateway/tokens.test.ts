@@ -3,10 +3,13 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { Hono } from "hono";
 import { staticIdentity, TestCa } from "../authority/testing.ts";
+import type { TrustDomain } from "../id/index.ts";
+import { createGateway } from "./gateway.ts";
 import { type SpiffeEnv, spiffe } from "./middleware/index.ts";
 import { type SpiffeServer, serve } from "./serve.ts";
 import {
   type Changeable,
+  countingUpstream,
   GATEWAY,
   http2Client,
   http2Exchange,
@@ -152,6 +155,69 @@ describe("[S-18] where a token may come from", () => {
     assert.equal(handled, 0);
     for (const scheme of ["Bearer ", "bearer ", "BEARER   "])
       assert.equal(await raw([`Authorization: ${scheme}${token}  `]), BY_TOKEN);
+  });
+});
+
+describe("[A-12] [S-19] a token that was accepted before", () => {
+  it("is refused once its key has left or one bit of it is another, through serve() and the gateway alike", async () => {
+    const workload = await world.identity("gateway");
+    let known = true;
+    let upstreamRequests = 0;
+    const jwt = { jwtBundleFor: (domain: TrustDomain) => (known ? workload.jwt.jwtBundleFor(domain) : undefined) };
+    const identity = { ...workload, jwt };
+    const app = new Hono<SpiffeEnv>()
+      .use(spiffe(identity, { jwt: { audience: GATEWAY } }))
+      .get("/a", (c) => c.text("ok"));
+    const server = await serve(app, {
+      workload: identity,
+      address: "127.0.0.1",
+      port: 0,
+      signals: [],
+      clientCertificate: "none",
+    });
+    const upstream = await countingUpstream((_, response) => {
+      upstreamRequests++;
+      response.end("ok");
+    });
+    const gateway = await createGateway(
+      {
+        status: { port: 0 },
+        listen: { address: "127.0.0.1", port: 0, clientCertificate: "none" },
+        upstreams: { up: { url: upstream.url } },
+        routes: [
+          { name: "a", path: "/a", audience: [GATEWAY], upstream: "up" },
+          { name: "b", path: "/b", audience: ["another"], upstream: "up" },
+        ],
+        policy: [{ rule: "cron", allow: { ids: [idOf("cron")] } }],
+      },
+      { workload: identity },
+    );
+    try {
+      for (const [to, reaches] of [
+        [server.port, 0],
+        [gateway.listeners[0]!.port, 1],
+      ] as const) {
+        const ask = async (text: string, path = "/a") =>
+          statusOf(await rawExchange(web, to, rawRequest(path, [`Authorization: Bearer ${text}`])));
+        const at = token.lastIndexOf(".") + 12;
+        const spoilt = `${token.slice(0, at)}${token[at] === "A" ? "B" : "A"}${token.slice(at + 1)}`;
+        upstreamRequests = 0;
+        assert.equal(await ask(token), 200);
+        assert.equal(await ask(token), 200);
+        assert.equal(await ask(spoilt), 401);
+        known = false;
+        assert.equal(await ask(token), 401);
+        known = true;
+        assert.equal(await ask(token), 200);
+        assert.equal(upstreamRequests, 3 * reaches);
+        // the same token at a door for another audience
+        if (reaches === 1) assert.equal(await ask(token, "/b"), 401);
+      }
+    } finally {
+      await server.close({ deadlineMs: 0 });
+      await gateway.close({ deadlineMs: 0 });
+      await upstream.close();
+    }
   });
 });
 

@@ -198,13 +198,18 @@ export function judge(
       `Expected a token that is valid by now, got one from ${date(claims.notBefore)} on`,
     );
   }
-  if (!claims.audience.some((value) => settings.audience.has(value))) {
+  if (!meets(claims.audience, settings.audience)) {
     return refuse(
       "jwt.audience",
       `Expected a token for ${[...settings.audience].join(" or ")}, got one for somebody else`,
     );
   }
   return undefined;
+}
+
+function meets(theirs: readonly string[], ours: ReadonlySet<string>): boolean {
+  for (const value of theirs) if (ours.has(value)) return true;
+  return false;
 }
 
 function date(ms: number): string {

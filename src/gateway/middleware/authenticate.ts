@@ -31,11 +31,21 @@ export type Authentication =
       readonly challenge?: string;
     };
 
+const SCHEME = /^[ \t]*bearer(?![!#$%&'*+.^_`|~0-9a-z-])/i;
+/** The characters of RFC 6750 §2.1. */
+const TOKEN = /^[A-Za-z0-9\-._~+/]+=*$/;
+const PADDED_TOKEN = /^ +([A-Za-z0-9\-._~+/]+=*) *$/;
+
 /** The bearer token of an `Authorization` value: none for another scheme, `malformed` for one that is not one token. */
 export function bearerToken(value: string): { token?: string; malformed?: true } {
-  const scheme = /^\s*bearer(?![!#$%&'*+.^_`|~0-9a-z-])/i.exec(value);
+  // as nearly all callers write it
+  if (value.startsWith("Bearer ")) {
+    const token = value.slice(7);
+    if (TOKEN.test(token)) return { token };
+  }
+  const scheme = SCHEME.exec(value);
   if (scheme === null) return {};
-  const token = /^ +([A-Za-z0-9\-._~+/]+=*) *$/.exec(value.slice(scheme[0].length));
+  const token = PADDED_TOKEN.exec(value.slice(scheme[0].length));
   return token?.[1] === undefined ? { malformed: true } : { token: token[1] };
 }
 

@@ -323,7 +323,16 @@ describe("[S-18] the Authorization field", () => {
   it("is a bearer token, something else, or malformed", () => {
     const tokens = ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c", "Bearer a.b.c "];
     for (const value of tokens) assert.deepEqual(bearerToken(value), { token: "a.b.c" }, value);
-    for (const value of ["Basic a", "Bearerx a", "DPoP a", "", "bearer-token a", "Negotiate"])
+    for (const value of [
+      "Basic a",
+      "Bearerx a",
+      "DPoP a",
+      "",
+      "bearer-token a",
+      "Negotiate",
+      "\u00a0Bearer a",
+      "\vBearer a",
+    ])
       assert.deepEqual(bearerToken(value), {}, value);
     for (const value of [
       "Bearer",
