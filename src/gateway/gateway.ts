@@ -88,6 +88,7 @@ class RunningGateway implements Gateway {
   readonly #logger: Logger;
   readonly #given: GatewayIdentity | undefined;
   readonly #file: string | undefined;
+  readonly #worker: number | undefined;
   readonly #metrics = gatewayMetrics(() => readingsOf(this.#view()));
   readonly #stop = new AbortController();
   readonly #startedAt: number;
@@ -111,6 +112,7 @@ class RunningGateway implements Gateway {
     this.#config = config;
     this.#given = options.workload;
     this.#file = options.file;
+    this.#worker = options.worker;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#startedAt = this.#clock.now();
@@ -160,7 +162,7 @@ class RunningGateway implements Gateway {
   async start(): Promise<void> {
     const { status, listeners, accessLog } = this.#config;
     this.#access = await AccessLog.open(accessLog, this.#logger, this.#clock);
-    this.#statusServer = await openStatus(status.address, status.port, {
+    this.#statusServer = await openStatus(status.address, status.port === 0 ? 0 : status.port + (this.#worker ?? 0), {
       readiness: () => this.readiness(),
       metrics: async () => ({ text: await this.#metrics.text(), contentType: this.#metrics.contentType }),
       status: () => this.report(),
@@ -268,6 +270,7 @@ class RunningGateway implements Gateway {
       handler: requestHandler(() => (this.#live ?? first).room(config.name)),
       address: config.address,
       port: config.port,
+      sharePort: this.#worker !== undefined,
       clientCertificate: config.clientCertificate,
       handshakeTimeoutMs: limits.handshakeMs,
       maxConnections: limits.connections,

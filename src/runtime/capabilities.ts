@@ -23,6 +23,8 @@ export interface Capabilities {
   readonly tlsServer: Capability<boolean>;
   /** Whether a request over a kept connection of `node:http` is sent once and never again by the runtime itself (S-24). */
   readonly keptConnections: Capability<boolean>;
+  /** Whether a program can start itself again as it was started, for workers that share its ports. */
+  readonly workers: Capability<boolean>;
   /** Whether what is started outlives the request that started it: a timer, a fetch, and who waits for them. */
   readonly lastingTimers: Capability<boolean>;
 }
@@ -33,6 +35,8 @@ function row<T>(value: T, why: string): Capability<T> {
 
 const lasting = row(true, "one event loop serves the whole process");
 const serves = row(true, "http2.createSecureServer with allowHTTP1 serves both protocols and asks for certificates");
+
+const itself = row(true, "execPath and execArgv start the same program again; reusePort shares a port on Linux");
 
 const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
   node: {
@@ -46,6 +50,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     headerLimit: row(true, "the parser answers 431"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
+    workers: itself,
     lastingTimers: lasting,
   },
   bun: {
@@ -56,6 +61,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     headerLimit: row(true, "the parser answers 431"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
+    workers: itself,
     lastingTimers: lasting,
   },
   deno: {
@@ -72,6 +78,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       false,
       "a request that breaks or is destroyed on a kept connection is sent again on a new one",
     ),
+    workers: row(false, "a program does not learn the permissions it was started with, to pass them on"),
     lastingTimers: lasting,
   },
   workerd: {
@@ -82,6 +89,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     headerLimit: row(false, "no HTTP server of its own"),
     tlsServer: row(false, "TLS is ended in front of the worker"),
     keptConnections: row(false, "no connections of its own"),
+    workers: row(false, "no processes"),
     lastingTimers: row(false, "timers and fetches belong to a request and end with it"),
   },
 };
