@@ -8,10 +8,14 @@ import { jsonLogger, type Logger } from "../telemetry/logger.ts";
 import { EXIT, type ExitCode, usageError } from "./exit.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
+import { parseWorkers, superviseWorkers } from "./workers.ts";
 
 interface GatewayCommandOptions {
   config: string;
   check?: true;
+  workers: number;
+  /** Set by the process that starts workers. */
+  worker?: number;
 }
 
 /** The command; its exit code is handed to `finish`. */
@@ -21,6 +25,8 @@ export function gatewayCommand(finish: (code: ExitCode) => void): Command {
     .description("serve what a gateway file says, with the identity of the Workload API")
     .addOption(config.makeOptionMandatory())
     .option("--check", "judge the file and end; nothing is started")
+    .option("--workers <number>", "processes that share the ports, each with its own status port", parseWorkers, 1)
+    .addOption(new Option("--worker <number>").argParser(Number).hideHelp())
     .addHelpText(
       "after",
       `
@@ -29,12 +35,13 @@ logs the state. SIGTERM drains; requests still running at drain.deadline are cut
 
 Examples:
   spiffe-edge gateway --config gateway.yaml --check
+  spiffe-edge gateway --config gateway.yaml --workers 4
   SPIFFE_ENDPOINT_SOCKET=unix:///run/spire/agent/public/api.sock spiffe-edge gateway --config gateway.yaml`,
     )
     .action(async (options: GatewayCommandOptions) => finish(await gateway(options)));
 }
 
-async function gateway({ config: file, check }: GatewayCommandOptions): Promise<ExitCode> {
+async function gateway({ config: file, check, workers, worker }: GatewayCommandOptions): Promise<ExitCode> {
   const config = await loadGatewayConfig(file);
   if (check === true) {
     process.stdout.write(`${file}: ${contentsOf(config)}\n`);
@@ -51,18 +58,22 @@ async function gateway({ config: file, check }: GatewayCommandOptions): Promise<
     write: (text) => new Promise((resolve) => void process.stdout.write(text, () => resolve())),
   });
   try {
-    return await serve(
-      config,
-      file,
-      jsonLogger((line) => lines.push(line)),
-    );
+    const logger = jsonLogger((line) => lines.push(line));
+    if (workers > 1) return await superviseWorkers(workers, config, ["gateway", "--config", file], logger);
+    return await serve(config, { file, worker }, logger);
   } finally {
     await lines.flush();
   }
 }
 
-async function serve(config: GatewayConfig, file: string, logger: Logger): Promise<ExitCode> {
-  logger.info("starting", { version: VERSION, runtime: `${runtime.name} ${runtime.version}`, file });
+/** What a gateway of the command line is, beside its configuration. */
+interface Place {
+  readonly file: string;
+  readonly worker: number | undefined;
+}
+
+async function serve(config: GatewayConfig, { file, worker }: Place, logger: Logger): Promise<ExitCode> {
+  logger.info("starting", { version: VERSION, runtime: `${runtime.name} ${runtime.version}`, file, worker });
   let serving: Gateway | undefined;
   const onSignal = (signal: NodeJS.Signals, act: (gateway: Gateway) => unknown) =>
     process.on(signal, () => {
@@ -76,7 +87,9 @@ async function serve(config: GatewayConfig, file: string, logger: Logger): Promi
   });
   onSignal("SIGUSR2", (gateway) => logger.info("status", { ...gateway.report() }));
   const signal = untilSignal(() => process.exit(EXIT.drainDeadline), ["SIGINT", "SIGTERM"]);
-  const running = await Promise.race([createGateway(config, { logger, file }), signal.then(() => undefined)]);
+  // a worker does not outlive the process that started it
+  if (worker !== undefined) process.stdin.resume().once("close", () => process.kill(process.pid, "SIGTERM"));
+  const running = await Promise.race([createGateway(config, { logger, file, worker }), signal.then(() => undefined)]);
   // Told to end before there was an identity to serve with: nothing is open yet.
   if (running === undefined) return EXIT.done;
   serving = running;

@@ -20,6 +20,11 @@ export interface GatewayOptions {
   readonly clock?: Clock | undefined;
   /** The gateway file that the configuration came from: it and the policy files it names are followed. */
   readonly file?: string | undefined;
+  /**
+   * Number of this process among workers, from 0: it shares the ports of its listeners with the others, and its status port
+   * is that of the configuration plus this number.
+   */
+  readonly worker?: number | undefined;
 }
 
 /** A running gateway. */

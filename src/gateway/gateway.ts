@@ -91,6 +91,7 @@ class RunningGateway implements Gateway {
   readonly #logger: Logger;
   readonly #given: GatewayIdentity | undefined;
   readonly #file: string | undefined;
+  readonly #worker: number | undefined;
   readonly #metrics = gatewayMetrics(() => readingsOf(this.#view()));
   readonly #stop = new AbortController();
   readonly #startedAt: number;
@@ -114,6 +115,7 @@ class RunningGateway implements Gateway {
     this.#config = config;
     this.#given = options.workload;
     this.#file = options.file;
+    this.#worker = options.worker;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#startedAt = this.#clock.now();
@@ -163,7 +165,7 @@ class RunningGateway implements Gateway {
   async start(): Promise<void> {
     const { status, listeners, accessLog } = this.#config;
     this.#access = await AccessLog.open(accessLog, this.#logger, this.#clock);
-    this.#statusServer = await openStatus(status.address, status.port, {
+    this.#statusServer = await openStatus(status.address, status.port === 0 ? 0 : status.port + (this.#worker ?? 0), {
       readiness: () => this.readiness(),
       metrics: async () => ({ text: await this.#metrics.text(), contentType: this.#metrics.contentType }),
       status: () => this.report(),
@@ -274,6 +276,7 @@ class RunningGateway implements Gateway {
       ...(takesUpgrades(this.#config, config.name) ? { onUpgrade: upgradeHandler(room) } : {}),
       address: config.address,
       port: config.port,
+      sharePort: this.#worker !== undefined,
       clientCertificate: config.clientCertificate,
       handshakeTimeoutMs: limits.handshakeMs,
       maxConnections: limits.connections,

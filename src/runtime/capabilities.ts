@@ -25,6 +25,8 @@ export interface Capabilities {
   readonly keptConnections: Capability<boolean>;
   /** The server that answers plaintext requests fastest; those of one runtime's own do not take part in TLS. */
   readonly plainServer: Capability<"bun" | "deno" | "node">;
+  /** Whether a program can start itself again as it was started, for workers that share its ports. */
+  readonly workers: Capability<boolean>;
   /** Whether what is started outlives the request that started it: a timer, a fetch, and who waits for them. */
   readonly lastingTimers: Capability<boolean>;
 }
@@ -35,6 +37,8 @@ function row<T>(value: T, why: string): Capability<T> {
 
 const lasting = row(true, "one event loop serves the whole process");
 const serves = row(true, "http2.createSecureServer with allowHTTP1 serves both protocols and asks for certificates");
+
+const itself = row(true, "execPath and execArgv start the same program again; reusePort shares a port on Linux");
 
 const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
   node: {
@@ -49,6 +53,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
     plainServer: row("node", "node:http is the only one"),
+    workers: itself,
     lastingTimers: lasting,
   },
   bun: {
@@ -63,6 +68,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "bun",
       "Bun.serve; not for TLS: reload({ tls }) keeps the old certificate, a second server with reusePort breaks connections (1.4.5)",
     ),
+    workers: itself,
     lastingTimers: lasting,
   },
   deno: {
@@ -83,6 +89,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "deno",
       "Deno.serve; not for TLS: neither a minimum version nor a new certificate can be set (2.9.5)",
     ),
+    workers: row(false, "a program does not learn the permissions it was started with, to pass them on"),
     lastingTimers: lasting,
   },
   workerd: {
@@ -94,6 +101,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     tlsServer: row(false, "TLS is ended in front of the worker"),
     keptConnections: row(false, "no connections of its own"),
     plainServer: row("node", "no server of its own"),
+    workers: row(false, "no processes"),
     lastingTimers: row(false, "timers and fetches belong to a request and end with it"),
   },
 };

@@ -24,6 +24,7 @@ const KNOWN: readonly (keyof ListenOptions)[] = [
   "port",
   "address",
   "path",
+  "sharePort",
   "clientCertificate",
   "certificate",
   "svid",
@@ -68,6 +69,9 @@ export function listenSettings(options: ListenOptions): ListenSettings {
     throw usage("Expected path to name a unix socket");
   if (address !== undefined && (typeof address !== "string" || address === "")) {
     throw usage("Expected address to be an IP address or a name of this machine");
+  }
+  if (options.sharePort !== undefined && (typeof options.sharePort !== "boolean" || path !== undefined)) {
+    throw usage("Expected sharePort to be true or false, of a TCP port");
   }
   wholeInRange("port", port, 0, 65_535);
   const clientCertificate = options.clientCertificate ?? "require";

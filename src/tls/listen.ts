@@ -48,6 +48,8 @@ export interface ListenOptions {
   address?: string;
   /** Path of a unix socket, in place of port and address. */
   path?: string;
+  /** Lets other processes of this user listen on the same port; the system gives each connection to one of them (Linux). */
+  sharePort?: boolean;
   /** Default `require`. A certificate that is presented and does not verify is refused in every mode. */
   clientCertificate?: ClientCertificate;
   /** A certificate of the Web PKI to show in place of the SVID: `{ certFile, keyFile }`, followed, or `{ cert, key }` in PEM. */
@@ -135,14 +137,14 @@ export interface TlsListener extends AsyncDisposable {
  */
 export async function listen(identity: TlsIdentity, options: ListenOptions): Promise<TlsListener> {
   const settings = listenSettings(options);
-  const { certificate, svid, fetch, path, clock = systemClock } = options;
+  const { certificate, svid, fetch, path, sharePort = false, clock = systemClock } = options;
   const own = svid === undefined ? identity : withChosenSvid(identity, svid);
   const source = certificate === undefined ? svidCertificate(own, clock) : await webCertificate(certificate, clock);
   // Its bridge is loaded only where it is wanted.
   const bridge = fetch === undefined ? undefined : (await import("./fetch-handler.ts")).fetchHandler;
   const listener = new Listener(own, source, settings, options, bridge);
   await listener.open(
-    path === undefined ? { port: options.port ?? 8443, address: options.address ?? "0.0.0.0" } : { path },
+    path === undefined ? { port: options.port ?? 8443, address: options.address ?? "0.0.0.0", sharePort } : { path },
   );
   return listener;
 }

@@ -5,7 +5,9 @@ import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { missingListenFlag } from "../runtime/deno-permission.ts";
 
 /** Where a server shall listen: a TCP address, or the path of a unix socket. */
-export type ListenPlace = { readonly address: string; readonly port: number } | { readonly path: string };
+export type ListenPlace =
+  | { readonly address: string; readonly port: number; readonly sharePort?: boolean }
+  | { readonly path: string };
 
 /** Where it does. A unix socket has its path for an address and the port 0. */
 export interface Bound {
@@ -31,7 +33,7 @@ export async function listening(server: Server, place: ListenPlace & { readonly 
     }
     return { address: place.path, port: 0 };
   }
-  const { address, port, name } = place;
+  const { address, port, name, sharePort = false } = place;
   const at = placeName(place, name);
   const flag = missingListenFlag(address, port);
   if (flag !== undefined) {
@@ -39,7 +41,8 @@ export async function listening(server: Server, place: ListenPlace & { readonly 
       phase: "listen",
     });
   }
-  await open(server, { port, host: address }, at);
+  // given only where it is wanted: some systems refuse the option as such
+  await open(server, { port, host: address, ...(sharePort && { reusePort: true }) }, at);
   return server.address() as AddressInfo;
 }
 

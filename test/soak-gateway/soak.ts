@@ -54,7 +54,7 @@ export async function gatewaySoak(options: GatewaySoakOptions): Promise<GatewayS
     for (let turn = 1; turn <= turns || spent() < options.atLeastMs; turn++) {
       await Promise.all([reload(world, gateway, turn, log), rotate(world, gateway, turn)]);
       if (load.lost.length > 0) break;
-      if (early === undefined && spent() > options.atLeastMs / 4) early = heldBy(gateway.pid);
+      if (early === undefined && spent() > options.atLeastMs / 2) early = heldBy(gateway.pid);
       if (performance.now() - said < SAY_EVERY_MS) continue;
       said = performance.now();
       options.say(`  ${turn} reloads and rotations, ${load.sent} requests, ${load.lost.length} lost`);
