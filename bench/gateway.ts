@@ -1,4 +1,4 @@
-/** The gateway under load, beside a reverse proxy of Go's net/http with go-spiffe. */
+/** The gateway under load, beside a reverse proxy of Go's net/http with go-spiffe, and nginx. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../scripts/lib/run.ts";
@@ -6,8 +6,9 @@ import { encodePem } from "../src/encoding/index.ts";
 import { WorkloadApiClient } from "../src/workload/index.ts";
 import { BENCH_TRUST_DOMAIN, GATEWAY_AUDIENCE } from "./lib/environment.ts";
 import { tampered } from "./lib/fixtures.ts";
+import { startNginx } from "./lib/nginx.ts";
 import { type Row, type Runtime, rowOf, type Stack } from "./lib/rows.ts";
-import { type Serving, startServing } from "./lib/serving.ts";
+import { cpuOf, type Serving, startServing } from "./lib/serving.ts";
 import type { LoadJob, LoadResult } from "./load.ts";
 import { commandOf, type Sizes } from "./measure-all.ts";
 
@@ -26,7 +27,10 @@ interface Measured {
   faults: string[];
 }
 
-/** Measures `reverse-proxy`, with certificates and with tokens, of each runtime's gateway, the first of the Go proxy too. */
+/**
+ * Measures `reverse-proxy`, with certificates and with tokens, of each runtime's gateway, the first also bare, of the Go
+ * proxy and of nginx.
+ */
 export async function measureGateway(
   runtimes: readonly Runtime[],
   sizes: Sizes,
@@ -52,11 +56,17 @@ export async function measureGateway(
       try {
         const [mesh, edge] = server.ports as [number, number];
         const load = loads(material, sizes, folder, measured, { stack: "spiffe-edge", runtime });
-        sent += await load.proxied(mesh);
+        sent += await load.proxied(mesh, server.pid);
         sent += await load.tokens(edge);
       } finally {
         await server.stop();
       }
+      const bare = await startServing(commandOf(runtime, "bench/gateway-bare.ts", [url]), env);
+      await ofProxy(
+        bare,
+        loads(material, sizes, folder, measured, { stack: "spiffe-edge", runtime }),
+        "reverse-proxy bare",
+      );
       const logged = readFileSync(accessLog, "utf8")
         .split("\n")
         .filter((line) => line !== "").length;
@@ -68,15 +78,20 @@ export async function measureGateway(
       const server = await startServing([goPeers, args], env);
       await ofProxy(server, loads(material, sizes, folder, measured, { stack: "go-proxy", runtime: "go" }));
     }
+    const nginx = await startNginx(material, url, folder);
+    if (nginx !== undefined) {
+      say("measuring gateway with nginx");
+      await ofProxy(nginx, loads(material, sizes, folder, measured, { stack: "nginx", runtime: "c" }));
+    }
     return measured;
   } finally {
     await upstream.stop();
   }
 }
 
-async function ofProxy(server: Serving, load: ReturnType<typeof loads>): Promise<void> {
+async function ofProxy(server: Serving, load: ReturnType<typeof loads>, name?: string): Promise<void> {
   try {
-    await load.proxied(server.ports[0]!);
+    await load.proxied(server.ports[0]!, server.pid, name);
   } finally {
     await server.stop();
   }
@@ -112,7 +127,7 @@ function loads(
   sizes: Sizes,
   folder: string,
   into: Measured,
-  who: { stack: Stack; runtime: Runtime | "go" },
+  who: { stack: Stack; runtime: Runtime | "go" | "c" },
 ) {
   const { ca, cert, key } = material;
   const keep = (name: string, result: LoadResult, refused: number) => {
@@ -131,9 +146,16 @@ function loads(
     return job.requests + job.warmup;
   };
   return {
-    proxied: (port: number) => {
+    /** Also the CPU that the proxy's process takes for a request, where the system tells. */
+    proxied: async (port: number, pid: number, name = "reverse-proxy") => {
       const job = { port, cert, key, connections: CONNECTIONS, requests: sizes.requests, warmup: sizes.requests / 10 };
-      return load("reverse-proxy", job, 0);
+      const before = cpuOf(pid);
+      const sent = await load(name, job, 0);
+      const after = cpuOf(pid);
+      if (before !== undefined && after !== undefined && after > before) {
+        into.rows.push(rowOf({ subject: "gateway", ...who, name: `${name} cpu` }, [(after - before) / sent]));
+      }
+      return sent;
     },
     tokens: (port: number) => {
       const { tokens } = material;

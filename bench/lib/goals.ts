@@ -84,6 +84,28 @@ export const GOALS: readonly Goal[] = [
   { subject: "gateway", name: "handshake", timesOf: goTimes("handshake", 0.8), runtimes: ["bun"] },
   { subject: "gateway", name: "handshake", timesOf: goTimes("handshake", 0.55), runtimes: ["node"] },
   { subject: "gateway", name: "handshake", timesOf: goTimes("handshake", 0.45), runtimes: ["deno"] },
+  // Requests per second against httputil.ReverseProxy: its rate, and 0.6 of it.
+  {
+    subject: "gateway",
+    name: "reverse-proxy wall",
+    timesOf: timesOf("go-proxy", "reverse-proxy wall", 1),
+    runtimes: ["bun"],
+  },
+  {
+    subject: "gateway",
+    name: "reverse-proxy wall",
+    timesOf: timesOf("go-proxy", "reverse-proxy wall", 1 / 0.6),
+    runtimes: ["node", "deno"],
+  },
+  {
+    subject: "gateway",
+    name: "reverse-proxy",
+    of: "p99",
+    timesOf: timesOf("go-proxy", "reverse-proxy", 1),
+    runtimes: ["bun"],
+  },
+  // What identity, 100 rules, access log and metrics add.
+  { subject: "gateway", name: "reverse-proxy wall", timesOf: { name: "reverse-proxy bare wall", factor: 1.15 } },
   { subject: "gateway", name: "fetch", timesOf: { name: "fetch", factor: 1.3, stack: "native" }, runtimes: ["bun"] },
   // Requests per second against the runtime's own server that asks for nothing: half of its rate, a quarter without a memory.
   {

@@ -6,14 +6,14 @@ export type Subject = (typeof SUBJECTS)[number];
 export const RUNTIMES = ["bun", "deno", "node"] as const;
 export type Runtime = (typeof RUNTIMES)[number];
 
-export type Stack = "spiffe-edge" | "native" | "go-spiffe" | "jose" | "pkijs" | "go-proxy";
+export type Stack = "spiffe-edge" | "native" | "go-spiffe" | "jose" | "pkijs" | "go-proxy" | "nginx";
 
 /** One line of the bench file; smaller is better everywhere. */
 export interface Row {
   subject: Subject;
   name: string;
   stack: Stack;
-  runtime: Runtime | "workerd" | "go";
+  runtime: Runtime | "workerd" | "go" | "c";
   unit: "us" | "bytes";
   n: number;
   min: number;

@@ -1,5 +1,6 @@
 /** A process that serves during a measurement. */
 import { spawn } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { root } from "../../scripts/lib/run.ts";
 
 /** A started server process. */
@@ -9,6 +10,18 @@ export interface Serving {
   pid: number;
   /** Ends it with SIGTERM, then SIGKILL; resolves with the end of its output when it is gone. */
   stop(): Promise<string>;
+}
+
+/** Microseconds of CPU that a process and its children have used, in steps of 10,000; undefined where nobody tells. */
+export function cpuOf(pid: number): number | undefined {
+  const stat = `/proc/${pid}/stat`;
+  if (!existsSync(stat)) return undefined;
+  const [, , , , , , , , , , , user, system] = readFileSync(stat, "utf8").split(") ")[1]!.split(" ");
+  const below = readdirSync(`/proc/${pid}/task`).flatMap((task) => {
+    const list = readFileSync(`/proc/${pid}/task/${task}/children`, "utf8").trim();
+    return list === "" ? [] : list.split(" ").map((child) => cpuOf(Number(child)) ?? 0);
+  });
+  return (Number(user) + Number(system)) * 10_000 + below.reduce((sum, one) => sum + one, 0);
 }
 
 const START_MS = 30_000;

@@ -648,8 +648,8 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/gateway/handler.ts",
-        find: 'if (decision.verdict === "allow") return { target, route, peer };',
-        replace: "if (true) return { target, route, peer };",
+        find: '  if (decision.verdict === "allow") {\n    const clientCert',
+        replace: "  if (true) {\n    const clientCert",
       },
     ],
     tests: ["src/gateway/gateway.test.ts"],
@@ -701,6 +701,143 @@ export const CONTROLS: readonly Control[] = [
       },
     ],
     tests: ["src/gateway/reload.test.ts"],
+  },
+  {
+    name: "gateway-retry-unseen",
+    patches: [
+      {
+        file: "src/gateway/attempts.ts",
+        find: "call.unseen ? this.#isReplayable() : this.#isHarmless()",
+        replace: "this.#isReplayable()",
+      },
+    ],
+    tests: ["src/gateway/http2-upstream.test.ts"],
+  },
+  {
+    name: "gateway-refused-stream",
+    patches: [
+      {
+        file: "src/gateway/upstream/http2-call.ts",
+        find: "stream.id > lastSeen;",
+        replace: "true;",
+      },
+    ],
+    tests: ["src/gateway/http2-upstream.test.ts"],
+  },
+  {
+    name: "gateway-answer-length",
+    patches: [
+      {
+        file: "src/gateway/upstream/http1-parser.ts",
+        find: "if (length !== undefined || !LENGTH.test(value)) throw",
+        replace: "if (false) throw",
+      },
+    ],
+    tests: ["src/gateway/upstream/http1-parser.test.ts"],
+  },
+  {
+    name: "gateway-answer-framing",
+    patches: [
+      {
+        file: "src/gateway/upstream/http1-parser.ts",
+        find: "if (coding !== undefined && (length !== undefined || !persistent)) {",
+        replace: "if (false) {",
+      },
+    ],
+    tests: ["src/gateway/upstream/http1-parser.test.ts"],
+  },
+  {
+    name: "gateway-answer-left-over",
+    patches: [
+      {
+        file: "src/gateway/upstream/http1-connection.ts",
+        find: "if (this.#call === undefined || !this.#call.received(chunk)) this.destroy();",
+        replace: "this.#call?.received(chunk);",
+      },
+    ],
+    tests: ["src/gateway/upstream/http1-pool.test.ts"],
+  },
+  {
+    name: "gateway-request-fields",
+    patches: [
+      {
+        file: "src/gateway/upstream/http1-connection.ts",
+        find: "if (!NAME.test(name) || !VALUE.test(value)) throw new",
+        replace: "if (false) throw new",
+      },
+    ],
+    tests: ["src/gateway/upstream/http1-pool.test.ts"],
+  },
+  {
+    name: "gateway-request-length",
+    patches: [
+      {
+        file: "src/gateway/upstream/http1-connection.ts",
+        find: "if (this.#left >= 0) return connection.write(chunk);",
+        replace: "if (true) return connection.write(chunk);",
+      },
+    ],
+    tests: ["src/gateway/upstream/http1-pool.test.ts"],
+  },
+  {
+    name: "gateway-xfcc-list",
+    patches: [
+      {
+        file: "src/gateway/xfcc.ts",
+        find: "if (this.#config.from.includes(peer.id.uri)) {",
+        replace: "if (true) {",
+      },
+    ],
+    tests: ["src/gateway/xfcc.test.ts"],
+  },
+  {
+    name: "gateway-rate-limit",
+    patches: [{ file: "src/gateway/rate-limits.ts", find: "if (bucket.left < 1) {", replace: "if (false) {" }],
+    tests: ["src/gateway/rate-limits.test.ts"],
+  },
+  {
+    name: "gateway-rate-rows",
+    patches: [
+      {
+        file: "src/gateway/rate-limits.ts",
+        find: "if (filled(this.#rows.get(name) as Bucket, now, this.#config) < this.#config.burst) continue;",
+        replace: "",
+      },
+    ],
+    tests: ["src/gateway/rate-limits.test.ts"],
+  },
+  {
+    name: "gateway-token-stays",
+    patches: [
+      {
+        file: "src/gateway/headers.ts",
+        find: '    if (lower === "authorization" && request.dropAuthorization) continue;\n',
+        replace: "",
+      },
+    ],
+    tests: ["src/gateway/headers.test.ts", "src/gateway/gateway.test.ts"],
+  },
+  {
+    name: "gateway-websocket-policy",
+    patches: [
+      {
+        file: "src/gateway/websocket.ts",
+        find: 'route.websocket ? handshakeFault(request) : "This route takes no upgrade"',
+        replace: "undefined",
+      },
+    ],
+    tests: ["src/gateway/websocket.test.ts"],
+  },
+  {
+    name: "gateway-websocket-accept",
+    patches: [
+      {
+        file: "src/gateway/websocket.ts",
+        find: '      answer.value("sec-websocket-accept") !== acceptOf(key)\n',
+        replace: "      false\n",
+      },
+    ],
+    tests: ["src/gateway/websocket.test.ts"],
   },
   {
     name: "gateway-retry-idempotent",

@@ -117,7 +117,11 @@ describe("rate limits", () => {
       assert.equal(upstream.heads, 2);
       await clock.advance(1_000);
       assert.equal((await call(web)).status, 200);
-      const metrics = await (await fetch(`http://127.0.0.1:${gateway.status.port}/metrics`)).text();
+      const shown = async (path: string) => (await fetch(`http://127.0.0.1:${gateway.status.port}${path}`)).text();
+      const secret = { headers: { "x-note": "s3cret-note", cookie: "s3cret-cookie" } };
+      assert.equal((await createFetch(cron, { peer: GATEWAY })(url, secret)).status, 200);
+      assert.doesNotMatch(`${await shown("/status")}${await shown("/metrics")}`, /s3cret|x-note/);
+      const metrics = await shown("/metrics");
       assert.match(metrics, /spiffe_edge_rate_limited_total\{bucket="identity"\} 1/);
       assert.equal(log.lines.find(({ status }) => status === 429)?.reason, "request.rate-limited");
     } finally {
