@@ -688,7 +688,7 @@ export const CONTROLS: readonly Control[] = [
   },
   {
     name: "gateway-judged-anew",
-    patches: [{ file: "src/gateway/handler.ts", find: "while (room !== current()) {", replace: "while (false) {" }],
+    patches: [{ file: "src/gateway/handler.ts", find: "if (room !== current()) continue;", replace: "" }],
     tests: ["src/gateway/reload.test.ts"],
   },
   {
@@ -729,8 +729,8 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/gateway/upstream/http1-parser.ts",
-        find: "if (length !== undefined || !LENGTH.test(value)) throw",
-        replace: "if (false) throw",
+        find: "if (length !== undefined || !LENGTH.test(value))\n",
+        replace: "if (false)\n",
       },
     ],
     tests: ["src/gateway/upstream/http1-parser.test.ts"],
