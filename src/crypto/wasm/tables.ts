@@ -20,7 +20,7 @@ export type Schedule = (task: () => void, delayMs: number) => void;
 
 /** Tables per curve at most: 14.7 MiB together. */
 export const MAX_TABLES: Readonly<Record<Curve, number>> = { "P-256": 64, "P-384": 20, "P-521": 8 };
-/** Time between two tables: building one takes 0.6 to 3 ms of the event loop (S-13). */
+/** Time between two tables: building one takes 1 to 3 ms of the event loop (S-13). */
 export const TABLE_INTERVAL_MS = 100;
 /** Keys that wait for a table at most. */
 const MAX_WAITING = 128;
