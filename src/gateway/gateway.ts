@@ -8,6 +8,7 @@ import { AccessLog } from "./access-log.ts";
 import { isCheckedConfig, parseGatewayConfig } from "./config.ts";
 import { readingOf } from "./config-file.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig } from "./config-types.ts";
+import { Followers } from "./followers.ts";
 import type { Gateway, GatewayIdentity, GatewayOptions } from "./gateway-types.ts";
 import { requestHandler } from "./handler.ts";
 import { type Grounds, Live, successor } from "./live.ts";
@@ -19,7 +20,6 @@ import { Rotation } from "./rotation.ts";
 import { RunningRequests } from "./running.ts";
 import { openStatus, type StatusServer } from "./status.ts";
 import { TokenDoors } from "./token-doors.ts";
-import type { Upstream } from "./upstream.ts";
 import { type OpenListener, reportOf, type View } from "./view.ts";
 import { upgradeHandler } from "./websocket.ts";
 
@@ -78,12 +78,6 @@ function checkedConfig(config: GatewayConfig | GatewayInput): GatewayConfig {
   return isCheckedConfig(config) ? config : parseGatewayConfig(config as GatewayInput);
 }
 
-/** An upstream that follows the identity, until it is stopped. */
-interface Follower {
-  readonly stop: AbortController;
-  readonly over: Promise<void>;
-}
-
 class RunningGateway implements Gateway {
   readonly closed: Promise<void>;
   readonly #config: GatewayConfig;
@@ -105,7 +99,7 @@ class RunningGateway implements Gateway {
   #statusServer: StatusServer | undefined;
   readonly #running = new RunningRequests();
   readonly #rotation = new Rotation();
-  readonly #followers = new Map<Upstream, Follower>();
+  readonly #followers: Followers;
   #reloader: Reloader | undefined;
   #reloading: Promise<void> | undefined;
   #closing: Promise<{ cut: number }> | undefined;
@@ -119,6 +113,7 @@ class RunningGateway implements Gateway {
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
     this.#startedAt = this.#clock.now();
+    this.#followers = new Followers(this.#logger, this.#running);
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });
@@ -183,32 +178,11 @@ class RunningGateway implements Gateway {
     const live = new Live(this.#config, this.#grounds);
     this.#live = live;
     for (const listener of listeners) this.#listeners.push(await this.#open(listener, live, identity));
-    for (const upstream of live.upstreams.values()) this.#begin(upstream, identity);
+    this.#followers.follow(live.upstreams.values(), identity);
     void this.#rotation.follow(identity, this.#clock, this.#stop.signal);
     this.#state = "serving";
     this.#follow();
     this.#logger.info("gateway serves", { listeners: this.listeners, status: this.status });
-  }
-
-  /** Keeps the connections of an upstream to the identity's state. */
-  #begin(upstream: Upstream, identity: GatewayIdentity): void {
-    const { name, config } = upstream;
-    if (config.unsafePlain) this.#logger.warn(`upstream ${name} is reached in plaintext over a network`);
-    const stop = new AbortController();
-    const over = upstream.follow(identity, stop.signal).catch((error) => {
-      if (!stop.signal.aborted) this.#logger.error("the identity gives no more updates", { error: String(error) });
-    });
-    this.#followers.set(upstream, { stop, over });
-  }
-
-  /** Lets an upstream go once no request goes there any more. */
-  async #retire(upstream: Upstream): Promise<void> {
-    upstream.retire();
-    await this.#running.leftAlone(upstream);
-    const follower = this.#followers.get(upstream);
-    follower?.stop.abort();
-    await follower?.over;
-    this.#followers.delete(upstream);
   }
 
   #follow(): void {
@@ -248,10 +222,7 @@ class RunningGateway implements Gateway {
     const next = successor(live, config, grounds);
     // the one assignment: each request goes by what it finds here, whole
     this.#live = next;
-    for (const upstream of next.upstreams.values())
-      if (!this.#followers.has(upstream)) this.#begin(upstream, grounds.identity);
-    const kept = new Set(next.upstreams.values());
-    for (const upstream of live.upstreams.values()) if (!kept.has(upstream)) void this.#retire(upstream);
+    this.#followers.follow(next.upstreams.values(), grounds.identity);
     const ended = await this.#running.rejudge((listener) => (this.#live ?? next).room(listener));
     return { ended };
   }
@@ -307,8 +278,7 @@ class RunningGateway implements Gateway {
     if (served && delayMs > 0) await this.#clock.sleep(delayMs);
     const closed = await Promise.all(this.#listeners.map(({ tls }) => tls.close({ deadlineMs })));
     const cut = closed.reduce((sum, one) => sum + one.cut, 0);
-    for (const { stop } of this.#followers.values()) stop.abort();
-    await Promise.all([...this.#followers.values()].map(({ over }) => over));
+    await this.#followers.close();
     await this.#reloading;
     await this.#owned?.close();
     this.#state = "closed";

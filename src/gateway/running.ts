@@ -21,7 +21,7 @@ const SLICE = 256;
 export class RunningRequests {
   readonly #running = new Set<RunningRequest>();
   readonly #users = new Map<Upstream, number>();
-  readonly #waiting = new Map<Upstream, () => void>();
+  readonly #waiting = new Map<Upstream, (() => void)[]>();
 
   get size(): number {
     return this.#running.size;
@@ -41,15 +41,17 @@ export class RunningRequests {
       const left = (this.#users.get(upstream) ?? 1) - 1;
       if (left > 0) return void this.#users.set(upstream, left);
       this.#users.delete(upstream);
-      this.#waiting.get(upstream)?.();
+      for (const resolve of this.#waiting.get(upstream) ?? []) resolve();
+      this.#waiting.delete(upstream);
     };
   }
 
   /** Resolves once no request goes to an upstream any more. */
   async leftAlone(upstream: Upstream): Promise<void> {
     if (!this.#users.has(upstream)) return;
-    await new Promise<void>((resolve) => this.#waiting.set(upstream, resolve));
-    this.#waiting.delete(upstream);
+    const waiting = this.#waiting.get(upstream) ?? [];
+    this.#waiting.set(upstream, waiting);
+    await new Promise<void>((resolve) => waiting.push(resolve));
   }
 
   /**
