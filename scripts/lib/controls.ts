@@ -731,6 +731,8 @@ export const CONTROLS: readonly Control[] = [
         file: "src/gateway/upstream/http1-parser.ts",
         find: "if (length !== undefined || !LENGTH.test(value))\n",
         replace: "if (false)\n",
+        find: "length !== undefined || !LENGTH.test(value)",
+        replace: "false",
       },
     ],
     tests: ["src/gateway/upstream/http1-parser.test.ts"],
