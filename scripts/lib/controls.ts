@@ -729,8 +729,6 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/gateway/upstream/http1-parser.ts",
-        find: "if (length !== undefined || !LENGTH.test(value))\n",
-        replace: "if (false)\n",
         find: "length !== undefined || !LENGTH.test(value)",
         replace: "false",
       },
