@@ -146,6 +146,7 @@ export const REASONS = [
   "peer.max-age",
   "peer.stream-resets",
   "peer.throttled",
+  "peer.too-many-connections",
   "peer.session-reused",
   "peer.internal",
   // requests

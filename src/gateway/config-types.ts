@@ -2,12 +2,15 @@
 import type { AuthorizerSettings } from "../policy/authorizer-settings.ts";
 import type { AuthorizerInput, Policy, PolicyRule } from "../policy/index.ts";
 import type { PathPattern } from "../policy/path.ts";
+import type { ByteConfig, EgressInput } from "./config-tcp.ts";
 import type { HealthConfig } from "./upstream/health.ts";
 import type { UpstreamTarget } from "./upstream-url.ts";
 
 /** A listener as it is written. */
 export interface ListenerInput {
   readonly name?: string;
+  /** What its connections carry: requests, or with `tcp` bytes of any protocol; `http` by default. */
+  readonly protocol?: "http" | "tcp";
   /** Address to bind; `0.0.0.0` by default. */
   readonly address?: string;
   /** Port to bind, 0 for any free one; 8443 by default. */
@@ -15,13 +18,18 @@ export interface ListenerInput {
   readonly clientCertificate?: "require" | "optional" | "none";
   /** Age at which a connection drains; unlimited by default, 30m where TLS resumption cannot be switched off. */
   readonly maxConnectionAge?: string;
+  /** Connections at a time, handshakes included; 10,000 by default. */
+  readonly maxConnections?: number;
 }
 
 /** An upstream as it is written. */
 export interface UpstreamInput {
-  /** `https://host:port`, `http://` on loopback, or `unix:/path`; of several, requests take turns. */
+  /**
+   * `https://host:port`, `http://` on loopback, or `unix:/path`; for bytes `tls://host:port`, `tcp://` on loopback, or
+   * `unix:/path`. Of several, requests and connections take turns.
+   */
   readonly url: string | readonly string[];
-  /** The SPIFFE ID that must answer; needed for https, refused elsewhere. */
+  /** The SPIFFE ID that must answer; needed for https and tls, refused elsewhere. */
   readonly id?: string;
   /** Allows plain http to another machine: every request and answer can be read and changed on the way. */
   readonly unsafePlainUpstream?: true;
@@ -34,20 +42,26 @@ export interface UpstreamInput {
   readonly retries?: { readonly max?: number; readonly budget?: string };
   /** Asks every address for `path` now and then: after two failures in a row it gets no requests, until it answers 2xx. */
   readonly health?: { readonly path: string; readonly every?: string };
+  /** Time to an open connection, of an upstream for bytes; 5s by default. */
+  readonly connectTimeout?: string;
 }
 
 /** A route as it is written. */
 export interface RouteInput {
   readonly name: string;
-  /** Listeners it is reachable by; all by default. */
+  /** Listeners it is reachable by; all by default, for bytes those with `protocol: tcp` that are named. */
   readonly listen?: readonly string[];
-  /** `/a/b`, or `/a/b/**` with everything below; of several that match, the longest wins. */
-  readonly path: string;
+  /** `/a/b`, or `/a/b/**` with everything below; of several that match, the longest wins. Absent for bytes. */
+  readonly path?: string;
   /** Accepts JWT-SVIDs issued for one of these, beside certificates. */
   readonly audience?: readonly string[];
   readonly upstream: string;
   /** Time until the upstream's answer begins; 30s by default. */
   readonly timeout?: string;
+  /** For bytes: time without one in either direction after which a connection ends; 1h by default. */
+  readonly idle?: string;
+  /** For bytes: connections of one SPIFFE ID at a time; 1,000 by default. */
+  readonly maxConnectionsPerIdentity?: number;
 }
 
 /** Rules, written out and in files. */
@@ -72,10 +86,13 @@ export interface PolicyInput extends PolicySetInput {
 export interface GatewayInput {
   readonly identity?: { readonly socket?: string; readonly startupTimeout?: string };
   readonly status?: { readonly address?: string; readonly port?: number };
-  readonly listen: ListenerInput | readonly ListenerInput[];
+  /** This or `egress`; routes and policy belong to it. */
+  readonly listen?: ListenerInput | readonly ListenerInput[];
   readonly upstreams: Readonly<Record<string, UpstreamInput>>;
-  readonly routes: readonly RouteInput[];
-  readonly policy: readonly PolicyRule[] | PolicyInput;
+  readonly routes?: readonly RouteInput[];
+  /** Ways out: plaintext on this machine in, mutual TLS to one pinned peer out. */
+  readonly egress?: readonly EgressInput[];
+  readonly policy?: readonly PolicyRule[] | PolicyInput | undefined;
   readonly limits?: { readonly handshake?: string; readonly body?: string; readonly idle?: string };
   readonly drain?: { readonly deadline?: string };
   /** The last key of the file, so that one cut short can be told from it. */
@@ -85,10 +102,12 @@ export interface GatewayInput {
 /** A listener to open. */
 export interface ListenerConfig {
   readonly name: string;
+  readonly protocol: "http" | "tcp";
   readonly address: string;
   readonly port: number;
   readonly clientCertificate: "require" | "optional" | "none";
   readonly maxConnectionAgeMs: number | undefined;
+  readonly maxConnections: number;
 }
 
 /** An upstream to dial. */
@@ -121,6 +140,8 @@ export interface GatewayConfig {
   readonly listeners: readonly ListenerConfig[];
   readonly upstreams: readonly UpstreamConfig[];
   readonly routes: readonly RouteConfig[];
+  /** All that carries bytes and not HTTP. */
+  readonly bytes: ByteConfig;
   readonly policy: Policy;
   readonly candidate: Policy | undefined;
   readonly authorizer: AuthorizerSettings | undefined;

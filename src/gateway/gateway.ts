@@ -12,6 +12,7 @@ import type { GatewayConfig, GatewayInput, ListenerConfig } from "./config-types
 import { requestHandler } from "./handler.ts";
 import { RouteTable } from "./routes.ts";
 import { openStatus, type Readiness, type StatusServer } from "./status.ts";
+import { type ByteRoutes, openByteRoutes } from "./tcp/open.ts";
 import { Upstream } from "./upstream.ts";
 
 /** The identity a gateway serves and dials with; a `Workload` is one. */
@@ -119,6 +120,7 @@ class RunningGateway implements Gateway {
   #owned: Workload | undefined;
   #listeners: OpenListener[] = [];
   #upstreams = new Map<string, Upstream>();
+  #bytes: ByteRoutes | undefined;
   #statusServer: StatusServer | undefined;
   #following: Promise<void>[] = [];
   #closing: Promise<{ cut: number }> | undefined;
@@ -143,7 +145,11 @@ class RunningGateway implements Gateway {
   }
 
   get listeners(): { name: string; address: string; port: number }[] {
-    return this.#listeners.map(({ config, tls }) => ({ name: config.name, address: config.address, port: tls.port }));
+    const bytes = [...(this.#bytes?.listeners ?? []), ...(this.#bytes?.egress ?? [])];
+    return [
+      ...this.#listeners.map(({ config, tls }) => ({ name: config.name, address: config.address, port: tls.port })),
+      ...bytes.map(({ name, address, port }) => ({ name, address, port })),
+    ];
   }
 
   get status(): { address: string; port: number } {
@@ -174,6 +180,16 @@ class RunningGateway implements Gateway {
       if (upstream.unsafePlain) this.#logger.warn(`upstream ${upstream.name} is reached in plaintext over a network`);
     }
     for (const listener of listeners) this.#listeners.push(await this.#open(listener, workload));
+    this.#bytes = await openByteRoutes(this.#config.bytes, {
+      identity: workload,
+      policy: () => this.#config.policy,
+      shadow: this.#shadow,
+      authorizer: this.#authorizer,
+      handshakeMs: this.#config.limits.handshakeMs,
+      clock: this.#clock,
+      logger: this.#logger,
+      metrics: this.#metrics,
+    });
     this.#following = [...this.#upstreams.values()].map((upstream) =>
       upstream.follow(workload, this.#stop.signal).catch((error) => {
         if (!this.#stop.signal.aborted)
@@ -202,6 +218,7 @@ class RunningGateway implements Gateway {
       handler,
       address: config.address,
       port: config.port,
+      maxConnections: config.maxConnections,
       clientCertificate: config.clientCertificate,
       handshakeTimeoutMs: this.#config.limits.handshakeMs,
       clock: this.#clock,
@@ -234,8 +251,9 @@ class RunningGateway implements Gateway {
     }
     if (this.#state === "serving") {
       for (const { config, closed } of this.#listeners) if (closed) reasons.push(`listener ${config.name} is closed`);
+      for (const name of this.#bytes?.closed ?? []) reasons.push(`listener ${name} is closed`);
     }
-    const warnings = this.#config.upstreams
+    const warnings = [...this.#config.upstreams, ...this.#config.bytes.upstreams]
       .filter((upstream) => upstream.unsafePlain)
       .map((upstream) => `upstream ${upstream.name} is reached in plaintext over a network`);
     const audits = this.#config.policy.audits(timeOf(this.#clock));
@@ -255,8 +273,11 @@ class RunningGateway implements Gateway {
   #readings(): ReturnType<Parameters<typeof gatewayMetrics>[0]> {
     const svid = this.#svid();
     return {
-      listeners: this.#listeners.map(({ config, tls: { counters } }) => ({
-        name: config.name,
+      listeners: [
+        ...this.#listeners.map(({ config, tls }) => ({ name: config.name, tls })),
+        ...(this.#bytes?.listeners ?? []),
+      ].map(({ name, tls: { counters } }) => ({
+        name,
         open: counters.open,
         handshakes: {
           accepted: counters.accepted,
@@ -269,7 +290,8 @@ class RunningGateway implements Gateway {
       svidExpiry: svid === undefined ? undefined : svid.expiresAt.getTime() / 1_000,
       ready: this.readiness().ready,
       draining: this.#state === "draining",
-      unsafeUpstreams: this.#config.upstreams.filter((upstream) => upstream.unsafePlain).length,
+      unsafeUpstreams: [...this.#config.upstreams, ...this.#config.bytes.upstreams].filter((one) => one.unsafePlain)
+        .length,
     };
   }
 
@@ -300,6 +322,7 @@ class RunningGateway implements Gateway {
         id,
         ...this.#upstreams.get(name)?.state(),
       })),
+      bytes: this.#bytes?.report(),
       rules: policy.rules,
       candidate: this.#shadow && { rules: this.#shadow.candidate.rules, ...this.#shadow.counters },
     };
@@ -311,7 +334,10 @@ class RunningGateway implements Gateway {
 
   async #close(deadlineMs: number): Promise<{ cut: number }> {
     this.#state = "draining";
-    const closed = await Promise.all(this.#listeners.map(({ tls }) => tls.close({ deadlineMs })));
+    const closed = await Promise.all([
+      ...this.#listeners.map(({ tls }) => tls.close({ deadlineMs })),
+      ...(this.#bytes === undefined ? [] : [this.#bytes.close(deadlineMs)]),
+    ]);
     const cut = closed.reduce((sum, one) => sum + one.cut, 0);
     this.#stop.abort();
     await Promise.all(this.#following);

@@ -6,6 +6,14 @@
  */
 export { loadGatewayConfig, type ParseOptions, parseGatewayConfig } from "./config.ts";
 export type {
+  ByteConfig,
+  ByteRouteConfig,
+  ByteTarget,
+  ByteUpstreamConfig,
+  EgressConfig,
+  EgressInput,
+} from "./config-tcp.ts";
+export type {
   GatewayConfig,
   GatewayInput,
   ListenerConfig,

@@ -17,6 +17,8 @@ export interface Capabilities {
   readonly renegotiationOff: Capability<boolean>;
   /** Whether a TLS socket that nobody reads stops taking bytes from the network. */
   readonly readBackpressure: Capability<boolean>;
+  /** What stops a TLS socket from reading, for as long as somebody downstream is slow: the stream itself, or the handle below. */
+  readonly readStop: Capability<"stream" | "handle-below">;
   /** Whether an HTTP/1.1 server refuses heads above its `maxHeaderSize`. */
   readonly headerLimit: Capability<boolean>;
   /** Whether the runtime has `node:tls` and `node:http2` servers. */
@@ -43,6 +45,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     resumptionOff: row(true, "SSL_OP_NO_TICKET in every context leaves nothing that can be resumed"),
     renegotiationOff: row(true, "SSL_OP_NO_RENEGOTIATION is honoured, and TLS 1.3 has no renegotiation"),
     readBackpressure: row(true, "the socket stops at its high-water mark"),
+    readStop: row("stream", "pause() reaches the socket below"),
     headerLimit: row(true, "the parser answers 431"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
@@ -53,6 +56,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     resumptionOff: row(true, "SSL_OP_NO_TICKET in every context leaves nothing that can be resumed"),
     renegotiationOff: row(true, "BoringSSL refuses renegotiation by clients; the OpenSSL option is 0 here"),
     readBackpressure: row(true, "the socket stops at its high-water mark"),
+    readStop: row("stream", "pause() reaches the socket below"),
     headerLimit: row(true, "the parser answers 431"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
@@ -66,6 +70,10 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     resumptionOff: row(false, "neither SSL_OP_NO_TICKET nor setTicketKeys has an effect in rustls here"),
     renegotiationOff: row(true, "rustls has no renegotiation"),
     readBackpressure: row(false, "a paused TLS socket reads on into memory, in both roles; HTTP/2 windows hold"),
+    readStop: row(
+      "handle-below",
+      "pause() of a TLS socket reads on below and loses the end of input; readStop() of the TCP handle below stops (2.9.6)",
+    ),
     headerLimit: row(false, "http2.createSecureServer with allowHTTP1 has no effect of maxHeaderSize (2.9.5)"),
     tlsServer: serves,
     keptConnections: row(
@@ -79,6 +87,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     resumptionOff: row(false, "TLS is ended in front of the worker"),
     renegotiationOff: row(false, "TLS is ended in front of the worker"),
     readBackpressure: row(false, "no TLS sockets"),
+    readStop: row("stream", "no TLS sockets"),
     headerLimit: row(false, "no HTTP server of its own"),
     tlsServer: row(false, "TLS is ended in front of the worker"),
     keptConnections: row(false, "no connections of its own"),

@@ -13,6 +13,16 @@ export interface RequestMetric {
   readonly seconds: number;
 }
 
+/** One finished connection for bytes. */
+export interface ConnectionMetric {
+  readonly listener: string;
+  /** Name of the route; `none` for an egress. */
+  readonly route: string;
+  readonly ended: string;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
 /** What is read at each scrape. */
 export interface GatewayReadings {
   readonly listeners: readonly {
@@ -31,6 +41,8 @@ export interface GatewayReadings {
 export interface GatewayMetrics {
   readonly contentType: string;
   request(metric: RequestMetric): void;
+  /** One connection for bytes, once it is over. */
+  connection(metric: ConnectionMetric): void;
   /** One policy decision. */
   decision(verdict: string, reason: string): void;
   /** The exposition text. */
@@ -68,6 +80,18 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
     labelNames: ["verdict", "reason"],
     registers,
   });
+  const carried = new Counter({
+    name: "spiffe_edge_tcp_connections_total",
+    help: "Connections for bytes that are over, by listener, route and how they ended.",
+    labelNames: ["listener", "route", "ended"],
+    registers,
+  });
+  const bytes = new Counter({
+    name: "spiffe_edge_tcp_bytes_total",
+    help: "Bytes of connections that are over, by listener, route and direction.",
+    labelNames: ["listener", "route", "direction"],
+    registers,
+  });
   const open = gauge("spiffe_edge_connections", "Accepted connections that are open now.", ["listener"]);
   const handshakes = gauge("spiffe_edge_handshakes", "Handshakes since the start by listener and result.", [
     "listener",
@@ -82,6 +106,11 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
     request({ listener, route, method, status, via, seconds: spent }) {
       requests.inc({ listener, route, method: METHODS.has(method) ? method : "other", status: String(status), via });
       seconds.observe({ route }, spent);
+    },
+    connection({ listener, route, ended, bytesIn, bytesOut }) {
+      carried.inc({ listener, route, ended });
+      bytes.inc({ listener, route, direction: "in" }, bytesIn);
+      bytes.inc({ listener, route, direction: "out" }, bytesOut);
     },
     decision(verdict, reason) {
       decisions.inc({ verdict, reason });

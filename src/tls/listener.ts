@@ -369,7 +369,8 @@ export class Listener implements TlsListener {
     }
     timer.abort();
     const left = [...this.#connections.values()];
-    for (const connection of left) connection.destroy();
+    const late = "The listener closes, and the connection was busy at the deadline";
+    for (const connection of left) connection.destroy(new SpiffeError("ERR_SPIFFE_CLOSED", late, { phase: "drain" }));
     await this.closed;
     return { cut: left.length };
   }

@@ -1,8 +1,8 @@
 /** Opening a server on an address, with one sentence for each way it can fail. */
-import { lstat, unlink } from "node:fs/promises";
-import { type AddressInfo, connect, type ListenOptions, type Server } from "node:net";
+import type { AddressInfo, ListenOptions, Server } from "node:net";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { missingListenFlag } from "../runtime/deno-permission.ts";
+import { freeSocketPath } from "./socket-file.ts";
 
 /** Where a server shall listen: a TCP address, or the path of a unix socket. */
 export type ListenPlace = { readonly address: string; readonly port: number } | { readonly path: string };
@@ -25,8 +25,8 @@ export async function listening(server: Server, place: ListenPlace & { readonly 
     try {
       await open(server, { path: place.path }, at);
     } catch (error) {
-      if (!isSpiffeError(error, "ERR_SPIFFE_PORT_IN_USE") || !(await isAbandoned(place.path))) throw error;
-      await unlink(place.path).catch(() => {});
+      if (!isSpiffeError(error, "ERR_SPIFFE_PORT_IN_USE")) throw error;
+      await freeSocketPath(place.path, () => error);
       await open(server, { path: place.path }, at);
     }
     return { address: place.path, port: 0 };
@@ -61,23 +61,6 @@ function open(server: Server, to: ListenOptions, at: string): Promise<void> {
       // One runtime throws what the others emit.
       server.off("error", onError).off("listening", onListening);
       reject(openError(error as Error, at));
-    }
-  });
-}
-
-/** Whether a socket's file is there and nobody answers. */
-async function isAbandoned(path: string): Promise<boolean> {
-  const kind = await lstat(path).catch(() => undefined);
-  if (kind?.isSocket() !== true) return false;
-  return new Promise((resolve) => {
-    try {
-      const probe = connect(path, () => {
-        probe.destroy();
-        resolve(false);
-      });
-      probe.once("error", (error: Error & { code?: string }) => resolve(error.code === "ECONNREFUSED"));
-    } catch {
-      resolve(false);
     }
   });
 }
