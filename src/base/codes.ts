@@ -158,6 +158,7 @@ export const REASONS = [
   "request.no-credentials",
   "request.too-large",
   "request.no-route",
+  "request.proxy-header",
   // upstreams of the gateway
   "upstream.unreachable",
   "upstream.identity",

@@ -3,6 +3,7 @@ import process from "node:process";
 import { Command, Option } from "commander";
 import { createGateway, type GatewayConfig, loadGatewayConfig } from "../gateway/index.ts";
 import { runtime } from "../runtime/detect.ts";
+import { passedSockets } from "../runtime/passed-sockets.ts";
 import { jsonLogger } from "../telemetry/logger.ts";
 import { EXIT, type ExitCode, usageError } from "./exit.ts";
 import { untilSignal } from "./signals.ts";
@@ -46,8 +47,9 @@ async function gateway({ config: file, check }: GatewayCommandOptions): Promise<
   }
   const logger = jsonLogger((line) => process.stdout.write(line));
   logger.info("starting", { version: VERSION, runtime: `${runtime.name} ${runtime.version}`, file });
+  const sockets = passedSockets();
   const signal = untilSignal(() => process.exit(EXIT.drainDeadline));
-  const running = await Promise.race([createGateway(config, { logger }), signal.then(() => undefined)]);
+  const running = await Promise.race([createGateway(config, { logger, sockets }), signal.then(() => undefined)]);
   // Told to end before there was an identity to serve with: nothing is open yet.
   if (running === undefined) return EXIT.done;
   logger.info("draining", { signal: await signal, deadlineMs: config.drain.deadlineMs });

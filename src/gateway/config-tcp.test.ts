@@ -7,10 +7,10 @@ import { parseGatewayConfig } from "./config.ts";
 
 const FILE = `listen:
   - { name: mesh, port: 8443 }
-  - { name: pg, port: 5432, protocol: tcp, maxConnections: 500 }
+  - { name: pg, port: 5432, protocol: tcp, maxConnections: 500, proxyProtocol: { from: [10.0.0.0/8, "fd00::1"] } }
 upstreams:
   web: { url: "http://127.0.0.1:3000" }
-  postgres: { url: "unix:/run/postgresql/.s.PGSQL.5432" }
+  postgres: { url: "unix:/run/postgresql/.s.PGSQL.5432", proxyProtocol: v2 }
   orders: { url: ["tls://orders-a:8443", "tls://[2001:db8::1]:8443"], id: "spiffe://example.org/orders", connectTimeout: 2s }
 routes:
   - { name: web, path: "/**", upstream: web }
@@ -50,6 +50,7 @@ describe("bytes in a gateway file", () => {
           clientCertificate: "require",
           maxConnectionAgeMs: undefined,
           maxConnections: 500,
+          proxies: ["10.0.0.0/8", "fd00::1"],
         },
       ],
       upstreams: [
@@ -61,6 +62,7 @@ describe("bytes in a gateway file", () => {
           id: undefined,
           unsafePlain: false,
           connectTimeoutMs: 5_000,
+          proxyHeader: true,
         },
         {
           name: "orders",
@@ -71,6 +73,7 @@ describe("bytes in a gateway file", () => {
           id: "spiffe://example.org/orders",
           unsafePlain: false,
           connectTimeoutMs: 2_000,
+          proxyHeader: false,
         },
       ],
       routes: [{ name: "db", listeners: ["pg"], upstream: "postgres", idleMs: 600_000, maxConnectionsPerIdentity: 20 }],
@@ -172,8 +175,8 @@ describe("bytes in a gateway file", () => {
     ],
     [
       "an unsafe key where it is not needed",
-      '.5432" }',
-      '.5432", unsafePlainUpstream: true }',
+      '.5432",',
+      '.5432", unsafePlainUpstream: true,',
       /unsafePlainUpstream: is not needed here/,
     ],
     [
@@ -182,7 +185,7 @@ describe("bytes in a gateway file", () => {
       "",
       /upstreams\.orders: tls needs "id", the SPIFFE ID that must answer/,
     ],
-    ["an id in plaintext", '.5432" }', '.5432", id: "spiffe://example.org/pg" }', /id: cannot be checked in plaintext/],
+    ["an id in plaintext", '.5432",', '.5432", id: "spiffe://example.org/pg",', /id: cannot be checked in plaintext/],
     ["tls and plaintext in one", "tls://orders-a:8443", "tcp://127.0.0.1:1", /mixes tls with plaintext/],
     ["retries of bytes", "connectTimeout: 2s", "retries: { max: 1 }", /upstreams\.orders\.retries: unknown key/],
     [
@@ -230,6 +233,27 @@ describe("bytes in a gateway file", () => {
       /egress\[1\]\.mode: "0770" is no mode of a socket; whoever may write there is let out/,
     ],
     ["a mode as a number", '"0660"', "660", /egress\[1\]\.mode: 660 is no mode/],
+    [
+      "proxies of everybody",
+      "10.0.0.0/8",
+      "0.0.0.0/0",
+      /from\[0\]: "0\.0\.0\.0\/0" is everybody; whoever may send a header may take any address/,
+    ],
+    ["a proxy that is a name", "10.0.0.0/8", "balancer", /from\[0\]: "balancer" is no address or prefix/],
+    ["a prefix that is too long", "10.0.0.0/8", "10.0.0.0/33", /from\[0\]: "10\.0\.0\.0\/33" is no address or prefix/],
+    ["proxies without a list", '{ from: [10.0.0.0/8, "fd00::1"] }', "{}", /proxyProtocol: needs "from"/],
+    [
+      "a header of another version",
+      "proxyProtocol: v2",
+      "proxyProtocol: v1",
+      /proxyProtocol: "v1" is no version that is sent/,
+    ],
+    [
+      "a header of an egress",
+      "connectTimeout: 2s",
+      "proxyProtocol: v2",
+      /egress\[0\]\.upstream: upstream "orders" is sent a PROXY header; an egress has no caller/,
+    ],
     ["a mistyped key", "socket: /run", "scoket: /run", /egress\[1\]\.scoket: unknown key \(did you mean "socket"/],
     [
       "a rule that asks connections for methods",

@@ -5,6 +5,7 @@
 import type { Policy } from "../policy/index.ts";
 import { rulesOf } from "../policy/policy.ts";
 import { readId } from "../policy/principals.ts";
+import { isPrefix } from "../tls/proxy-gate.ts";
 import { isRecord, type Path, type Reader, type Values } from "./config-reader.ts";
 import type { ListenerConfig } from "./config-types.ts";
 
@@ -46,6 +47,8 @@ export interface ByteUpstreamConfig {
   /** Whether it is reached in plaintext over a network. */
   readonly unsafePlain: boolean;
   readonly connectTimeoutMs: number;
+  /** Whether each connection begins with a PROXY header that tells who calls. */
+  readonly proxyHeader: boolean;
 }
 
 /** A route of a listener for bytes. */
@@ -138,7 +141,7 @@ export function readByteUpstream(
   item: unknown,
   path: Path,
 ): ByteUpstreamConfig | undefined {
-  const block = read.object(item, path, ["url", "id", "unsafePlainUpstream", "connectTimeout"]);
+  const block = read.object(item, path, ["url", "id", "unsafePlainUpstream", "connectTimeout", "proxyProtocol"]);
   if (block.url === undefined) return read.report(path, 'needs "url"', undefined, `url: ${URLS}`);
   if (block.unsafePlainUpstream !== undefined && block.unsafePlainUpstream !== true) {
     read.report([...path, "unsafePlainUpstream"], "is not true", undefined, "true, or leave it out");
@@ -176,7 +179,12 @@ export function readByteUpstream(
     read.report([...path, "unsafePlainUpstream"], "is not needed here", why, "leave it out");
   }
   const connectTimeoutMs = read.duration(block.connectTimeout, [...path, "connectTimeout"], 5_000);
-  return { name, targets, id: pinned, unsafePlain: remote, connectTimeoutMs };
+  if (block.proxyProtocol !== undefined && block.proxyProtocol !== "v2") {
+    const what = `${JSON.stringify(block.proxyProtocol)} is no version that is sent`;
+    read.report([...path, "proxyProtocol"], what, undefined, "v2, or leave it out");
+  }
+  const proxyHeader = block.proxyProtocol === "v2";
+  return { name, targets, id: pinned, unsafePlain: remote, connectTimeoutMs, proxyHeader };
 }
 
 function readRoute(
@@ -318,6 +326,10 @@ export function readBytes(
   }
   const egress = readEgress(read, root.egress, new Set(listeners.map((one) => one.name)), names);
   for (const [i, { upstream }] of egress.entries()) {
+    if (upstreams.find((one) => one.name === upstream)?.proxyHeader === true) {
+      const why = "an egress has no caller to tell of";
+      read.report(["egress", i, "upstream"], `upstream "${upstream}" is sent a PROXY header`, why, "another upstream");
+    }
     if (upstreams.find((one) => one.name === upstream)?.id !== undefined) continue;
     if (!upstreams.some((one) => one.name === upstream)) continue;
     const why = "an egress goes out by mutual TLS to one peer, and nothing would prove who that is";
@@ -340,4 +352,24 @@ export function checkByteRules(read: Reader, root: Values, policy: Policy, route
     const why = "a connection has none of these, so that the rule would let nobody in";
     read.report(at < 0 ? ["policy"] : [...base, at], what, why, "ids, trustDomains, routes and time");
   }
+}
+
+/** Reads `proxyProtocol` of a listener: the load balancers whose word on the caller's address counts. */
+export function readProxies(read: Reader, value: unknown, path: Path): readonly string[] | undefined {
+  if (value === undefined) return undefined;
+  const expected = "{ from: [10.0.0.0/8] }";
+  const block = read.object(value, path, ["from"]);
+  if (block.from === undefined) {
+    const why = "whoever may send a header may take any address";
+    return read.report(path, 'needs "from"', why, expected);
+  }
+  const from = read.strings(block.from, [...path, "from"], "addresses or prefixes such as 10.0.0.0/8");
+  for (const [i, one] of from.entries()) {
+    const at: Path = [...path, "from", i];
+    if (!isPrefix(one))
+      read.report(at, `"${one}" is no address or prefix`, undefined, "such as 10.0.0.0/8 or fd00::/8");
+    else if (one.endsWith("/0"))
+      read.report(at, `"${one}" is everybody`, "whoever may send a header may take any address", expected);
+  }
+  return from;
 }

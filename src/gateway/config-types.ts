@@ -20,6 +20,8 @@ export interface ListenerInput {
   readonly maxConnectionAge?: string;
   /** Connections at a time, handshakes included; 10,000 by default. */
   readonly maxConnections?: number;
+  /** Load balancers that tell the caller's address by a PROXY header of version 2 before TLS, as addresses or prefixes. */
+  readonly proxyProtocol?: { readonly from: readonly string[] };
 }
 
 /** An upstream as it is written. */
@@ -44,6 +46,8 @@ export interface UpstreamInput {
   readonly health?: { readonly path: string; readonly every?: string };
   /** Time to an open connection, of an upstream for bytes; 5s by default. */
   readonly connectTimeout?: string;
+  /** Begins each connection of an upstream for bytes with a PROXY header: the caller's address and SPIFFE ID. */
+  readonly proxyProtocol?: "v2";
 }
 
 /** A route as it is written. */
@@ -108,6 +112,8 @@ export interface ListenerConfig {
   readonly clientCertificate: "require" | "optional" | "none";
   readonly maxConnectionAgeMs: number | undefined;
   readonly maxConnections: number;
+  /** Addresses and prefixes of load balancers that send a PROXY header. */
+  readonly proxies: readonly string[] | undefined;
 }
 
 /** An upstream to dial. */

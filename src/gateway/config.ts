@@ -9,7 +9,7 @@ import { parsePathPattern } from "../policy/path.ts";
 import { checkEnd } from "../policy/rule-set.ts";
 import { type PolicyConfig, type PolicyContext, type PolicyFileReader, readPolicy } from "./config-policy.ts";
 import { isRecord, type Path, Reader } from "./config-reader.ts";
-import { ByteParts, checkByteRules, readBytes, readLimit } from "./config-tcp.ts";
+import { ByteParts, checkByteRules, readBytes, readLimit, readProxies } from "./config-tcp.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
 import { readUpstream } from "./config-upstream.ts";
 import { readPolicyFiles } from "./policy-files.ts";
@@ -24,6 +24,7 @@ const LISTENER_KEYS = [
   "clientCertificate",
   "maxConnectionAge",
   "maxConnections",
+  "proxyProtocol",
 ];
 
 function readListeners(read: Reader, value: unknown, optional: boolean): ListenerConfig[] {
@@ -77,7 +78,9 @@ function readListeners(read: Reader, value: unknown, optional: boolean): Listene
     const age = block.maxConnectionAge;
     const maxConnectionAgeMs = age === undefined ? undefined : read.duration(age, [...path, "maxConnectionAge"], 0);
     const maxConnections = readLimit(read, block.maxConnections, [...path, "maxConnections"], 10_000);
-    listeners.push({ name, protocol, address, port, clientCertificate: mode, maxConnectionAgeMs, maxConnections });
+    const proxies = readProxies(read, block.proxyProtocol, [...path, "proxyProtocol"]);
+    const limits = { maxConnectionAgeMs, maxConnections, proxies };
+    listeners.push({ name, protocol, address, port, clientCertificate: mode, ...limits });
   }
   return listeners;
 }

@@ -11,6 +11,7 @@ import { isCheckedConfig, parseGatewayConfig } from "./config.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig } from "./config-types.ts";
 import { requestHandler } from "./handler.ts";
 import { RouteTable } from "./routes.ts";
+import { checkSockets, placeOf } from "./sockets.ts";
 import { openStatus, type Readiness, type StatusServer } from "./status.ts";
 import { type ByteRoutes, openByteRoutes } from "./tcp/open.ts";
 import { Upstream } from "./upstream.ts";
@@ -27,6 +28,8 @@ export interface GatewayOptions {
   /** Gets one `request` line per request, and what the gateway has to say itself. */
   readonly logger?: Logger | undefined;
   readonly clock?: Clock | undefined;
+  /** Listening sockets that were passed to this process, by the name of a listener or `status`; see `passedSockets`. */
+  readonly sockets?: ReadonlyMap<string, number> | undefined;
 }
 
 /** A running gateway. */
@@ -110,6 +113,7 @@ class RunningGateway implements Gateway {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #given: GatewayIdentity | undefined;
+  readonly #sockets: ReadonlyMap<string, number>;
   readonly #metrics = gatewayMetrics(() => this.#readings());
   readonly #stop = new AbortController();
   readonly #startedAt: number;
@@ -131,6 +135,7 @@ class RunningGateway implements Gateway {
     this.#given = options.workload;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
+    this.#sockets = options.sockets ?? new Map();
     this.#startedAt = this.#clock.now();
     const { candidate, authorizer } = config;
     this.#shadow = candidate === undefined ? undefined : new Shadow(candidate);
@@ -159,11 +164,17 @@ class RunningGateway implements Gateway {
 
   async start(): Promise<void> {
     const { status, upstreams, listeners, identity } = this.#config;
-    this.#statusServer = await openStatus(status.address, status.port, {
-      readiness: () => this.readiness(),
-      metrics: async () => ({ text: await this.#metrics.text(), contentType: this.#metrics.contentType }),
-      status: () => this.#report(),
-    });
+    checkSockets(this.#config, this.#sockets);
+    this.#statusServer = await openStatus(
+      status.address,
+      status.port,
+      {
+        readiness: () => this.readiness(),
+        metrics: async () => ({ text: await this.#metrics.text(), contentType: this.#metrics.contentType }),
+        status: () => this.#report(),
+      },
+      this.#sockets.get("status"),
+    );
     if (this.#given === undefined) {
       const { socket, startupTimeoutMs: timeoutMs } = identity;
       this.#owned = await Workload.open({
@@ -189,6 +200,7 @@ class RunningGateway implements Gateway {
       clock: this.#clock,
       logger: this.#logger,
       metrics: this.#metrics,
+      sockets: this.#sockets,
     });
     this.#following = [...this.#upstreams.values()].map((upstream) =>
       upstream.follow(workload, this.#stop.signal).catch((error) => {
@@ -216,13 +228,13 @@ class RunningGateway implements Gateway {
     });
     const tls = await listen(workload, {
       handler,
-      address: config.address,
-      port: config.port,
+      ...placeOf(config, this.#sockets),
       maxConnections: config.maxConnections,
       clientCertificate: config.clientCertificate,
       handshakeTimeoutMs: this.#config.limits.handshakeMs,
       clock: this.#clock,
       logger: this.#logger,
+      ...(config.proxies === undefined ? {} : { proxyProtocol: { from: config.proxies } }),
       ...(config.maxConnectionAgeMs === undefined ? {} : { maxConnectionAgeMs: config.maxConnectionAgeMs }),
     });
     const open: OpenListener = { config, tls, closed: false };

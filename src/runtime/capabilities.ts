@@ -19,6 +19,10 @@ export interface Capabilities {
   readonly readBackpressure: Capability<boolean>;
   /** What stops a TLS socket from reading, for as long as somebody downstream is slow: the stream itself, or the handle below. */
   readonly readStop: Capability<"stream" | "handle-below">;
+  /** Who can read what comes before TLS: the listener of the TLS server itself, or a plain server that hands sockets on. */
+  readonly beforeTls: Capability<"same-server" | "front-server">;
+  /** Whether a `node:http` server listens on a descriptor that it is given. */
+  readonly httpOnDescriptor: Capability<boolean>;
   /** Whether an HTTP/1.1 server refuses heads above its `maxHeaderSize`. */
   readonly headerLimit: Capability<boolean>;
   /** Whether the runtime has `node:tls` and `node:http2` servers. */
@@ -46,6 +50,8 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     renegotiationOff: row(true, "SSL_OP_NO_RENEGOTIATION is honoured, and TLS 1.3 has no renegotiation"),
     readBackpressure: row(true, "the socket stops at its high-water mark"),
     readStop: row("stream", "pause() reaches the socket below"),
+    beforeTls: row("same-server", "bytes that were read and put back with unshift() reach TLS"),
+    httpOnDescriptor: row(true, "listen({ fd }) takes the socket"),
     headerLimit: row(true, "the parser answers 431"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
@@ -57,6 +63,14 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     renegotiationOff: row(true, "BoringSSL refuses renegotiation by clients; the OpenSSL option is 0 here"),
     readBackpressure: row(true, "the socket stops at its high-water mark"),
     readStop: row("stream", "pause() reaches the socket below"),
+    beforeTls: row(
+      "front-server",
+      "a TLS server takes its bytes below JavaScript; a socket of a plain server can be handed to it, put-back bytes too",
+    ),
+    httpOnDescriptor: row(
+      false,
+      "listen({ fd }) of node:http opens a port of its own, without a word; net and tls take it",
+    ),
     headerLimit: row(true, "the parser answers 431"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
@@ -74,6 +88,8 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "handle-below",
       "pause() of a TLS socket reads on below and loses the end of input; readStop() of the TCP handle below stops (2.9.6)",
     ),
+    beforeTls: row("same-server", "put-back bytes reach TLS; a socket of another server answers no HTTP/1.1 (2.9.6)"),
+    httpOnDescriptor: row(true, "listen({ fd }) takes the socket"),
     headerLimit: row(false, "http2.createSecureServer with allowHTTP1 has no effect of maxHeaderSize (2.9.5)"),
     tlsServer: serves,
     keptConnections: row(
@@ -88,6 +104,8 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     renegotiationOff: row(false, "TLS is ended in front of the worker"),
     readBackpressure: row(false, "no TLS sockets"),
     readStop: row("stream", "no TLS sockets"),
+    beforeTls: row("same-server", "no TCP sockets"),
+    httpOnDescriptor: row(false, "no HTTP server of its own"),
     headerLimit: row(false, "no HTTP server of its own"),
     tlsServer: row(false, "TLS is ended in front of the worker"),
     keptConnections: row(false, "no connections of its own"),

@@ -4,8 +4,11 @@ import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { missingListenFlag } from "../runtime/deno-permission.ts";
 import { freeSocketPath } from "./socket-file.ts";
 
-/** Where a server shall listen: a TCP address, or the path of a unix socket. */
-export type ListenPlace = { readonly address: string; readonly port: number } | { readonly path: string };
+/** Where a server shall listen: a TCP address, the path of a unix socket, or a socket that was opened and passed on. */
+export type ListenPlace =
+  | { readonly address: string; readonly port: number }
+  | { readonly path: string }
+  | { readonly fd: number };
 
 /** Where it does. A unix socket has its path for an address and the port 0. */
 export interface Bound {
@@ -30,6 +33,12 @@ export async function listening(server: Server, place: ListenPlace & { readonly 
       await open(server, { path: place.path }, at);
     }
     return { address: place.path, port: 0 };
+  }
+  if ("fd" in place) {
+    // known to net.Server, though not to its types
+    await open(server, { fd: place.fd } as ListenOptions, `${place.name} on the passed descriptor ${place.fd}`);
+    const bound = server.address();
+    return bound === null || typeof bound === "string" ? { address: bound ?? "", port: 0 } : bound;
   }
   const { address, port, name } = place;
   const at = `${name} on ${address}:${port}`;

@@ -1,6 +1,7 @@
 /** A connection for bytes: the peer is proven already, the policy decides once, an upstream takes what follows. */
 import type { TLSSocket } from "node:tls";
 import { accept, refuse, SpiffeError, timeOf, type Verdict } from "../../base/index.ts";
+import { writeProxyHeader } from "../../encoding/proxy-protocol.ts";
 import type { X509Peer } from "../../id/index.ts";
 import { type Authorizer, decide, explain, type Policy, type RequestFacts, type Shadow } from "../../policy/index.ts";
 import { type ConnectionHandler, peerOf } from "../../tls/index.ts";
@@ -97,6 +98,13 @@ async function carry(
   if (gone.aborted || socket.destroyed) {
     cut(open.socket);
     return "caller-aborted";
+  }
+  if (upstream.proxyHeader) {
+    const { remoteAddress, remotePort, localAddress, localPort } = socket;
+    const end = (address?: string, port?: number) =>
+      address === undefined || port === undefined ? undefined : { address, port };
+    const caller = { spiffeId: peer.id.uri, uniqueId: story.connectionId };
+    open.socket.write(writeProxyHeader(end(remoteAddress, remotePort), end(localAddress, localPort), caller));
   }
   const { ended, bytesIn, bytesOut, error } = await splice(socket, open.socket, {
     idleMs: door.route.idleMs,

@@ -41,6 +41,11 @@ export class ByteUpstream {
     this.#id = config.id === undefined ? undefined : SpiffeId.parse(config.id);
   }
 
+  /** Whether connections begin with a PROXY header. */
+  get proxyHeader(): boolean {
+    return this.#config.proxyHeader;
+  }
+
   /**
    * Opens a connection to the address whose turn it is, or to the next that can be reached. No byte has been sent when
    * one fails, so that each may be tried.

@@ -2,6 +2,7 @@
 import { SpiffeError } from "../../base/index.ts";
 import { listen, type TlsIdentity, type TlsListener } from "../../tls/index.ts";
 import type { ByteConfig } from "../config-tcp.ts";
+import { placeOf } from "../sockets.ts";
 import { type ByteDoor, type ByteRoom, byteRoute, rejudgeBytes } from "./byte-route.ts";
 import { ByteUpstream } from "./byte-upstream.ts";
 import { Egress } from "./egress.ts";
@@ -10,6 +11,8 @@ import { Egress } from "./egress.ts";
 export interface ByteSurroundings extends ByteRoom {
   readonly identity: TlsIdentity;
   readonly handshakeMs: number;
+  /** Sockets that were passed to this process, by name of the listener. */
+  readonly sockets: ReadonlyMap<string, number>;
 }
 
 interface OpenDoor extends ByteDoor {
@@ -117,18 +120,19 @@ export async function openByteRoutes(config: ByteConfig, room: ByteSurroundings)
   }
   const opened = new Opened(room);
   try {
-    for (const { name, address, port, maxConnections, maxConnectionAgeMs } of config.listeners) {
+    for (const listener of config.listeners) {
+      const { name, address, maxConnections, maxConnectionAgeMs, proxies } = listener;
       const route = config.routes.find((one) => one.listeners.includes(name));
       if (route === undefined) throw new SpiffeError("ERR_SPIFFE_INTERNAL", `Listener ${name} has no route`);
       const door: ByteDoor = { listener: name, route, upstream: upstreamOf(route.upstream) };
       const tls = await listen(identity, {
         onConnection: byteRoute(door, room),
-        address,
-        port,
+        ...placeOf(listener, room.sockets),
         maxConnections,
         handshakeTimeoutMs: room.handshakeMs,
         clock,
         logger,
+        ...(proxies === undefined ? {} : { proxyProtocol: { from: proxies } }),
         ...(maxConnectionAgeMs === undefined ? {} : { maxConnectionAgeMs }),
       });
       const open: OpenDoor = { ...door, tls, address, closed: false };
