@@ -1,4 +1,5 @@
 /** The controls whose absence some test must notice, on each runtime. */
+import { TCP_CONTROLS } from "./controls-tcp.ts";
 import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
 import type { RuntimeName } from "./runtimes.ts";
 
@@ -681,5 +682,6 @@ export const CONTROLS: readonly Control[] = [
     ],
     tests: ["src/gateway/middleware/middleware.test.ts"],
   },
+  ...TCP_CONTROLS,
   ...WORKLOAD_CONTROLS,
 ];
