@@ -1,6 +1,5 @@
 /** What of a gateway file carries bytes: how it is read, and what is refused with its place. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { isSpiffeError } from "../base/index.ts";
 import { parseGatewayConfig } from "./config.ts";
@@ -102,13 +101,6 @@ describe("bytes in a gateway file", () => {
     assert.deepEqual([config.listeners, config.routes, config.policy.rules], [[], [], []]);
     assert.match(faults(`${only}listen: { port: 8443 }\n`), /routes: is missing[\s\S]*policy: is missing/);
     assert.match(faults(only.replace(/egress:[\s\S]*/, "")), /listen: is missing/);
-  });
-
-  it("the files of docs/tcp.md are read", () => {
-    const text = readFileSync(new URL("../../docs/tcp.md", import.meta.url), "utf8");
-    const files = [...text.matchAll(/```yaml\n([\s\S]*?)```/g)].map(([, file]) => file!);
-    assert.ok(files.length >= 2);
-    for (const file of files) parseGatewayConfig(file);
   });
 
   const wrong: [name: string, find: string, replace: string, said: RegExp][] = [
