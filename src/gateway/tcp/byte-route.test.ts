@@ -5,13 +5,17 @@ import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { isSpiffeError } from "../../base/index.ts";
+import { isSpiffeError, systemClock } from "../../base/index.ts";
+import { Policy } from "../../policy/index.ts";
+import { capabilities } from "../../runtime/capabilities.ts";
 import { listen } from "../../tls/index.ts";
 import { readOn, stopReading } from "../../tls/read-stop.ts";
+import { parseGatewayConfig } from "../config.ts";
 import type { GatewayInput } from "../config-types.ts";
 import { createGateway, type Gateway } from "../gateway.ts";
 import { type Changeable, idOf, until, World } from "../world.testing.ts";
 import { afterAll, ByteServer, connectionLog, dial, echo, exchange, payload, whole } from "./bytes.testing.ts";
+import { openByteRoutes } from "./open.ts";
 
 let world: World;
 let web: Changeable;
@@ -352,7 +356,8 @@ describe("the end of a connection for bytes", () => {
     near.write(payload(3, 80));
     await until(() => far.length === 1 && up.bytes === 80);
     far[0]!.resetAndDestroy();
-    await heardNear;
+    const { clean } = await heardNear;
+    if (capabilities.tlsReset.value) assert.equal(clean, false);
     await until(() => lines.length === 1);
     assert.deepEqual([lines[0]!.ended, lines[0]!.bytesIn], ["upstream-aborted", 80]);
     const other = await dial(web, port);
@@ -402,6 +407,75 @@ describe("the end of a connection for bytes", () => {
     }
     await up.close();
     await orders.close({ deadlineMs: 0 });
+  });
+
+  it("[S-9] ends when the rules of now would not let it in, and others stay", async () => {
+    const up = await new ByteServer(echo).start();
+    const allow = (...names: string[]) =>
+      Policy.compile([{ rule: "some", allow: { ids: names.map((name) => idOf(name)) }, routes: ["db"] }]);
+    let policy = allow("web", "guest");
+    const log = connectionLog();
+    const { bytes } = parseGatewayConfig(config(up.url));
+    const routes = await openByteRoutes(bytes, {
+      identity: await world.identity("gateway"),
+      policy: () => policy,
+      shadow: undefined,
+      authorizer: undefined,
+      handshakeMs: 5_000,
+      sockets: new Map(),
+      clock: systemClock,
+      logger: log,
+      metrics: { connection() {}, decision() {} },
+    });
+    const { port } = routes.listeners[0]!;
+    const [first, second] = [await dial(web, port), await dial(guest, port)];
+    await until(() => up.open === 2);
+    assert.deepEqual(await routes.rejudge(), { ended: 0 });
+    policy = allow("web");
+    const gone = whole(second);
+    assert.deepEqual(await routes.rejudge(), { ended: 1 });
+    await gone;
+    await until(() => log.lines.length === 1);
+    const { ended, endedBecause, peer } = log.lines[0]!;
+    assert.deepEqual([ended, endedBecause, peer], ["identity", "policy.default-deny", idOf("guest")]);
+    const heard = whole(first);
+    first.end(payload(1, 800));
+    assert.equal((await heard).bytes.length, 800);
+    await routes.close(0);
+    await up.close();
+  });
+
+  it("[G-3] cut in the middle by its upstream, 50 numbered callers have a beginning of their own bytes and no end", async () => {
+    const MANY = 50;
+    const up = await new ByteServer((socket) => {
+      socket.once("data", (chunk: Buffer) => {
+        const sent = payload(chunk.readUInt32BE(0), 400_000);
+        socket.write(sent.subarray(0, 200_000), () => setTimeout(() => socket.resetAndDestroy(), 20));
+      });
+    }).start();
+    const { gateway, port, lines } = await start(config(up.url));
+    const heard = await Promise.all(
+      Array.from({ length: MANY }, async (_, i) => {
+        const socket = await dial(web, port);
+        const all = whole(socket);
+        socket.write(payload(i + 1, 8));
+        return all;
+      }),
+    );
+    for (const [i, { bytes, clean }] of heard.entries()) {
+      assert.ok(
+        bytes.length <= 200_000 &&
+          payload(i + 1, 400_000)
+            .subarray(0, bytes.length)
+            .equals(bytes),
+        `${i}`,
+      );
+      if (capabilities.tlsReset.value) assert.equal(clean, false, `${i}`);
+    }
+    await until(() => lines.length === MANY && up.open === 0);
+    assert.deepEqual([...new Set(lines.map((line) => line.ended))], ["upstream-aborted"]);
+    await gateway.close({ deadlineMs: 0 });
+    await up.close();
   });
 
   it("without a byte for long enough it ends, and bytes keep it", async () => {

@@ -4,12 +4,13 @@ import { accept, refuse, SpiffeError, timeOf, type Verdict } from "../../base/in
 import { writeProxyHeader } from "../../encoding/proxy-protocol.ts";
 import type { X509Peer } from "../../id/index.ts";
 import { type Authorizer, decide, explain, type Policy, type RequestFacts, type Shadow } from "../../policy/index.ts";
+import { cut } from "../../tls/cut.ts";
 import { type ConnectionHandler, peerOf } from "../../tls/index.ts";
 import { stopReading } from "../../tls/read-stop.ts";
 import type { ByteRouteConfig } from "../config-tcp.ts";
 import { type ByteUpstream, faultOf } from "./byte-upstream.ts";
 import { begin, type ConnectionEnd, type ConnectionStory, endOf, type Recorder, tell } from "./connection-log.ts";
-import { cut, splice } from "./splice.ts";
+import { splice } from "./splice.ts";
 
 /** What the connections of all listeners for bytes share. */
 export interface ByteRoom extends Recorder {

@@ -1,13 +1,14 @@
 /** The way out: plaintext of this machine in, mutual TLS to one pinned peer out. */
 import { createServer, type Server, type Socket } from "node:net";
 import { SpiffeError } from "../../base/index.ts";
+import { cut } from "../../tls/cut.ts";
 import { listening } from "../../tls/listening.ts";
 import { stopReading } from "../../tls/read-stop.ts";
 import { openSocketFile } from "../../tls/socket-file.ts";
 import { type EgressConfig, isLoopback } from "../config-tcp.ts";
 import { type ByteUpstream, faultOf } from "./byte-upstream.ts";
 import { begin, type ConnectionEnd, type ConnectionStory, endOf, type Recorder, tell } from "./connection-log.ts";
-import { cut, splice } from "./splice.ts";
+import { splice } from "./splice.ts";
 
 function ignore(): void {}
 

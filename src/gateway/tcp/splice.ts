@@ -1,7 +1,7 @@
 /** Two connections as one: bytes both ways with half-closes, back-pressure and an idle limit, until both are over. */
-import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../../base/index.ts";
+import { cut } from "../../tls/cut.ts";
 import { readOn, stopReading } from "../../tls/read-stop.ts";
 
 /** Which of the two broke off, or that nothing moved; `done` when each side said all it had to say. */
@@ -23,20 +23,6 @@ export interface SpliceOptions {
   /** Milliseconds without a byte in either direction. */
   readonly idleMs: number;
   readonly clock: Clock;
-}
-
-/**
- * Ends a connection so that the other side sees a break and not an end: what was cut must not pass for whole. TCP can say
- * so by a reset, and TLS by the want of its closing message.
- */
-export function cut(socket: Duplex): void {
-  const tcp = socket instanceof Socket && !("encrypted" in socket) && socket.remoteAddress !== undefined;
-  try {
-    if (tcp && !socket.destroyed) (socket as Socket).resetAndDestroy();
-    else socket.destroy();
-  } catch {
-    socket.destroy();
-  }
 }
 
 /** One direction. */
