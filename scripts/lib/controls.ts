@@ -1,6 +1,7 @@
 /** The controls whose absence some test must notice, on each runtime. */
 import { JWT_CONTROLS } from "./controls-jwt.ts";
 import { POLICY_CONTROLS } from "./controls-policy.ts";
+import { TCP_CONTROLS } from "./controls-tcp.ts";
 import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
 import type { RuntimeName } from "./runtimes.ts";
 
@@ -890,5 +891,6 @@ export const CONTROLS: readonly Control[] = [
   },
   ...JWT_CONTROLS,
   ...POLICY_CONTROLS,
+  ...TCP_CONTROLS,
   ...WORKLOAD_CONTROLS,
 ];

@@ -1,9 +1,9 @@
 /** Where the sockets live: a directory nobody else can enter, without stealing from anybody (S-28). */
-import { link, lstat, mkdir, mkdtemp, realpath, rename, rmdir, unlink } from "node:fs/promises";
-import { connect } from "node:net";
+import { lstat, mkdir, mkdtemp, realpath, rmdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { SpiffeError } from "../base/index.ts";
+import { freeSocketPath } from "../tls/socket-file.ts";
 import { rmdirAtExit } from "./exit-cleanup.ts";
 
 /** The longest socket path the kernel takes, in bytes, without its closing NUL. */
@@ -37,7 +37,7 @@ export async function openSocketDirectory(directory?: string): Promise<SocketDir
         });
       }
       // a stale socket was left by an authority, so its directory is an authority's too
-      if (await removeStale(socket)) forget ??= rmdirAtExit(path);
+      if (await freeSocketPath(socket, refused)) forget ??= rmdirAtExit(path);
       return socket;
     },
     async remove() {
@@ -99,49 +99,6 @@ async function refuseLinks(path: string): Promise<void> {
       });
     }
   }
-}
-
-/** Makes the path free when a dead process left a socket there; true when it did. Everything else is left alone. */
-async function removeStale(socket: string): Promise<boolean> {
-  const stat = await lstat(socket).catch((error: unknown) => {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw refused(`${socket} cannot be looked at`, { cause: error });
-  });
-  if (stat === undefined) return false;
-  if (!stat.isSocket()) throw refused(`${socket} exists and is not a socket; it is left alone`);
-  await refuseLive(socket);
-  // moved aside first: should another process listen there by now, it gets its socket back
-  const aside = `${socket}.${crypto.randomUUID().slice(0, 8)}`;
-  await rename(socket, aside).catch((error: unknown) => {
-    throw refused(`The stale socket ${socket} cannot be removed`, { cause: error });
-  });
-  try {
-    await refuseLive(aside);
-  } catch (error) {
-    await link(aside, socket).catch(() => {});
-    await unlink(aside).catch(() => {});
-    throw error;
-  }
-  await unlink(aside);
-  return true;
-}
-
-async function refuseLive(socket: string): Promise<void> {
-  const code = await new Promise<string | undefined>((done) => {
-    const probe = connect(socket);
-    probe.once("connect", () => {
-      probe.destroy();
-      done(undefined);
-    });
-    probe.once("error", (error) => done(codeOf(error) ?? "unknown"));
-  });
-  if (code === "ECONNREFUSED") return;
-  throw refused(
-    code === undefined
-      ? `Another process listens on ${socket}; it is left alone`
-      : `${socket} cannot be probed (${code}); it is left alone`,
-    { hint: "Stop the other authority, or choose another directory." },
-  );
 }
 
 function refused(message: string, options: { hint?: string; cause?: unknown } = {}): SpiffeError {

@@ -146,6 +146,7 @@ export const REASONS = [
   "peer.max-age",
   "peer.stream-resets",
   "peer.throttled",
+  "peer.too-many-connections",
   "peer.session-reused",
   "peer.internal",
   // requests
@@ -160,6 +161,7 @@ export const REASONS = [
   "request.rate-limited",
   "request.client-cert",
   "request.upgrade",
+  "request.proxy-header",
   // upstreams of the gateway
   "upstream.unreachable",
   "upstream.identity",

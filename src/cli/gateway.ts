@@ -3,6 +3,7 @@ import process from "node:process";
 import { Command, Option } from "commander";
 import { createGateway, type Gateway, type GatewayConfig, loadGatewayConfig } from "../gateway/index.ts";
 import { runtime } from "../runtime/detect.ts";
+import { passedSockets } from "../runtime/passed-sockets.ts";
 import { LineBuffer } from "../telemetry/line-buffer.ts";
 import { jsonLogger, type Logger } from "../telemetry/logger.ts";
 import { EXIT, type ExitCode, usageError } from "./exit.ts";
@@ -59,8 +60,13 @@ async function gateway({ config: file, check, workers, worker }: GatewayCommandO
   });
   try {
     const logger = jsonLogger((line) => lines.push(line));
+    const sockets = passedSockets();
+    if (workers > 1 && sockets.size > 0) {
+      const sentence = "Expected one worker where sockets are passed by LISTEN_FDS, which belong to one process";
+      throw usageError(sentence, "Leave out --workers, or let the gateway open its ports itself");
+    }
     if (workers > 1) return await superviseWorkers(workers, config, ["gateway", "--config", file], logger);
-    return await serve(config, { file, worker }, logger);
+    return await serve(config, { file, worker, sockets }, logger);
   } finally {
     await lines.flush();
   }
@@ -70,9 +76,10 @@ async function gateway({ config: file, check, workers, worker }: GatewayCommandO
 interface Place {
   readonly file: string;
   readonly worker: number | undefined;
+  readonly sockets: ReadonlyMap<string, number>;
 }
 
-async function serve(config: GatewayConfig, { file, worker }: Place, logger: Logger): Promise<ExitCode> {
+async function serve(config: GatewayConfig, { file, worker, sockets }: Place, logger: Logger): Promise<ExitCode> {
   logger.info("starting", { version: VERSION, runtime: `${runtime.name} ${runtime.version}`, file, worker });
   let serving: Gateway | undefined;
   const onSignal = (signal: NodeJS.Signals, act: (gateway: Gateway) => unknown) =>
@@ -89,7 +96,8 @@ async function serve(config: GatewayConfig, { file, worker }: Place, logger: Log
   const signal = untilSignal(() => process.exit(EXIT.drainDeadline), ["SIGINT", "SIGTERM"]);
   // a worker does not outlive the process that started it
   if (worker !== undefined) process.stdin.resume().once("close", () => process.kill(process.pid, "SIGTERM"));
-  const running = await Promise.race([createGateway(config, { logger, file, worker }), signal.then(() => undefined)]);
+  const opening = createGateway(config, { logger, file, worker, sockets });
+  const running = await Promise.race([opening, signal.then(() => undefined)]);
   // Told to end before there was an identity to serve with: nothing is open yet.
   if (running === undefined) return EXIT.done;
   serving = running;

@@ -26,7 +26,7 @@ export function parseWorkers(text: string): number {
  */
 export async function superviseWorkers(
   count: number,
-  { listeners }: GatewayConfig,
+  { listeners, bytes }: GatewayConfig,
   args: readonly string[],
   logger: Logger,
 ): Promise<ExitCode> {
@@ -34,7 +34,11 @@ export async function superviseWorkers(
     const sentence = `Expected one worker on this runtime: ${capabilities.workers.why}`;
     throw usageError(sentence, "Start several gateways on ports of their own, or use Bun or Node");
   }
-  const free = listeners.find(({ port }) => port === 0);
+  if (bytes.egress.length > 0) {
+    const sentence = "Expected one worker beside egress, whose places belong to one process";
+    throw usageError(sentence, "Run one worker, or a gateway of its own for egress");
+  }
+  const free = [...listeners, ...bytes.listeners].find(({ port }) => port === 0);
   if (free !== undefined) {
     const sentence = `Expected a port of its own for listener ${free.name}, which workers share, but got 0`;
     throw usageError(sentence, "Name the port, or run one worker");

@@ -2,6 +2,7 @@
 import type { AuthorizerSettings } from "../policy/authorizer-settings.ts";
 import type { AuthorizerInput, Policy, PolicyRule } from "../policy/index.ts";
 import type { AccessLogConfig } from "./access-log.ts";
+import type { ByteConfig, EgressInput } from "./config-tcp.ts";
 import type { RateConfig } from "./rate-limits.ts";
 import type { Explain } from "./refusal.ts";
 import type { RoutePath } from "./routes.ts";
@@ -12,6 +13,8 @@ import type { XfccConfig } from "./xfcc.ts";
 /** A listener as it is written. */
 export interface ListenerInput {
   readonly name?: string;
+  /** What its connections carry: requests, or with `tcp` bytes of any protocol; `http` by default. */
+  readonly protocol?: "http" | "tcp";
   /** Address to bind; `0.0.0.0` by default. */
   readonly address?: string;
   /** Port to bind, 0 for any free one; 8443 by default. */
@@ -19,13 +22,20 @@ export interface ListenerInput {
   readonly clientCertificate?: "require" | "optional" | "none";
   /** Age at which a connection drains; unlimited by default, 30m where TLS resumption cannot be switched off. */
   readonly maxConnectionAge?: string;
+  /** Connections at a time, handshakes included; `limits.connections` by default. */
+  readonly maxConnections?: number;
+  /** Load balancers that tell the caller's address by a PROXY header of version 2 before TLS, as addresses or prefixes. */
+  readonly proxyProtocol?: { readonly from: readonly string[] };
 }
 
 /** An upstream as it is written. */
 export interface UpstreamInput {
-  /** `https://host:port`, `http://` on loopback, or `unix:/path`; of several, requests take turns. */
+  /**
+   * `https://host:port`, `http://` on loopback, or `unix:/path`; for bytes `tls://host:port`, `tcp://` on loopback, or
+   * `unix:/path`. Of several, requests and connections take turns.
+   */
   readonly url: string | readonly string[];
-  /** The SPIFFE ID that must answer; needed for https, refused elsewhere. */
+  /** The SPIFFE ID that must answer; needed for https and tls, refused elsewhere. */
   readonly id?: string;
   /** `h2` speaks HTTP/2 to it: as TLS agrees, or with prior knowledge in plaintext; `http1` by default. gRPC needs `h2`. */
   readonly protocol?: "http1" | "h2";
@@ -40,18 +50,22 @@ export interface UpstreamInput {
   readonly retries?: { readonly max?: number; readonly budget?: string };
   /** Asks every address for `path` now and then: after two failures in a row it gets no requests, until it answers 2xx. */
   readonly health?: { readonly path: string; readonly every?: string };
+  /** Time to an open connection, of an upstream for bytes; 5s by default. */
+  readonly connectTimeout?: string;
+  /** Begins each connection of an upstream for bytes with a PROXY header: the caller's address and SPIFFE ID. */
+  readonly proxyProtocol?: "v2";
 }
 
 /** A route as it is written. */
 export interface RouteInput {
   readonly name: string;
-  /** Listeners it is reachable by; all by default. */
+  /** Listeners it is reachable by; all by default, for bytes those with `protocol: tcp` that are named. */
   readonly listen?: readonly string[];
   /**
    * `/a/b`, or `/a/b/**` with everything below; `*` or `{name}` is any one segment. Of several that match, the one wins
-   * that has text where the others have a wildcard, looked at segment by segment.
+   * that has text where the others have a wildcard, looked at segment by segment. Absent for bytes.
    */
-  readonly path: string;
+  readonly path?: string;
   /** Accepts JWT-SVIDs issued for one of these, beside certificates. */
   readonly audience?: readonly string[];
   readonly upstream: string;
@@ -59,6 +73,10 @@ export interface RouteInput {
   readonly timeout?: string;
   /** Takes WebSocket over HTTP/1.1; without it `Upgrade` is not passed on. */
   readonly websocket?: true;
+  /** For bytes: time without one in either direction after which a connection ends; 1h by default. */
+  readonly idle?: string;
+  /** For bytes: connections of one SPIFFE ID at a time; 1,000 by default. */
+  readonly maxConnectionsPerIdentity?: number;
 }
 
 /** Rules, written out and in files. */
@@ -83,10 +101,13 @@ export interface PolicyInput extends PolicySetInput {
 export interface GatewayInput {
   readonly identity?: { readonly socket?: string; readonly startupTimeout?: string };
   readonly status?: { readonly address?: string; readonly port?: number };
-  readonly listen: ListenerInput | readonly ListenerInput[];
+  /** This or `egress`; routes and policy belong to it. */
+  readonly listen?: ListenerInput | readonly ListenerInput[];
   readonly upstreams: Readonly<Record<string, UpstreamInput>>;
-  readonly routes: readonly RouteInput[];
-  readonly policy: readonly PolicyRule[] | PolicyInput;
+  readonly routes?: readonly RouteInput[];
+  /** Ways out: plaintext on this machine in, mutual TLS to one pinned peer out. */
+  readonly egress?: readonly EgressInput[];
+  readonly policy?: readonly PolicyRule[] | PolicyInput | undefined;
   /**
    * Of each listener: `connections` at a time (10000), time of a `handshake` (5s, at most 10s), bytes of `headers` (32KiB)
    * and of a `body` (10MiB), time without a byte of a body until it counts as `idle` (60s).
@@ -121,10 +142,14 @@ export interface GatewayInput {
 /** A listener to open. */
 export interface ListenerConfig {
   readonly name: string;
+  readonly protocol: "http" | "tcp";
   readonly address: string;
   readonly port: number;
   readonly clientCertificate: "require" | "optional" | "none";
   readonly maxConnectionAgeMs: number | undefined;
+  readonly maxConnections: number;
+  /** Addresses and prefixes of load balancers that send a PROXY header. */
+  readonly proxies: readonly string[] | undefined;
 }
 
 /** An upstream to dial. */
@@ -159,6 +184,8 @@ export interface GatewayConfig {
   readonly listeners: readonly ListenerConfig[];
   readonly upstreams: readonly UpstreamConfig[];
   readonly routes: readonly RouteConfig[];
+  /** All that carries bytes and not HTTP. */
+  readonly bytes: ByteConfig;
   readonly policy: Policy;
   readonly candidate: Policy | undefined;
   readonly authorizer: AuthorizerSettings | undefined;

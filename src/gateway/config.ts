@@ -1,6 +1,7 @@
 /** From the text of a gateway file to a checked configuration, or to a list of everything that is wrong with it. */
 import { SpiffeError } from "../base/index.ts";
 import { type ConfigOrigin, readConfigText } from "../policy/config-text.ts";
+import { Policy } from "../policy/index.ts";
 import { formatFaults } from "../policy/issue.ts";
 import { readId } from "../policy/principals.ts";
 import { checkEnd } from "../policy/rule-set.ts";
@@ -8,15 +9,28 @@ import { readAccessLog } from "./config-access-log.ts";
 import { readLimits } from "./config-limits.ts";
 import { type PolicyConfig, type PolicyContext, type PolicyFileReader, readPolicy } from "./config-policy.ts";
 import { isRecord, type Path, Reader } from "./config-reader.ts";
+import { ByteParts, checkByteRules, readBytes, readLimit, readProxies } from "./config-tcp.ts";
 import type { GatewayConfig, GatewayInput, ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
 import { readUpstream } from "./config-upstream.ts";
 import { parseRoutePath } from "./routes.ts";
 
 const checked = new WeakSet<GatewayConfig>();
 
-function readListeners(read: Reader, value: unknown): ListenerConfig[] {
+const LISTENER_KEYS = [
+  "name",
+  "protocol",
+  "address",
+  "port",
+  "clientCertificate",
+  "maxConnectionAge",
+  "maxConnections",
+  "proxyProtocol",
+];
+
+function readListeners(read: Reader, value: unknown, optional: boolean, connections: number): ListenerConfig[] {
   const many = Array.isArray(value);
-  if (value === undefined) read.report(["listen"], "is missing", "there would be no door", "listen: { port: 8443 }");
+  if (value === undefined && !optional)
+    read.report(["listen"], "is missing", "there would be no door", "listen: { port: 8443 }");
   const items = many
     ? read.list(value, ["listen"], "- { name: <name>, port: 8443 }")
     : value === undefined
@@ -25,7 +39,7 @@ function readListeners(read: Reader, value: unknown): ListenerConfig[] {
   const listeners: ListenerConfig[] = [];
   for (const [i, item] of items.entries()) {
     const path: Path = many ? ["listen", i] : ["listen"];
-    const block = read.object(item, path, ["name", "address", "port", "clientCertificate", "maxConnectionAge"]);
+    const block = read.object(item, path, LISTENER_KEYS);
     if (items.length > 1 && block.name === undefined) {
       read.report(path, 'needs "name"', "routes choose listeners by name", "name: <name>");
       continue;
@@ -41,6 +55,17 @@ function readListeners(read: Reader, value: unknown): ListenerConfig[] {
       );
       continue;
     }
+    const protocol = block.protocol ?? "http";
+    if (protocol !== "http" && protocol !== "tcp") {
+      read.report([...path, "protocol"], `${JSON.stringify(protocol)} is no protocol`, undefined, "http or tcp");
+      continue;
+    }
+    if (protocol === "tcp" && mode !== "require") {
+      const why = "nothing else than a certificate proves who opens a connection for bytes";
+      read.report([...path, "clientCertificate"], `is ${mode} on a tcp listener`, why, "require, or leave it out");
+    }
+    if (protocol === "tcp" && block.port === undefined)
+      read.report(path, 'needs "port"', "a tcp listener has no usual one", "port: 5432");
     if (name === undefined) continue;
     if (listeners.some((other) => other.name === name)) {
       read.report([...path, "name"], `a second listener is called "${name}"`, undefined, "another name");
@@ -52,18 +77,22 @@ function readListeners(read: Reader, value: unknown): ListenerConfig[] {
     }
     const age = block.maxConnectionAge;
     const maxConnectionAgeMs = age === undefined ? undefined : read.duration(age, [...path, "maxConnectionAge"], 0);
-    listeners.push({ name, address, port, clientCertificate: mode, maxConnectionAgeMs });
+    const maxConnections = readLimit(read, block.maxConnections, [...path, "maxConnections"], connections);
+    const proxies = readProxies(read, block.proxyProtocol, [...path, "proxyProtocol"]);
+    const limits = { maxConnectionAgeMs, maxConnections, proxies };
+    listeners.push({ name, protocol, address, port, clientCertificate: mode, ...limits });
   }
   return listeners;
 }
 
-function readUpstreams(read: Reader, value: unknown): UpstreamConfig[] {
+function readUpstreams(read: Reader, value: unknown, bytes: ByteParts): UpstreamConfig[] {
   const expected = 'upstreams: { <name>: { url: "https://host:port", id: "spiffe://<domain>/<path>" } }';
   if (!isRecord(value) || Object.keys(value).length === 0) {
     read.report(["upstreams"], value === undefined ? "is missing" : "names no upstream", undefined, expected);
     return [];
   }
   return Object.entries(value).flatMap(([name, item]) => {
+    if (bytes.isUpstream(name)) return [];
     const path: Path = ["upstreams", name];
     return (read.name(name, path) === undefined ? undefined : readUpstream(read, name, item, path)) ?? [];
   });
@@ -74,13 +103,16 @@ function readRoutes(
   value: unknown,
   listeners: readonly ListenerConfig[],
   upstreams: readonly string[],
+  bytes: ByteParts,
 ): RouteConfig[] {
   const expected = '- { name: <name>, path: "/**", upstream: <name> }';
-  if (value === undefined) read.report(["routes"], "is missing", "no request would go anywhere", expected);
+  if (value === undefined && listeners.length > 0)
+    read.report(["routes"], "is missing", "no request would go anywhere", expected);
   const items = value === undefined ? [] : read.list(value, ["routes"], expected);
   const names = listeners.map((listener) => listener.name);
   const routes: RouteConfig[] = [];
   for (const [i, item] of items.entries()) {
+    if (bytes.isRoute(item)) continue;
     const path: Path = ["routes", i];
     const block = read.object(item, path, ["name", "listen", "path", "audience", "upstream", "timeout", "websocket"]);
     const missing = ["name", "path", "upstream"].filter((key) => block[key] === undefined);
@@ -93,6 +125,10 @@ function readRoutes(
       for (const [j, one] of listen.entries()) read.reference(one, [...path, "listen", j], names, "listener");
     const upstream = read.string(block.upstream, [...path, "upstream"], "the name of an upstream");
     if (upstream !== undefined) read.reference(upstream, [...path, "upstream"], upstreams, "upstream");
+    if (upstream !== undefined && bytes.isUpstream(upstream)) {
+      const what = `upstream "${upstream}" is for bytes, this route speaks HTTP`;
+      read.report([...path, "upstream"], what, undefined, "an upstream of its own, by https, http or unix");
+    }
     const pattern = parseRoutePath(String(block.path));
     if (!pattern.ok) read.report([...path, "path"], pattern.message, undefined, '"/a/b", "/a/{name}/b" or "/a/b/**"');
     const audience = read.strings(block.audience, [...path, "audience"], '["spiffe://<domain>/<path>"]');
@@ -170,6 +206,7 @@ const ROOT = [
   "listen",
   "upstreams",
   "routes",
+  "egress",
   "policy",
   "limits",
   "accessLog",
@@ -190,13 +227,25 @@ function readConfig(
   const identity = read.object(root.identity, ["identity"], ["socket", "startupTimeout"]);
   const status = read.object(root.status, ["status"], ["address", "port"]);
   const drain = read.object(root.drain, ["drain"], ["delay", "deadline"]);
-  const listeners = readListeners(read, root.listen);
-  const upstreams = readUpstreams(read, root.upstreams);
+  const limits = readLimits(read, root.limits);
+  const wayOut = root.egress !== undefined;
+  const all = readListeners(read, root.listen, wayOut, limits.connections);
+  const listeners = all.filter((one) => one.protocol === "http");
+  const parts = new ByteParts(root, all);
+  const upstreams = readUpstreams(read, root.upstreams, parts);
   // a route names what is written, also where that has faults of its own
   const upstreamNames = isRecord(root.upstreams) ? Object.keys(root.upstreams) : [];
-  const routes = readRoutes(read, root.routes, listeners, upstreamNames);
+  const routes = readRoutes(read, root.routes, listeners, upstreamNames, parts);
   checkTogether(read, routes, upstreams);
+  const bytes = readBytes(read, root, parts, all);
   const ended = checkEnd(root, [], (issue) => read.issues.push(issue));
+  const routeNames = [...routes, ...bytes.routes].map((route) => route.name);
+  // what only goes out has no caller to decide on
+  const decides =
+    all.length === 0 && wayOut && root.policy === undefined
+      ? { policy: Policy.compile([]), candidate: undefined, authorizer: undefined }
+      : readPolicy(read, root.policy, { ...context, ended, routes: routeNames });
+  if (decides !== undefined) checkByteRules(read, root, decides.policy, bytes.routes);
   return {
     identity: {
       socket: read.string(identity.socket, ["identity", "socket"], "unix:///path/of/the/agent.sock"),
@@ -209,8 +258,9 @@ function readConfig(
     listeners,
     upstreams,
     routes,
-    decides: readPolicy(read, root.policy, { ...context, ended, routes: routes.map((route) => route.name) }),
-    limits: readLimits(read, root.limits),
+    bytes,
+    decides,
+    limits,
     accessLog: readAccessLog(read, root.accessLog),
     drain: {
       delayMs: read.duration(drain.delay, ["drain", "delay"], 0),

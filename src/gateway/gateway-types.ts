@@ -25,6 +25,8 @@ export interface GatewayOptions {
    * is that of the configuration plus this number.
    */
   readonly worker?: number | undefined;
+  /** Listening sockets that were passed to this process, by the name of a listener or `status`; see `passedSockets`. */
+  readonly sockets?: ReadonlyMap<string, number> | undefined;
 }
 
 /** A running gateway. */

@@ -18,7 +18,9 @@ import { Reloader } from "./reload.ts";
 import { takesUpgrades } from "./restart.ts";
 import { Rotation } from "./rotation.ts";
 import { RunningRequests } from "./running.ts";
-import { openStatus, type StatusServer } from "./status.ts";
+import { checkSockets, placeOf } from "./sockets.ts";
+import { openStatus, type StatusServer, type StatusSource } from "./status.ts";
+import { type ByteRoutes, openByteRoutes } from "./tcp/open.ts";
 import { TokenDoors } from "./token-doors.ts";
 import { type OpenListener, reportOf, type View } from "./view.ts";
 import { upgradeHandler } from "./websocket.ts";
@@ -86,6 +88,7 @@ class RunningGateway implements Gateway {
   readonly #given: GatewayIdentity | undefined;
   readonly #file: string | undefined;
   readonly #worker: number | undefined;
+  readonly #sockets: ReadonlyMap<string, number>;
   readonly #metrics = gatewayMetrics(() => readingsOf(this.#view()));
   readonly #stop = new AbortController();
   readonly #startedAt: number;
@@ -94,6 +97,7 @@ class RunningGateway implements Gateway {
   #grounds: Grounds | undefined;
   #owned: Workload | undefined;
   #listeners: OpenListener[] = [];
+  #bytes: ByteRoutes | undefined;
   #live: Live | undefined;
   #access: AccessLog | undefined;
   #statusServer: StatusServer | undefined;
@@ -112,6 +116,7 @@ class RunningGateway implements Gateway {
     this.#worker = options.worker;
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
+    this.#sockets = options.sockets ?? new Map();
     this.#startedAt = this.#clock.now();
     this.#followers = new Followers(this.#logger, this.#running);
     this.closed = new Promise((resolve) => {
@@ -124,7 +129,11 @@ class RunningGateway implements Gateway {
   }
 
   get listeners(): { name: string; address: string; port: number }[] {
-    return this.#listeners.map(({ config, tls }) => ({ name: config.name, address: config.address, port: tls.port }));
+    const bytes = [...(this.#bytes?.listeners ?? []), ...(this.#bytes?.egress ?? [])];
+    return [
+      ...this.#listeners.map(({ config, tls }) => ({ name: config.name, address: config.address, port: tls.port })),
+      ...bytes.map(({ name, address, port }) => ({ name, address, port })),
+    ];
   }
 
   get status(): { address: string; port: number } {
@@ -148,6 +157,7 @@ class RunningGateway implements Gateway {
       clock: this.#clock,
       identity: this.#grounds?.identity,
       listeners: this.#listeners,
+      bytes: this.#bytes,
       config: live?.config ?? this.#config,
       live,
       reload: this.#reloader?.state,
@@ -159,12 +169,15 @@ class RunningGateway implements Gateway {
 
   async start(): Promise<void> {
     const { status, listeners, accessLog } = this.#config;
+    checkSockets(this.#config, this.#sockets);
     this.#access = await AccessLog.open(accessLog, this.#logger, this.#clock);
-    this.#statusServer = await openStatus(status.address, status.port === 0 ? 0 : status.port + (this.#worker ?? 0), {
+    const source: StatusSource = {
       readiness: () => this.readiness(),
       metrics: async () => ({ text: await this.#metrics.text(), contentType: this.#metrics.contentType }),
       status: () => this.report(),
-    });
+    };
+    const statusPort = status.port === 0 ? 0 : status.port + (this.#worker ?? 0);
+    this.#statusServer = await openStatus(status.address, statusPort, source, this.#sockets.get("status"));
     const identity = await this.#openIdentity();
     this.#grounds = {
       identity,
@@ -178,6 +191,7 @@ class RunningGateway implements Gateway {
     const live = new Live(this.#config, this.#grounds);
     this.#live = live;
     for (const listener of listeners) this.#listeners.push(await this.#open(listener, live, identity));
+    this.#bytes = await this.#openBytes(live, identity);
     this.#followers.follow(live.upstreams.values(), identity);
     void this.#rotation.follow(identity, this.#clock, this.#stop.signal);
     this.#state = "serving";
@@ -223,8 +237,9 @@ class RunningGateway implements Gateway {
     // the one assignment: each request goes by what it finds here, whole
     this.#live = next;
     this.#followers.follow(next.upstreams.values(), grounds.identity);
-    const ended = await this.#running.rejudge((listener) => (this.#live ?? next).room(listener));
-    return { ended };
+    const requests = await this.#running.rejudge((listener) => (this.#live ?? next).room(listener));
+    const connections = await this.#bytes?.rejudge();
+    return { ended: requests + (connections?.ended ?? 0) };
   }
 
   async #openIdentity(): Promise<GatewayIdentity> {
@@ -245,15 +260,15 @@ class RunningGateway implements Gateway {
     const tls = await listen(identity, {
       handler: requestHandler(room),
       ...(takesUpgrades(this.#config, config.name) ? { onUpgrade: upgradeHandler(room) } : {}),
-      address: config.address,
-      port: config.port,
+      ...placeOf(config, this.#sockets),
       sharePort: this.#worker !== undefined,
       clientCertificate: config.clientCertificate,
       handshakeTimeoutMs: limits.handshakeMs,
-      maxConnections: limits.connections,
+      maxConnections: config.maxConnections,
       maxHeaderBytes: limits.headerBytes,
       clock: this.#clock,
       logger: this.#logger,
+      ...(config.proxies === undefined ? {} : { proxyProtocol: { from: config.proxies } }),
       ...(config.maxConnectionAgeMs === undefined ? {} : { maxConnectionAgeMs: config.maxConnectionAgeMs }),
     });
     const open: OpenListener = { config, tls, closed: false };
@@ -261,6 +276,21 @@ class RunningGateway implements Gateway {
       open.closed = true;
     });
     return open;
+  }
+
+  /** Opens what carries bytes; each connection goes by what is in force when it comes. */
+  #openBytes(first: Live, identity: GatewayIdentity): Promise<ByteRoutes> {
+    const live = () => this.#live ?? first;
+    return openByteRoutes(this.#config.bytes, {
+      identity,
+      rules: () => ({ policy: live().config.policy, shadow: live().shadow, authorizer: live().authorizer }),
+      handshakeMs: this.#config.limits.handshakeMs,
+      sharePort: this.#worker !== undefined,
+      clock: this.#clock,
+      logger: this.#logger,
+      metrics: this.#metrics,
+      sockets: this.#sockets,
+    });
   }
 
   close(options: { deadlineMs?: number; delayMs?: number } = {}): Promise<{ cut: number }> {
@@ -276,7 +306,10 @@ class RunningGateway implements Gateway {
     if (served) this.#logger.info("draining", { deadlineMs, delayMs });
     // whoever sends requests here sees the probe fail first
     if (served && delayMs > 0) await this.#clock.sleep(delayMs);
-    const closed = await Promise.all(this.#listeners.map(({ tls }) => tls.close({ deadlineMs })));
+    const closed = await Promise.all([
+      ...this.#listeners.map(({ tls }) => tls.close({ deadlineMs })),
+      ...(this.#bytes === undefined ? [] : [this.#bytes.close(deadlineMs)]),
+    ]);
     const cut = closed.reduce((sum, one) => sum + one.cut, 0);
     await this.#followers.close();
     await this.#reloading;

@@ -7,6 +7,14 @@
 export { type ParseOptions, parseGatewayConfig } from "./config.ts";
 export { loadGatewayConfig } from "./config-file.ts";
 export type {
+  ByteConfig,
+  ByteRouteConfig,
+  ByteTarget,
+  ByteUpstreamConfig,
+  EgressConfig,
+  EgressInput,
+} from "./config-tcp.ts";
+export type {
   GatewayConfig,
   GatewayInput,
   ListenerConfig,

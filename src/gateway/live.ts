@@ -31,6 +31,7 @@ export interface Grounds {
 export class Live {
   readonly config: GatewayConfig;
   readonly shadow: Shadow | undefined;
+  readonly authorizer: Authorizer | undefined;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   /** One for all listeners; goes on where the limits are the same. */
   readonly #rates: RateLimits | undefined;
@@ -44,7 +45,7 @@ export class Live {
     const { clock, logger, metrics, running, access, identity, doors } = grounds;
     this.config = config;
     this.shadow = config.candidate === undefined ? undefined : new Shadow(config.candidate);
-    const authorizer = config.authorizer === undefined ? undefined : new Authorizer(config.authorizer, { clock });
+    this.authorizer = config.authorizer === undefined ? undefined : new Authorizer(config.authorizer, { clock });
     const { perIdentity } = config.limits;
     const isSameRate = before !== undefined && sameValue(before.config.limits.perIdentity, perIdentity);
     this.#rates = isSameRate ? before.#rates : perIdentity && new RateLimits(perIdentity, clock);
@@ -63,7 +64,7 @@ export class Live {
           routes: new RouteTable(config.routes, name),
           policy: config.policy,
           shadow: this.shadow,
-          authorizer,
+          authorizer: this.authorizer,
           upstreams: this.upstreams,
           doors,
           limits: config.limits,

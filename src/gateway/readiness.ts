@@ -17,7 +17,8 @@ export function readinessOf(view: View): Readiness {
   if (view.state !== "serving") reasons.push(view.state);
   reasons.push(...identityFaults(view));
   if (view.state === "serving") {
-    for (const { config, closed } of view.listeners) if (closed) reasons.push(`listener ${config.name} is closed`);
+    const closed = view.listeners.filter((listener) => listener.closed).map(({ config }) => config.name);
+    for (const name of [...closed, ...(view.bytes?.closed ?? [])]) reasons.push(`listener ${name} is closed`);
   }
   return { ready: reasons.length === 0, reasons, warnings: warningsOf(view) };
 }
@@ -39,7 +40,7 @@ function identityFaults({ identity, config }: View): string[] {
 
 function warningsOf({ config, clock, reload }: View): string[] {
   const { last } = reload ?? {};
-  const plain = config.upstreams.filter((upstream) => upstream.unsafePlain);
+  const plain = [...config.upstreams, ...config.bytes.upstreams].filter((upstream) => upstream.unsafePlain);
   return [
     ...plain.map(({ name }) => `upstream ${name} is reached in plaintext over a network`),
     ...config.policy.audits(timeOf(clock)).map((rule) => `rule ${rule} is in audit and not enforced`),

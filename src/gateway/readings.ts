@@ -1,9 +1,10 @@
 /** The numbers of a scrape that are counted elsewhere. */
 import type { GatewayReadings } from "../telemetry/metrics.ts";
 import type { ListenerReadings, StreamReadings, UpstreamReadings } from "../telemetry/operations.ts";
+import type { TlsListener } from "../tls/index.ts";
 import { readinessOf } from "./readiness.ts";
 import type { UpstreamState } from "./upstream.ts";
-import { type OpenListener, svidOf, type View } from "./view.ts";
+import { svidOf, type View } from "./view.ts";
 
 /** What a source of the Workload API has beside its states; an identity of another kind may have none of it. */
 interface Observable {
@@ -18,9 +19,9 @@ function streamOf(kind: string, source: unknown): StreamReadings | undefined {
   return { kind, state, sequence: current?.sequence, counts: { ...counters } };
 }
 
-function listenerOf({ config, tls: { counters } }: OpenListener): ListenerReadings {
+function listenerOf(name: string, { counters }: TlsListener): ListenerReadings {
   return {
-    name: config.name,
+    name,
     open: counters.open,
     handshakes: {
       accepted: counters.accepted,
@@ -60,8 +61,11 @@ export function readingsOf(view: View): GatewayReadings {
     svidExpiry: svid === undefined ? undefined : svid.expiresAt.getTime() / 1_000,
     ready: readinessOf(view).ready,
     draining: view.state === "draining",
-    unsafeUpstreams: config.upstreams.filter((upstream) => upstream.unsafePlain).length,
-    listeners: view.listeners.map(listenerOf),
+    unsafeUpstreams: [...config.upstreams, ...config.bytes.upstreams].filter((upstream) => upstream.unsafePlain).length,
+    listeners: [
+      ...view.listeners.map((listener) => listenerOf(listener.config.name, listener.tls)),
+      ...(view.bytes?.listeners ?? []).map(({ name, tls }) => listenerOf(name, tls)),
+    ],
     streams: [streamOf("x509", identity?.x509 ?? {}), streamOf("jwt", identity?.jwt ?? {})].filter(
       (stream) => stream !== undefined,
     ),

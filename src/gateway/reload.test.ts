@@ -243,7 +243,7 @@ describe("reload", () => {
     [
       "a first route for WebSocket",
       () => {
-        const { routes, ...rest } = config();
+        const { routes = [], ...rest } = config();
         return { ...rest, routes: routes.map((route) => ({ ...route, websocket: true as const })) };
       },
       /websocket of routes of listener main/,

@@ -6,6 +6,9 @@ const LISTENER_KEYS: Readonly<Record<keyof Omit<ListenerConfig, "name">, string>
   port: "port",
   clientCertificate: "clientCertificate",
   maxConnectionAgeMs: "maxConnectionAge",
+  protocol: "protocol",
+  maxConnections: "maxConnections",
+  proxies: "proxyProtocol",
 };
 
 /** Settings that open doors use, by their key in the file. */
@@ -13,7 +16,7 @@ const FIXED: Readonly<Record<string, (config: GatewayConfig) => unknown>> = {
   identity: (config) => config.identity,
   status: (config) => config.status,
   accessLog: (config) => config.accessLog,
-  "limits.connections": (config) => config.limits.connections,
+  "tcp listeners, their routes and upstreams, egress": (config) => config.bytes,
   "limits.headers": (config) => config.limits.headerBytes,
   "limits.handshake": (config) => config.limits.handshakeMs,
 };

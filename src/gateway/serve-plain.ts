@@ -3,7 +3,7 @@ import { type Clock, systemClock } from "../base/index.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { inRange, onlyKnown, usage, wholeInRange } from "../tls/check-options.ts";
-import type { ListenPlace } from "../tls/listening.ts";
+import type { OwnPlace } from "../tls/listening.ts";
 import { markConnection } from "../tls/peer.ts";
 import type { ServedApp } from "./app-handler.ts";
 import { closeOnSignal } from "./close-on-signal.ts";
@@ -119,7 +119,7 @@ export async function servePlain(app: ServedApp, options: PlainServeOptions = {}
   };
 }
 
-function placeOf(options: PlainServeOptions): ListenPlace {
+function placeOf(options: PlainServeOptions): OwnPlace {
   onlyKnown("servePlain", options, KNOWN);
   const { path, port, address = "127.0.0.1", drainMs } = options;
   wholeInRange("port", port, 0, 65_535);
@@ -138,7 +138,7 @@ function placeOf(options: PlainServeOptions): ListenPlace {
   return { address, port: port ?? 8_080 };
 }
 
-function open(place: ListenPlace, app: ServedApp, logger: Logger): Promise<NativeServer> {
+function open(place: OwnPlace, app: ServedApp, logger: Logger): Promise<NativeServer> {
   switch (capabilities.plainServer.value) {
     case "bun":
       return openBun(place, answerOf(app, logger));

@@ -1,5 +1,7 @@
 /** The status port: plain HTTP, apart from traffic, for probes, scrapers and people. Shows no claims and no header values. */
 import { createServer } from "node:http";
+import { SpiffeError } from "../base/index.ts";
+import { capabilities } from "../runtime/capabilities.ts";
 import { listening } from "../tls/listening.ts";
 import type { Readiness } from "./readiness.ts";
 
@@ -49,9 +51,27 @@ async function answerOf(path: string, source: StatusSource): Promise<Answer> {
 /**
  * Opens the status port.
  *
- * @throws `ERR_SPIFFE_PORT_IN_USE`, `ERR_SPIFFE_PERMISSION`, or `ERR_SPIFFE_CONFIG` for an address that is none of this machine
+ * @param fd a listening socket that was passed on, in place of address and port
+ * @throws `ERR_SPIFFE_PORT_IN_USE`, `ERR_SPIFFE_PERMISSION`, or `ERR_SPIFFE_CONFIG` for an address that is none of this
+ *   machine, and for a descriptor where the runtime can not take one
  */
-export async function openStatus(address: string, port: number, source: StatusSource): Promise<StatusServer> {
+export async function openStatus(
+  address: string,
+  port: number,
+  source: StatusSource,
+  fd?: number,
+): Promise<StatusServer> {
+  const { value: takesDescriptor, why } = capabilities.httpOnDescriptor;
+  if (fd !== undefined && !takesDescriptor) {
+    throw new SpiffeError(
+      "ERR_SPIFFE_CONFIG",
+      `This runtime can not serve the status port on a passed socket: ${why}`,
+      {
+        phase: "listen",
+        hint: "Pass the sockets of listeners alone; the status port opens its own by status.address and status.port",
+      },
+    );
+  }
   const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000 }, (request, response) => {
     request.resume();
     const get = request.method === "GET" || request.method === "HEAD";
@@ -66,7 +86,8 @@ export async function openStatus(address: string, port: number, source: StatusSo
         response.end(request.method === "HEAD" ? undefined : body);
       });
   });
-  const bound = await listening(server, { address, port, name: "the status port" });
+  const place = fd === undefined ? { address, port } : { fd };
+  const bound = await listening(server, { ...place, name: "the status port" });
   return {
     address: bound.address,
     port: bound.port,

@@ -6,6 +6,7 @@ import type { Gateway, GatewayIdentity } from "./gateway-types.ts";
 import type { Live } from "./live.ts";
 import { readinessOf } from "./readiness.ts";
 import type { ReloadState } from "./reload.ts";
+import type { ByteRoutes } from "./tcp/open.ts";
 
 /** A listener and whether it still listens. */
 export interface OpenListener {
@@ -22,6 +23,8 @@ export interface View {
   readonly clock: Clock;
   readonly identity: GatewayIdentity | undefined;
   readonly listeners: readonly OpenListener[];
+  /** What carries bytes; absent until it is open. */
+  readonly bytes: ByteRoutes | undefined;
   /** The configuration in force. */
   readonly config: GatewayConfig;
   /** Absent until there is an identity to make it with. */
@@ -83,6 +86,7 @@ export function reportOf(view: View): object {
       id,
       ...view.live?.upstreams.get(name)?.state(),
     })),
+    bytes: view.bytes?.report(),
     rules: policy.rules,
     candidate: shadow && { rules: shadow.candidate.rules, ...shadow.counters },
   };

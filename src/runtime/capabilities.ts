@@ -17,6 +17,14 @@ export interface Capabilities {
   readonly renegotiationOff: Capability<boolean>;
   /** Whether a TLS socket that nobody reads stops taking bytes from the network. */
   readonly readBackpressure: Capability<boolean>;
+  /** What stops a TLS socket from reading, for as long as somebody downstream is slow: the stream itself, or the handle below. */
+  readonly readStop: Capability<"stream" | "handle-below">;
+  /** Whether a TLS socket can be ended so that the other side sees a reset. */
+  readonly tlsReset: Capability<boolean>;
+  /** Who can read what comes before TLS: the listener of the TLS server itself, or a plain server that hands sockets on. */
+  readonly beforeTls: Capability<"same-server" | "front-server">;
+  /** Whether a `node:http` server listens on a descriptor that it is given. */
+  readonly httpOnDescriptor: Capability<boolean>;
   /** Whether an HTTP/1.1 server refuses heads above its `maxHeaderSize`. */
   readonly headerLimit: Capability<boolean>;
   /** Whether the runtime has `node:tls` and `node:http2` servers. */
@@ -49,6 +57,10 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     resumptionOff: row(true, "SSL_OP_NO_TICKET in every context leaves nothing that can be resumed"),
     renegotiationOff: row(true, "SSL_OP_NO_RENEGOTIATION is honoured, and TLS 1.3 has no renegotiation"),
     readBackpressure: row(true, "the socket stops at its high-water mark"),
+    readStop: row("stream", "pause() reaches the socket below"),
+    tlsReset: row(false, "resetAndDestroy() throws, and that of the socket below can end the process (SIGSEGV, 26.10)"),
+    beforeTls: row("same-server", "bytes that were read and put back with unshift() reach TLS"),
+    httpOnDescriptor: row(true, "listen({ fd }) takes the socket"),
     headerLimit: row(true, "the parser answers 431"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
@@ -61,6 +73,16 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     resumptionOff: row(true, "SSL_OP_NO_TICKET in every context leaves nothing that can be resumed"),
     renegotiationOff: row(true, "BoringSSL refuses renegotiation by clients; the OpenSSL option is 0 here"),
     readBackpressure: row(true, "the socket stops at its high-water mark"),
+    readStop: row("stream", "pause() reaches the socket below"),
+    tlsReset: row(true, "resetAndDestroy() sends RST"),
+    beforeTls: row(
+      "front-server",
+      "a TLS server takes its bytes below JavaScript; a socket of a plain server can be handed to it, put-back bytes too",
+    ),
+    httpOnDescriptor: row(
+      false,
+      "listen({ fd }) of node:http opens a port of its own, without a word; net and tls take it",
+    ),
     headerLimit: row(true, "the parser answers 431"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
@@ -79,6 +101,16 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     resumptionOff: row(false, "neither SSL_OP_NO_TICKET nor setTicketKeys has an effect in rustls here"),
     renegotiationOff: row(true, "rustls has no renegotiation"),
     readBackpressure: row(false, "a paused TLS socket reads on into memory, in both roles; HTTP/2 windows hold"),
+    readStop: row(
+      "handle-below",
+      "pause() of a TLS socket reads on below and loses the end of input; readStop() of the TCP handle below stops (2.9.6)",
+    ),
+    tlsReset: row(
+      false,
+      "resetAndDestroy() ends without RST, above and below (2.9.6); the closing message of TLS is missing",
+    ),
+    beforeTls: row("same-server", "put-back bytes reach TLS; a socket of another server answers no HTTP/1.1 (2.9.6)"),
+    httpOnDescriptor: row(true, "listen({ fd }) takes the socket"),
     headerLimit: row(false, "http2.createSecureServer with allowHTTP1 has no effect of maxHeaderSize (2.9.5)"),
     tlsServer: serves,
     keptConnections: row(
@@ -97,6 +129,10 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     resumptionOff: row(false, "TLS is ended in front of the worker"),
     renegotiationOff: row(false, "TLS is ended in front of the worker"),
     readBackpressure: row(false, "no TLS sockets"),
+    readStop: row("stream", "no TLS sockets"),
+    tlsReset: row(false, "no TLS sockets"),
+    beforeTls: row("same-server", "no TCP sockets"),
+    httpOnDescriptor: row(false, "no HTTP server of its own"),
     headerLimit: row(false, "no HTTP server of its own"),
     tlsServer: row(false, "TLS is ended in front of the worker"),
     keptConnections: row(false, "no connections of its own"),

@@ -14,6 +14,16 @@ export interface RequestMetric {
   readonly seconds: number;
 }
 
+/** One finished connection for bytes. */
+export interface ConnectionMetric {
+  readonly listener: string;
+  /** Name of the route; `none` for an egress. */
+  readonly route: string;
+  readonly ended: string;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
 /** What is read at each scrape. */
 export interface GatewayReadings extends OperationsReadings {
   /** Seconds since the epoch; undefined without an SVID. */
@@ -27,6 +37,8 @@ export interface GatewayReadings extends OperationsReadings {
 export interface GatewayMetrics {
   readonly contentType: string;
   request(metric: RequestMetric): void;
+  /** One connection for bytes, once it is over. */
+  connection(metric: ConnectionMetric): void;
   /** One policy decision, and what a rule in audit would have said to the contrary. */
   decision(verdict: string, reason: string, audited?: { readonly verdict: string; readonly rule: string }): void;
   /** One request over the limit of its identity, or of the bucket that its trust domain shares. */
@@ -66,6 +78,18 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
     labelNames: ["verdict", "reason"],
     registers,
   });
+  const carried = new Counter({
+    name: "spiffe_edge_tcp_connections_total",
+    help: "Connections for bytes that are over, by listener, route and how they ended.",
+    labelNames: ["listener", "route", "ended"],
+    registers,
+  });
+  const bytes = new Counter({
+    name: "spiffe_edge_tcp_bytes_total",
+    help: "Bytes of connections that are over, by listener, route and direction.",
+    labelNames: ["listener", "route", "direction"],
+    registers,
+  });
   const audited = new Counter({
     name: "spiffe_edge_audit_passthroughs_total",
     help: "Requests that a rule in audit would have judged otherwise, by its verdict and name.",
@@ -88,6 +112,11 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
     request({ listener, route, method, status, via, seconds: spent }) {
       requests.inc({ listener, route, method: METHODS.has(method) ? method : "other", status: String(status), via });
       seconds.observe({ route }, spent);
+    },
+    connection({ listener, route, ended, bytesIn, bytesOut }) {
+      carried.inc({ listener, route, ended });
+      bytes.inc({ listener, route, direction: "in" }, bytesIn);
+      bytes.inc({ listener, route, direction: "out" }, bytesOut);
     },
     decision(verdict, reason, other) {
       decisions.inc({ verdict, reason });

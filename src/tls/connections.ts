@@ -3,6 +3,7 @@ import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from "node:
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Session } from "node:http2";
 import type { TLSSocket } from "node:tls";
 import type { Reason } from "../base/codes.ts";
+import { SpiffeError } from "../base/errors.ts";
 import { type Refusal, refuse } from "../base/verdict.ts";
 import type { X509Peer } from "../id/peer.ts";
 import type { Life, Mortal } from "./lifetime.ts";
@@ -88,13 +89,16 @@ export class Connection implements Mortal {
   /** Ends everything on it at once, for a reason that is told. */
   end(why: Refusal): void {
     this.#log.ends(why, this.peer);
-    this.destroy();
+    const { reason, message } = why;
+    this.destroy(
+      new SpiffeError("ERR_SPIFFE_CLOSED", `The connection was ended: ${message}`, { reason, phase: "connected" }),
+    );
   }
 
-  /** Ends everything on it at once. */
-  destroy(): void {
+  /** Ends everything on it at once; who took the socket for another protocol hears why by its `error`. */
+  destroy(why?: SpiffeError): void {
     this.session?.destroy();
-    this.socket.destroy();
+    this.socket.destroy(this.upgraded ? why : undefined);
   }
 
   #announceClose(response: ListenerResponse): void {

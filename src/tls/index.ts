@@ -34,6 +34,7 @@ export type { SvidChoice } from "./own-identity.ts";
 export { type ConnectionVerdict, connectionPeer, peerOf } from "./peer.ts";
 export { createAgent, type PeerAgentOptions } from "./peer-agent.ts";
 export type { PeerSessions } from "./peer-sessions.ts";
+export type { ProxyProtocolOptions } from "./proxy-gate.ts";
 export type { WebCertificate } from "./server-certificate.ts";
 export type { StartTls } from "./start-tls.ts";
 export type { ThrottleLimits } from "./throttle.ts";

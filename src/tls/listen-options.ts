@@ -3,6 +3,7 @@ import { capabilities } from "../runtime/capabilities.ts";
 import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
 import type { ListenOptions } from "./listen.ts";
 import { HEADER_BYTES, type ServerSettings } from "./options.ts";
+import { isPrefix } from "./proxy-gate.ts";
 import { DEFAULT_THROTTLE, type ThrottleLimits } from "./throttle.ts";
 
 const AGE_WITH_RESUMPTION_MS = 30 * 60_000;
@@ -25,6 +26,7 @@ const KNOWN: readonly (keyof ListenOptions)[] = [
   "address",
   "path",
   "sharePort",
+  "fd",
   "clientCertificate",
   "certificate",
   "svid",
@@ -34,6 +36,7 @@ const KNOWN: readonly (keyof ListenOptions)[] = [
   "maxHeaderBytes",
   "maxConcurrentStreams",
   "maxConnectionAgeMs",
+  "proxyProtocol",
   "throttle",
   "clock",
   "logger",
@@ -73,6 +76,10 @@ export function listenSettings(options: ListenOptions): ListenSettings {
   if (options.sharePort !== undefined && (typeof options.sharePort !== "boolean" || path !== undefined)) {
     throw usage("Expected sharePort to be true or false, of a TCP port");
   }
+  if (options.fd !== undefined && (path !== undefined || port !== undefined || address !== undefined)) {
+    throw usage("Expected fd, or a path, or address and port; got several");
+  }
+  wholeInRange("fd", options.fd, 3, 65_535);
   wholeInRange("port", port, 0, 65_535);
   const clientCertificate = options.clientCertificate ?? "require";
   if (!["require", "optional", "none"].includes(clientCertificate)) {
@@ -81,6 +88,7 @@ export function listenSettings(options: ListenOptions): ListenSettings {
   if (certificate !== undefined && svid !== undefined) {
     throw usage("Expected either certificate, of the Web PKI, or svid; a listener shows one of them");
   }
+  checkProxies(options);
   const { handshakeTimeoutMs = 5_000, maxConnections = 10_000 } = options;
   const { maxHeaderBytes = HEADER_BYTES, maxConcurrentStreams = 128 } = options;
   inRange("handshakeTimeoutMs", handshakeTimeoutMs, 1, 10_000);
@@ -94,6 +102,16 @@ export function listenSettings(options: ListenOptions): ListenSettings {
     maxAgeMs: options.maxConnectionAgeMs ?? (capabilities.resumptionOff.value ? Infinity : AGE_WITH_RESUMPTION_MS),
     throttle: throttleLimits(options.throttle),
   };
+}
+
+function checkProxies({ proxyProtocol, path }: ListenOptions): void {
+  if (proxyProtocol === undefined) return;
+  onlyKnown("proxyProtocol", proxyProtocol, ["from"]);
+  const { from } = proxyProtocol;
+  if (path !== undefined) throw usage("Expected proxyProtocol on a TCP port; got it on a unix socket");
+  if (!Array.isArray(from) || from.length === 0 || !from.every(isPrefix)) {
+    throw usage("Expected proxyProtocol.from to list addresses or prefixes such as 10.0.0.0/8");
+  }
 }
 
 function throttleLimits(given: ListenOptions["throttle"]): ThrottleLimits | undefined {

@@ -14,6 +14,7 @@ import { listenSettings } from "./listen-options.ts";
 import { Listener } from "./listener.ts";
 import type { ClientCertificate } from "./options.ts";
 import { type SvidChoice, withChosenSvid } from "./own-identity.ts";
+import type { ProxyProtocolOptions } from "./proxy-gate.ts";
 import { svidCertificate, type WebCertificate, webCertificate } from "./server-certificate.ts";
 import type { ThrottleLimits } from "./throttle.ts";
 
@@ -50,6 +51,8 @@ export interface ListenOptions {
   path?: string;
   /** Lets other processes of this user listen on the same port; the system gives each connection to one of them (Linux). */
   sharePort?: boolean;
+  /** Descriptor of a listening socket that was opened and passed on, in place of port, address and path. */
+  fd?: number;
   /** Default `require`. A certificate that is presented and does not verify is refused in every mode. */
   clientCertificate?: ClientCertificate;
   /** A certificate of the Web PKI to show in place of the SVID: `{ certFile, keyFile }`, followed, or `{ cert, key }` in PEM. */
@@ -68,6 +71,8 @@ export interface ListenOptions {
   maxConcurrentStreams?: number;
   /** Milliseconds that a connection lives at most; it drains in the last tenth. Default: none, but 30 minutes where resumption can not be switched off. */
   maxConnectionAgeMs?: number;
+  /** Load balancers that tell the caller's address by a PROXY header of version 2 before TLS. Default: nobody. */
+  proxyProtocol?: ProxyProtocolOptions;
   /** When an address with many refusals is shut out; false: never. */
   throttle?: Partial<ThrottleLimits> | false;
   clock?: Clock;
@@ -137,14 +142,13 @@ export interface TlsListener extends AsyncDisposable {
  */
 export async function listen(identity: TlsIdentity, options: ListenOptions): Promise<TlsListener> {
   const settings = listenSettings(options);
-  const { certificate, svid, fetch, path, sharePort = false, clock = systemClock } = options;
+  const { certificate, svid, fetch, path, fd, sharePort = false, clock = systemClock } = options;
   const own = svid === undefined ? identity : withChosenSvid(identity, svid);
   const source = certificate === undefined ? svidCertificate(own, clock) : await webCertificate(certificate, clock);
   // Its bridge is loaded only where it is wanted.
   const bridge = fetch === undefined ? undefined : (await import("./fetch-handler.ts")).fetchHandler;
   const listener = new Listener(own, source, settings, options, bridge);
-  await listener.open(
-    path === undefined ? { port: options.port ?? 8443, address: options.address ?? "0.0.0.0", sharePort } : { path },
-  );
+  const place = fd !== undefined ? { fd } : path !== undefined ? { path } : undefined;
+  await listener.open(place ?? { port: options.port ?? 8443, address: options.address ?? "0.0.0.0", sharePort });
   return listener;
 }

@@ -1,6 +1,6 @@
 /** The server behind `listen()`: gates before TLS and before HTTP, and the connections that passed them. */
 import type { Http2SecureServer } from "node:http2";
-import type { Socket } from "node:net";
+import { createServer as createPlainServer, type Server, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { type Clock, systemClock, timeOf } from "../base/clock.ts";
 import type { Reason } from "../base/codes.ts";
@@ -25,6 +25,7 @@ import { type Bound, type ListenPlace, listening } from "./listening.ts";
 import { createServer, swapServerContext } from "./options.ts";
 import { ownIdentityLost } from "./own-identity.ts";
 import { type ConnectionVerdict, markConnection } from "./peer.ts";
+import { ProxyList, readHeaderOf, tellAddress } from "./proxy-gate.ts";
 import { thatNeverThrows } from "./quiet-logger.ts";
 import type { CertificateSource, ServerCertificate } from "./server-certificate.ts";
 import { Throttle } from "./throttle.ts";
@@ -49,6 +50,11 @@ export class Listener implements TlsListener {
   readonly #logger: Logger;
   readonly #throttle: Throttle | undefined;
   readonly #server: Http2SecureServer;
+  /** What listens: the TLS server itself, or a plain server before it. */
+  readonly #door: Server;
+  readonly #proxies: ProxyList | undefined;
+  /** Addresses of callers behind load balancers, by TCP socket. */
+  readonly #behind = new WeakMap<object, { readonly address: string; readonly port: number }>();
   /** What the handshakes that begin now are done with. */
   #served: ServerCertificate;
   readonly #connections = new Map<ConnectionVerdict, Connection>();
@@ -93,7 +99,11 @@ export class Listener implements TlsListener {
     if (settings.throttle !== undefined) this.#throttle = new Throttle(settings.throttle, this.#clock);
     this.#served = certificate.current();
     this.#server = createServer(this.#served.material(), settings.server);
-    this.closed = new Promise((resolve) => this.#server.once("close", resolve));
+    const { proxyProtocol } = options;
+    this.#proxies = proxyProtocol === undefined ? undefined : new ProxyList(proxyProtocol.from);
+    const inFront = this.#proxies !== undefined && capabilities.beforeTls.value === "front-server";
+    this.#door = inFront ? createPlainServer({ allowHalfOpen: true, noDelay: true }) : this.#server;
+    this.closed = new Promise((resolve) => this.#door.once("close", resolve));
     this.#gateConnections();
     this.#gateHandshakes();
     const failed = (error: unknown) => this.#handlerFailed(error);
@@ -110,8 +120,8 @@ export class Listener implements TlsListener {
   }
 
   async open(to: ListenPlace): Promise<void> {
-    this.#bound = await listening(this.#server, { ...to, name: "the TLS listener" });
-    this.#server.on("error", (error) => this.#logger.error("listener error", { error: error.message }));
+    this.#bound = await listening(this.#door, { ...to, name: "the TLS listener" });
+    this.#door.on("error", (error) => this.#logger.error("listener error", { error: error.message }));
     if (!capabilities.resumptionOff.value) {
       this.#logger.warn("TLS sessions can be resumed on this runtime; each resumed connection is verified anew", {
         why: capabilities.resumptionOff.why,
@@ -153,31 +163,81 @@ export class Listener implements TlsListener {
   /** Before TLS: addresses that were refused too often get no handshake (S-7). */
   #gateConnections(): void {
     const own = takeListeners(this.#server, "connection");
-    this.#server.on("connection", (socket: Socket) => {
+    const begin = (socket: Socket) => {
+      for (const listener of own) Reflect.apply(listener, this.#server, [socket]);
+    };
+    this.#door.on("connection", (socket: Socket) => {
       if (this.#isFull()) {
         this.counters.overLimit++;
         this.#shut(socket);
         return;
       }
       const { remoteAddress, remotePort } = socket;
-      if (remoteAddress !== undefined && this.#throttle?.isShut(remoteAddress) === true) {
-        this.counters.throttled++;
-        this.#shut(socket);
-        const refusal = refuse("peer.throttled", "Too many refused handshakes from this address");
-        this.#report(refusal, remoteAddress, remotePort);
-        return;
-      }
-      this.#pending.set(socket, this.#served);
-      socket.once("close", () => this.#pending.delete(socket));
-      for (const listener of own) Reflect.apply(listener, this.#server, [socket]);
+      if (this.#proxies?.has(remoteAddress) === true) return void this.#admitProxied(socket, begin);
+      if (this.#isShut(socket, remoteAddress, remotePort)) return;
+      this.#await(socket);
+      if (this.#door !== this.#server) this.#limitHandshake(socket);
+      begin(socket);
     });
     this.#server.on("tlsClientError", (error: Error & { code?: string }, socket?: object) => {
       // A connection shut out above breaks in TLS as well on one runtime; it is counted once.
-      if (socket !== undefined && this.#shutOut.has(socket)) return;
+      if (socket !== undefined && (this.#shutOut.has(socket) || this.#shutOut.has(tcpOf(socket)))) return;
+      if (socket !== undefined) this.#pending.delete(tcpOf(socket));
       if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT" || error.message === "TLS handshake timeout")
         this.counters.timedOut++;
       else this.counters.failed++;
     });
+  }
+
+  /** Whether an address is shut out; its connection is closed then. */
+  #isShut(socket: Socket, address: string | undefined, port: number | undefined): boolean {
+    if (address === undefined || this.#throttle?.isShut(address) !== true) return false;
+    this.counters.throttled++;
+    this.#shut(socket);
+    this.#report(refuse("peer.throttled", "Too many refused handshakes from this address"), address, port);
+    return true;
+  }
+
+  /** Notes a connection whose handshake is to come. */
+  #await(socket: Socket): void {
+    this.#pending.set(socket, this.#served);
+    socket.once("close", () => this.#pending.delete(socket));
+  }
+
+  /** Ends a connection whose handshake is not over in time, where that time began before TLS. */
+  #limitHandshake(socket: Socket): void {
+    const over = new AbortController();
+    socket.once("close", () => over.abort());
+    this.#clock.sleep(this.#settings.server.handshakeTimeoutMs, over.signal).then(() => {
+      if (!this.#pending.has(socket)) return;
+      this.counters.timedOut++;
+      this.#shut(socket);
+    }, ignore);
+  }
+
+  /** A connection of a load balancer: its header first, and then the caller behind it as if it had come by itself. */
+  async #admitProxied(socket: Socket, begin: (socket: Socket) => void): Promise<void> {
+    const { remoteAddress, remotePort } = socket;
+    socket.on("error", ignore);
+    this.#await(socket);
+    this.#limitHandshake(socket);
+    const header = await readHeaderOf(socket);
+    if (socket.destroyed) return;
+    if (header.ok !== true) {
+      // counted as a refusal, and not against the load balancer: all of its callers would be shut out
+      this.counters.refused++;
+      this.counters.reasons[header.reason] = (this.counters.reasons[header.reason] ?? 0) + 1;
+      this.#shut(socket);
+      return this.#report(header, remoteAddress, remotePort);
+    }
+    const { source } = header.value;
+    if (source !== undefined) {
+      if (this.#isShut(socket, source.address, source.port)) return;
+      this.#behind.set(socket, source);
+    }
+    // it may have begun before a rotation
+    this.#pending.set(socket, this.#served);
+    begin(socket);
   }
 
   /** Whether there is room for one more; says so once each time there is none. */
@@ -203,6 +263,8 @@ export class Listener implements TlsListener {
     this.#server.on("secureConnection", (socket: TLSSocket) => {
       try {
         socket.on("error", ignore);
+        const behind = this.#behind.get(tcpOf(socket));
+        if (behind !== undefined) tellAddress(socket, behind);
         const { remoteAddress, remotePort } = socket;
         const shown = this.#pending.get(tcpOf(socket)) ?? this.#served;
         this.#pending.delete(tcpOf(socket));
@@ -360,7 +422,7 @@ export class Listener implements TlsListener {
     const empty = new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
     });
-    this.#server.close();
+    this.#door.close();
     for (const socket of [...this.#pending.keys()]) (socket as Socket).destroy();
     for (const connection of [...this.#connections.values()]) connection.drain();
     const timer = new AbortController();
@@ -369,7 +431,8 @@ export class Listener implements TlsListener {
     }
     timer.abort();
     const left = [...this.#connections.values()];
-    for (const connection of left) connection.destroy();
+    const late = "The listener closes, and the connection was busy at the deadline";
+    for (const connection of left) connection.destroy(new SpiffeError("ERR_SPIFFE_CLOSED", late, { phase: "drain" }));
     await this.closed;
     return { cut: left.length };
   }
@@ -382,7 +445,7 @@ export class Listener implements TlsListener {
 type AnyListener = (...args: unknown[]) => void;
 
 /** The TCP socket below: itself on one runtime, its `_parent` on the others. */
-function tcpOf(socket: TLSSocket): object {
+function tcpOf(socket: object): object {
   return (socket as { _parent?: object | null })._parent ?? socket;
 }
 

@@ -1,13 +1,17 @@
 /** Opening a server on an address, with one sentence for each way it can fail. */
-import { lstat, unlink } from "node:fs/promises";
-import { type AddressInfo, connect, type ListenOptions, type Server } from "node:net";
+import type { AddressInfo, ListenOptions, Server } from "node:net";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { missingListenFlag } from "../runtime/deno-permission.ts";
+import { freeSocketPath } from "./socket-file.ts";
 
-/** Where a server shall listen: a TCP address, or the path of a unix socket. */
+/** Where a server shall listen: a TCP address, the path of a unix socket, or a socket that was opened and passed on. */
 export type ListenPlace =
   | { readonly address: string; readonly port: number; readonly sharePort?: boolean }
-  | { readonly path: string };
+  | { readonly path: string }
+  | { readonly fd: number };
+
+/** A place that is opened by this process. */
+export type OwnPlace = Exclude<ListenPlace, { readonly fd: number }>;
 
 /** Where it does. A unix socket has its path for an address and the port 0. */
 export interface Bound {
@@ -27,11 +31,17 @@ export async function listening(server: Server, place: ListenPlace & { readonly 
     try {
       await open(server, { path: place.path }, at);
     } catch (error) {
-      if (!isSpiffeError(error, "ERR_SPIFFE_PORT_IN_USE") || !(await isAbandoned(place.path))) throw error;
-      await unlink(place.path).catch(() => {});
+      if (!isSpiffeError(error, "ERR_SPIFFE_PORT_IN_USE")) throw error;
+      await freeSocketPath(place.path, () => error);
       await open(server, { path: place.path }, at);
     }
     return { address: place.path, port: 0 };
+  }
+  if ("fd" in place) {
+    // known to net.Server, though not to its types
+    await open(server, { fd: place.fd } as ListenOptions, placeName(place, place.name));
+    const bound = server.address();
+    return bound === null || typeof bound === "string" ? { address: bound ?? "", port: 0 } : bound;
   }
   const { address, port, name, sharePort = false } = place;
   const at = placeName(place, name);
@@ -48,6 +58,7 @@ export async function listening(server: Server, place: ListenPlace & { readonly 
 
 /** What errors call a listener and its place. */
 export function placeName(place: ListenPlace, name = "the plaintext listener"): string {
+  if ("fd" in place) return `${name} on the passed descriptor ${place.fd}`;
   return "path" in place ? `${name} on unix:${place.path}` : `${name} on ${place.address}:${place.port}`;
 }
 
@@ -56,10 +67,10 @@ export function placeName(place: ListenPlace, name = "the plaintext listener"): 
  *
  * @throws `ERR_SPIFFE_PORT_IN_USE`
  */
-export async function claimSocket(path: string, at: string): Promise<void> {
-  if ((await lstat(path).catch(() => undefined)) === undefined) return;
-  if (!(await isAbandoned(path))) throw openError(Object.assign(new Error("in use"), { code: "EADDRINUSE" }), at);
-  await unlink(path).catch(() => {});
+export async function claimSocket(path: string): Promise<void> {
+  const refused = (message: string, options?: { hint?: string; cause?: unknown }) =>
+    new SpiffeError("ERR_SPIFFE_PORT_IN_USE", message, { phase: "listen", ...options });
+  await freeSocketPath(path, refused);
 }
 
 function open(server: Server, to: ListenOptions, at: string): Promise<void> {
@@ -80,23 +91,6 @@ function open(server: Server, to: ListenOptions, at: string): Promise<void> {
       // One runtime throws what the others emit.
       server.off("error", onError).off("listening", onListening);
       reject(openError(error as Error, at));
-    }
-  });
-}
-
-/** Whether a socket's file is there and nobody answers. */
-async function isAbandoned(path: string): Promise<boolean> {
-  const kind = await lstat(path).catch(() => undefined);
-  if (kind?.isSocket() !== true) return false;
-  return new Promise((resolve) => {
-    try {
-      const probe = connect(path, () => {
-        probe.destroy();
-        resolve(false);
-      });
-      probe.once("error", (error: Error & { code?: string }) => resolve(error.code === "ECONNREFUSED"));
-    } catch {
-      resolve(false);
     }
   });
 }

@@ -20,7 +20,7 @@ export const openBun: OpenNative = async (place, answer) => {
   const { serve } = (globalThis as unknown as { Bun: BunLike }).Bun;
   // without development the port would be shared with whoever else opens it
   const common = { fetch: answer, development: false, reusePort: false, idleTimeout: IDLE_SECONDS };
-  if ("path" in place) await claimSocket(place.path, placeName(place));
+  if ("path" in place) await claimSocket(place.path);
   let server: BunServer;
   try {
     server = serve({

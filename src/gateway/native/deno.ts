@@ -28,7 +28,7 @@ export const openDeno: OpenNative = async (place, answer) => {
       void Promise.resolve(answer(request)).then(resolve, reject);
     });
   const where = "path" in place ? { path: place.path } : { hostname: place.address, port: place.port };
-  if ("path" in place) await claimSocket(place.path, placeName(place));
+  if ("path" in place) await claimSocket(place.path);
   let server: DenoServer;
   try {
     server = serve({ ...where, onListen: () => {} }, counted);

@@ -1,14 +1,14 @@
 /** `node:http`, where the runtime has no server of its own that is faster. */
 import { createServer } from "node:http";
 import type { Socket } from "node:net";
-import { type ListenPlace, listening } from "../../tls/listening.ts";
+import { listening, type OwnPlace } from "../../tls/listening.ts";
 import { HEADER_BYTES } from "../../tls/options.ts";
 import { markConnection } from "../../tls/peer.ts";
 import { appHandler, type ServedApp } from "../app-handler.ts";
 import type { NativeServer } from "./server.ts";
 
 /** Opens a server for an app; the checks are those of `serve`, which need what only node requests show. */
-export async function openNode(place: ListenPlace, app: ServedApp): Promise<NativeServer> {
+export async function openNode(place: OwnPlace, app: ServedApp): Promise<NativeServer> {
   const handler = appHandler(app);
   let running = 0;
   const server = createServer({ maxHeaderSize: HEADER_BYTES }, (request, response) => {

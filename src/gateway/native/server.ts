@@ -1,5 +1,5 @@
 /** What the servers of the runtimes have in common, as `servePlain` sees them. */
-import type { ListenPlace } from "../../tls/listening.ts";
+import type { OwnPlace } from "../../tls/listening.ts";
 
 /** Answers a request; never throws. */
 export type Answer = (request: Request) => Response | Promise<Response>;
@@ -16,4 +16,4 @@ export interface NativeServer {
 }
 
 /** Opens a server in plaintext. */
-export type OpenNative = (place: ListenPlace, answer: Answer) => Promise<NativeServer>;
+export type OpenNative = (place: OwnPlace, answer: Answer) => Promise<NativeServer>;

@@ -1,0 +1,106 @@
+/** Controls of what carries bytes, and of the PROXY header before TLS. */
+import type { Control } from "./controls.ts";
+
+export const TCP_CONTROLS: readonly Control[] = [
+  {
+    name: "tcp-policy",
+    patches: [
+      {
+        file: "src/gateway/tcp/byte-route.ts",
+        find: 'return decision.verdict === "allow";',
+        replace: "return true;",
+      },
+    ],
+    tests: ["src/gateway/tcp/byte-route.test.ts"],
+  },
+  {
+    name: "tcp-connections-per-identity",
+    patches: [{ file: "src/gateway/tcp/byte-route.ts", find: "if (count >= most) return false;", replace: "" }],
+    tests: ["src/gateway/tcp/byte-route.test.ts"],
+  },
+  {
+    name: "tcp-pinned-peer",
+    patches: [
+      {
+        file: "src/gateway/tcp/byte-upstream.ts",
+        find: "        peer: this.#id,\n",
+        replace: "        peer: { trustDomain: this.#id.trustDomain.name },\n",
+      },
+    ],
+    tests: ["src/gateway/tcp/egress.test.ts"],
+  },
+  {
+    name: "tcp-egress-loopback",
+    patches: [
+      {
+        file: "src/gateway/config-tcp.ts",
+        find: "  if (isLoopback(address)) return { address, port };",
+        replace: "  if (true) return { address, port };",
+      },
+    ],
+    tests: ["src/gateway/config-tcp.test.ts"],
+  },
+  {
+    name: "tcp-egress-folder",
+    patches: [
+      {
+        file: "src/tls/socket-file.ts",
+        find: "if (foreign || ((around.mode & 0o022) !== 0 && (around.mode & 0o1000) === 0)) {",
+        replace: "if (foreign) {",
+      },
+    ],
+    tests: ["src/gateway/tcp/egress.test.ts"],
+  },
+  {
+    name: "tcp-live-socket",
+    patches: [
+      { file: "src/tls/socket-file.ts", find: "  await refuseLive(socket, refused);\n", replace: "" },
+      { file: "src/tls/socket-file.ts", find: "    await refuseLive(aside, refused);\n", replace: "" },
+    ],
+    tests: ["src/gateway/tcp/egress.test.ts"],
+  },
+  {
+    name: "proxy-list",
+    patches: [
+      {
+        file: "src/tls/proxy-gate.ts",
+        find: "    if (address === undefined) return false;",
+        replace: "    if (address !== undefined) return true;",
+      },
+    ],
+    tests: ["src/tls/proxy-gate.test.ts"],
+  },
+  {
+    name: "proxy-header-required",
+    patches: [
+      {
+        file: "src/tls/listener.ts",
+        find: "      this.#shut(socket);\n      return this.#report(header, remoteAddress, remotePort);",
+        replace: "      return begin(socket);",
+      },
+    ],
+    tests: ["src/tls/proxy-gate.test.ts"],
+  },
+  {
+    name: "proxy-throttle-address",
+    patches: [
+      {
+        file: "src/tls/listener.ts",
+        find: "if (behind !== undefined) tellAddress(socket, behind);",
+        replace: "",
+      },
+    ],
+    tests: ["src/tls/proxy-gate.test.ts"],
+  },
+  {
+    name: "listen-fds-pid",
+    patches: [
+      {
+        file: "src/runtime/passed-sockets.ts",
+        find: "if (forPid !== String(pid)) return found;",
+        replace: "",
+      },
+    ],
+    tests: ["src/runtime/passed-sockets.test.ts"],
+  },
+];
