@@ -35,23 +35,33 @@ const gateway = {
   status: { address: "127.0.0.1", port: 0 },
   listen: [
     { name: "a", address: "0.0.0.0", port: 8443, clientCertificate: "require", maxConnectionAge: "30m" },
-    { name: "b", port: 8444, clientCertificate: "none" },
+    { name: "b", port: 8444, clientCertificate: "none", proxyProtocol: { from: ["10.0.0.0/8"] } },
+    { name: "c", protocol: "tcp", port: 5432, clientCertificate: "require", maxConnections: 100 },
   ],
   upstreams: {
     proven: {
       url: ["https://a.test:8443", "https://b.test"],
       id: "spiffe://example.org/a",
+      protocol: "h2",
       tryTimeout: "3s",
       retries: { max: 2, budget: "10%" },
       health: { path: "/healthz", every: "1000ms" },
     },
     local: { url: "http://127.0.0.1:3000" },
     socket: { url: ["unix:/run/a.sock", "http://[::1]:1/"] },
+    bytes: { url: ["tls://a.test:5432"], id: "spiffe://example.org/db", connectTimeout: "5s" },
+    inner: { url: ["tcp://127.0.0.1:5432", "unix:/run/pg.sock"], proxyProtocol: "v2" },
+    outer: { url: "tcp://10.0.0.1:5432", unsafePlainUpstream: true },
     plain: { url: ["http://10.0.0.1:80", "http://localhost:1"], unsafePlainUpstream: true },
   },
   routes: [
     { name: "a", listen: ["a"], path: "/a/{tenant}/**", upstream: "proven", timeout: "10s" },
-    { name: "b", path: "/b/*", audience: ["spiffe://example.org/b"], upstream: "local" },
+    { name: "b", path: "/b/*", audience: ["spiffe://example.org/b"], upstream: "local", websocket: true },
+    { name: "c", listen: ["c"], upstream: "inner", idle: "1h", maxConnectionsPerIdentity: 10 },
+  ],
+  egress: [
+    { name: "out", address: "127.0.0.1", port: 9001, upstream: "bytes", idle: "1h", maxConnections: 10 },
+    { name: "file", socket: "/run/out.sock", mode: "0660", upstream: "bytes" },
   ],
   policy: {
     rules: [{ rule: "r", allow: { via: ["x509"] }, routes: ["a"] }],
@@ -59,8 +69,18 @@ const gateway = {
     candidate: { rules: [{ rule: "c", deny: { via: ["jwt"] } }], mode: "audit", until: "2026-12-15T00:00:00Z" },
     authorizer: { url: "http://127.0.0.1:9191/check", timeout: "200ms", headers: ["x-plan"] },
   },
-  limits: { handshake: "5s", body: "10MiB", idle: "60s" },
-  drain: { deadline: "30s" },
+  limits: {
+    connections: 10_000,
+    handshake: "5s",
+    headers: "32KiB",
+    body: "10MiB",
+    idle: "60s",
+    perIdentity: { rate: "50/s", burst: 100 },
+  },
+  accessLog: { file: "/var/log/spiffe-edge/access.log", everyRefusal: true },
+  drain: { delay: "5s", deadline: "30s" },
+  explain: "code",
+  xfcc: { from: ["spiffe://example.org/edge"], chain: true },
   end: true,
 };
 
@@ -167,7 +187,9 @@ for (const [kind, { schema, sample, read }] of Object.entries(kinds)) {
 
     it("judge odd values in every place alike, but for what a schema cannot say", () => {
       let [taken, refused, more] = [0, 0, 0];
-      for (const { at } of placesOf(sample)) {
+      // what is within rules has its places in the other schema
+      const isTried = ({ at }: { at: Place }) => kind === "policy" || at[0] !== "policy" || at.length < 4;
+      for (const { at } of placesOf(sample).filter(isTried)) {
         for (const value of [...ODD, ...(kind === "policy" ? OF_RULES : OF_GATEWAYS)]) {
           const changed = withValue(sample, at, value);
           if (changed === undefined) continue;
@@ -198,6 +220,9 @@ const BEYOND: readonly RegExp[] = [
   /there is no (?:route|upstream|listener) "/,
   /ends before it begins|is not the last key|could be read in two ways/,
   /is not for this file to say/,
+  /is no address or prefix|is everybody|are longer than the|takes WebSocket|no route is of tcp listener/,
+  // of a route whose listener turns out to carry the other kind
+  /routes\[2\]\.\w+: unknown key/,
   /takes no certificates, so this needs "audience"/,
   /is the same header as another here|a rule looks at x-/,
 ];

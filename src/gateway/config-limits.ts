@@ -20,7 +20,7 @@ function readRate(read: Reader, value: unknown): RateConfig | undefined {
     const what = `${JSON.stringify(rate)} is no rate`;
     read.report([...PATH, "rate"], what, undefined, "requests per s, m or h, such as 50/s");
   }
-  const most = burst ?? Math.max(1, Math.ceil(perSecond));
+  const most = burst === undefined ? Math.max(1, Math.ceil(perSecond)) : burst;
   if (!Number.isInteger(most) || (most as number) < 1 || (most as number) > MAX) {
     const what = `${JSON.stringify(burst)} is no number of requests`;
     read.report(

@@ -193,15 +193,14 @@ function readRoute(
   path: Path,
   listeners: readonly ListenerConfig[],
 ): ByteRouteConfig | undefined {
-  if (isRecord(item)) {
-    for (const key of ["path", "audience", "timeout"]) {
-      if (item[key] === undefined) continue;
-      const why = "a connection has no request to look at; its listener alone leads here";
-      read.report([...path, key], "belongs to HTTP, and this route is of a tcp listener", why, ROUTE);
-    }
+  const own = isRecord(item) ? { ...item } : item;
+  for (const key of isRecord(own) ? ["path", "audience", "timeout", "websocket"] : []) {
+    if ((own as Values)[key] === undefined) continue;
+    delete (own as Record<string, unknown>)[key];
+    const why = "a connection has no request to look at; its listener alone leads here";
+    read.report([...path, key], "belongs to HTTP, and this route is of a tcp listener", why, ROUTE);
   }
-  const known = ["name", "listen", "upstream", "idle", "maxConnectionsPerIdentity", "path", "audience", "timeout"];
-  const block = read.object(item, path, known);
+  const block = read.object(own, path, ["name", "listen", "upstream", "idle", "maxConnectionsPerIdentity"]);
   for (const key of ["name", "listen", "upstream"])
     if (block[key] === undefined) read.report(path, `needs "${key}"`, undefined, ROUTE);
   const name = block.name === undefined ? undefined : read.name(block.name, [...path, "name"]);
@@ -242,7 +241,7 @@ function readPlace(read: Reader, block: Values, path: Path): EgressConfig["place
       const what = `${JSON.stringify(socket)} is no path of a socket`;
       return read.report([...path, "socket"], what, undefined, `an absolute path of at most ${MAX_SOCKET_PATH} bytes`);
     }
-    const mode = block.mode ?? "0600";
+    const { mode = "0600" } = block;
     if (typeof mode !== "string" || !/^0?[0-6]{3}$/.test(mode)) {
       const what = `${JSON.stringify(mode)} is no mode of a socket`;
       return read.report([...path, "mode"], what, "whoever may write there is let out as this gateway", '"0600"');
