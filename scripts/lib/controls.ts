@@ -367,8 +367,8 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/tls/listener.ts",
-        find: "if (remoteAddress !== undefined && this.#throttle?.isShut(remoteAddress) === true) {",
-        replace: "if (false) {",
+        find: "if (address === undefined || this.#throttle?.isShut(address) !== true) return false;",
+        replace: "if (true) return false;",
       },
     ],
     tests: ["src/tls/listen.test.ts"],

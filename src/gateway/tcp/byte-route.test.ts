@@ -116,7 +116,7 @@ describe("bytes through a tcp route", () => {
       assert.match(text, /^spiffe_edge_tcp_connections_total\{listener="db",route="db",ended="done"\} 4$/m);
       assert.match(text, /^spiffe_edge_tcp_bytes_total\{listener="db",route="db",direction="in"\} 3070001$/m);
       assert.match(text, /^spiffe_edge_decisions_total\{verdict="allow",reason="policy.allowed"\} 4$/m);
-      assert.match(text, /^spiffe_edge_handshakes\{listener="db",result="accepted"\} 4$/m);
+      assert.match(text, /^spiffe_edge_handshakes_total\{listener="db",reason="",result="accepted"\} 4$/m);
       await gateway.close({ deadlineMs: 0 });
     }
     await plain.close();
