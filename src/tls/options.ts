@@ -15,8 +15,12 @@ import type { DialAddress } from "./connect-errors.ts";
 /** Whether a client is asked for its certificate, and whether it may come without. */
 export type ClientCertificate = "require" | "optional" | "none";
 
+/** A protocol of HTTP by its name in ALPN. */
+export type HttpProtocol = "h2" | "http/1.1";
+
 /** What decides a server's options beside its certificate. */
 export interface ServerSettings {
+  readonly protocols: readonly HttpProtocol[];
   readonly clientCertificate: ClientCertificate;
   readonly handshakeTimeoutMs: number;
   /** Bytes of a request's head. */
@@ -79,7 +83,7 @@ function serverOptions(material: Material, settings: ServerSettings): SecureServ
     ...common(material),
     requestCert: settings.clientCertificate !== "none",
     allowHTTP1: true,
-    ALPNProtocols: ["h2", "http/1.1"],
+    ...alpnOf(settings),
     // The second constant is missing or 0 where the stack has no renegotiation to switch off.
     secureOptions: constants.SSL_OP_NO_TICKET | (constants.SSL_OP_NO_RENEGOTIATION ?? 0),
     handshakeTimeout: settings.handshakeTimeoutMs,
@@ -93,6 +97,13 @@ function serverOptions(material: Material, settings: ServerSettings): SecureServ
     maxSessionInvalidFrames: 100,
     maxSessionRejectedStreams: 100,
   } as SecureServerOptions;
+}
+
+/** The stacks put HTTP/2 first into a list of their own; only a callback takes it out. */
+function alpnOf({ protocols }: ServerSettings): Pick<SecureServerOptions, "ALPNProtocols" | "ALPNCallback"> {
+  // One runtime wants the same answer for every client. One that does not offer it ends the handshake, on all.
+  if (!protocols.includes("h2")) return { ALPNCallback: () => "http/1.1" };
+  return { ALPNProtocols: ["h2", "http/1.1"] };
 }
 
 /** Makes the server of a listener. */
