@@ -38,6 +38,9 @@ export interface Material {
 /** Header block of a request or response, bytes (S-25). */
 export const HEADER_BYTES = 65_536;
 
+/** For how long a connection of HTTP/1.1 may be idle: longer than clients keep theirs, so that these end them. */
+const IDLE_MS = 65_000;
+
 /** What stands for a key wherever an object that holds one is logged. */
 const PRIVATE_KEY = "[private key]";
 
@@ -88,6 +91,7 @@ function serverOptions(material: Material, settings: ServerSettings): SecureServ
     secureOptions: constants.SSL_OP_NO_TICKET | (constants.SSL_OP_NO_RENEGOTIATION ?? 0),
     handshakeTimeout: settings.handshakeTimeoutMs,
     noDelay: true,
+    http1Options: { keepAliveTimeout: IDLE_MS },
     maxHeaderSize: settings.maxHeaderBytes,
     settings: {
       maxConcurrentStreams: settings.maxConcurrentStreams,
