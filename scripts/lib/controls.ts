@@ -481,6 +481,24 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/tls/kept-connections.test.ts"],
   },
   {
+    name: "tls-agent-bound",
+    patches: [
+      {
+        file: "src/tls/places.ts",
+        find: "if (this.#taken < this.#most) this.#taken++;",
+        replace: "if (this.#most > 0) this.#taken++;",
+      },
+    ],
+    tests: ["test/seams/https-agent.test.ts"],
+  },
+  {
+    name: "tls-protocols",
+    patches: [
+      { file: "src/tls/options.ts", find: 'if (!protocols.includes("h2")) return', replace: "if (false) return" },
+    ],
+    tests: ["src/tls/protocols.test.ts"],
+  },
+  {
     name: "tls-options-trap",
     patches: [
       {

@@ -29,7 +29,7 @@ export {
   type RefusedConnection,
   type TlsListener,
 } from "./listen.ts";
-export type { ClientCertificate } from "./options.ts";
+export type { ClientCertificate, HttpProtocol } from "./options.ts";
 export type { SvidChoice } from "./own-identity.ts";
 export { type ConnectionVerdict, connectionPeer, peerOf } from "./peer.ts";
 export { createAgent, type PeerAgentOptions } from "./peer-agent.ts";

@@ -290,6 +290,41 @@ describe("keep", () => {
     assert.equal(clock.waiting, 0, "no timer is left");
   });
 
+  it("[S-9] 10,000 connections at a change of authorities: those end within a second, and others get their turns between", async () => {
+    const of = await world();
+    const other = await TestCa.create();
+    await bundles(of.identity, ca, other);
+    const notAfter = new Date(of.clock.now() + HOUR_MS / 2);
+    const terms = { judgement: of.judgement, ownEnd: Infinity, maxAgeMs: Infinity };
+    const count = 10_000;
+    const [gone, stays] = [await of.peer(notAfter, other), await of.peer(notAfter)];
+    const ended = new Set<number>();
+    const lives = Array.from({ length: count }, (_, name) => {
+      const peer = name % 10 === 0 ? stays : gone;
+      return keep({ drain() {}, end: () => void ended.add(name) }, of.ground, { ...terms, peer });
+    });
+    await of.clock.advance(1_000);
+    assert.equal(ended.size, 0);
+    await bundles(of.identity, ca);
+    const looked = of.clock.advance(500);
+    let [seen, most, turns] = [0, 0, 0];
+    // The last of them closes by itself before it is judged. Virtual time stands still: one look ends them all.
+    while (ended.size < count * 0.9 - 1) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (ended.size > 0) lives.at(-1)?.release();
+      most = Math.max(most, ended.size - seen);
+      if (ended.size > seen) turns++;
+      seen = ended.size;
+    }
+    await looked;
+    assert.ok(most <= 128, `${most} ended in one turn`);
+    assert.ok(turns >= count / 256, `${turns} turns`);
+    await of.clock.advance(1_000);
+    assert.equal(ended.size, count * 0.9 - 1);
+    for (const name of ended) assert.ok(name % 10 !== 0 && name !== count - 1, `${name} ended`);
+    for (const life of lives) life.release();
+  });
+
   it("[S-8] what the owner of one connection throws leaves the others to their end", async () => {
     const of = await world();
     const ownEnd = of.clock.now() + 60_000;

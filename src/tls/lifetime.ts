@@ -40,6 +40,8 @@ export interface Terms {
 
 /** Milliseconds between looks; also how late an end may come, and how soon a step of the wall clock is seen. */
 const TICK_MS = 500;
+/** Connections that are judged or ended before others get their turn. */
+const AT_ONCE = 64;
 /** The last part of a life, in which a connection drains, and what of it is left to every connection for that. */
 const LAST_PART = 0.1;
 const LEAST_PART = 0.03;
@@ -190,11 +192,11 @@ class Keeper {
         await rest(systemClock, TICK_MS, signal).catch(() => {});
       }
       if (signal.aborted) return;
-      for (const [ground, group] of [...this.#groups]) this.#look(ground, group);
+      for (const [ground, group] of [...this.#groups]) await this.#look(ground, group);
     }
   }
 
-  #look(ground: Ground, group: Group): void {
+  async #look(ground: Ground, group: Group): Promise<void> {
     const now = timeOf(this.#clock);
     const monotonic = monotonicOf(this.#clock);
     const lost = lossOf(ground);
@@ -209,7 +211,10 @@ class Keeper {
     if (lost === undefined && !changed && now < group.nextAt && monotonic < group.nextOldAt) return;
     group.nextAt = Infinity;
     group.nextOldAt = Infinity;
+    let costly = 0;
     for (const life of [...group.lives]) {
+      // Those that ended in the turns of others.
+      if (!group.lives.has(life)) continue;
       const why = lost ?? life.verdict(now, monotonic);
       if (why !== undefined) life.release();
       try {
@@ -219,8 +224,13 @@ class Keeper {
         // What one connection's owner throws must not keep the others alive.
       }
       if (why === undefined) dueFrom(group, life);
+      if ((why !== undefined || life.trust?.changed === true) && ++costly % AT_ONCE === 0) await turnOfOthers();
     }
   }
+}
+
+function turnOfOthers(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** No number where the clock throws. */

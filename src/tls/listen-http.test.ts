@@ -57,6 +57,13 @@ describe("what HTTP carries through a listener", () => {
     assert.match(await withTrailer(), /hello yes;/);
   });
 
+  it("an idle connection is kept for longer than clients keep theirs", async () => {
+    const bytes = Buffer.from("GET / HTTP/1.1\r\nhost: orders\r\n\r\n");
+    const enough = (seen: Buffer) => seen.includes("\r\n0\r\n");
+    const { bytes: seen } = await rawExchange(rawOptions(server.port, good, "http/1.1"), bytes, enough);
+    assert.match(seen.toString(), /^keep-alive: timeout=65\r$/im);
+  });
+
   const answered = "trailers of an HTTP/1.1 response";
   const bun = runtime.name === "bun" ? "Bun writes none on a server that speaks HTTP/2 as well (1.4.5)" : undefined;
   it(answered, skipWhen(answered, bun), async () => {

@@ -2,7 +2,7 @@
 import { capabilities } from "../runtime/capabilities.ts";
 import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
 import type { ListenOptions } from "./listen.ts";
-import { HEADER_BYTES, type ServerSettings } from "./options.ts";
+import { HEADER_BYTES, type HttpProtocol, type ServerSettings } from "./options.ts";
 import { isPrefix } from "./proxy-gate.ts";
 import { DEFAULT_THROTTLE, type ThrottleLimits } from "./throttle.ts";
 
@@ -27,6 +27,7 @@ const KNOWN: readonly (keyof ListenOptions)[] = [
   "path",
   "sharePort",
   "fd",
+  "protocols",
   "clientCertificate",
   "certificate",
   "svid",
@@ -97,7 +98,13 @@ export function listenSettings(options: ListenOptions): ListenSettings {
   wholeInRange("maxConcurrentStreams", maxConcurrentStreams, 1, 65_536);
   inRange("maxConnectionAgeMs", options.maxConnectionAgeMs, 1, Infinity);
   return {
-    server: { clientCertificate, handshakeTimeoutMs, maxHeaderBytes, maxConcurrentStreams },
+    server: {
+      protocols: protocolsOf(options.protocols),
+      clientCertificate,
+      handshakeTimeoutMs,
+      maxHeaderBytes,
+      maxConcurrentStreams,
+    },
     maxConnections,
     maxAgeMs: options.maxConnectionAgeMs ?? (capabilities.resumptionOff.value ? Infinity : AGE_WITH_RESUMPTION_MS),
     throttle: throttleLimits(options.throttle),
@@ -112,6 +119,12 @@ function checkProxies({ proxyProtocol, path }: ListenOptions): void {
   if (!Array.isArray(from) || from.length === 0 || !from.every(isPrefix)) {
     throw usage("Expected proxyProtocol.from to list addresses or prefixes such as 10.0.0.0/8");
   }
+}
+
+function protocolsOf(given: ListenOptions["protocols"] = ["h2", "http/1.1"]): readonly HttpProtocol[] {
+  const known = Array.isArray(given) && given.every((name) => name === "h2" || name === "http/1.1");
+  if (known && given.includes("http/1.1") && new Set(given).size === given.length) return [...given];
+  throw usage(`Expected protocols to be ["http/1.1"], or that and "h2"; got ${JSON.stringify(given)}`);
 }
 
 function throttleLimits(given: ListenOptions["throttle"]): ThrottleLimits | undefined {

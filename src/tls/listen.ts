@@ -12,7 +12,7 @@ import type { FetchHandler } from "./fetch-handler.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { listenSettings } from "./listen-options.ts";
 import { Listener } from "./listener.ts";
-import type { ClientCertificate } from "./options.ts";
+import type { ClientCertificate, HttpProtocol } from "./options.ts";
 import { type SvidChoice, withChosenSvid } from "./own-identity.ts";
 import type { ProxyProtocolOptions } from "./proxy-gate.ts";
 import { svidCertificate, type WebCertificate, webCertificate } from "./server-certificate.ts";
@@ -53,6 +53,11 @@ export interface ListenOptions {
   sharePort?: boolean;
   /** Descriptor of a listening socket that was opened and passed on, in place of port, address and path. */
   fd?: number;
+  /**
+   * Protocols to agree on by ALPN: `["http/1.1"]` takes HTTP/2 away, and a client that offers only that gets no handshake.
+   * Default both; HTTP/1.1 is always among them.
+   */
+  protocols?: readonly HttpProtocol[];
   /** Default `require`. A certificate that is presented and does not verify is refused in every mode. */
   clientCertificate?: ClientCertificate;
   /** A certificate of the Web PKI to show in place of the SVID: `{ certFile, keyFile }`, followed, or `{ cert, key }` in PEM. */

@@ -15,8 +15,12 @@ import type { DialAddress } from "./connect-errors.ts";
 /** Whether a client is asked for its certificate, and whether it may come without. */
 export type ClientCertificate = "require" | "optional" | "none";
 
+/** A protocol of HTTP by its name in ALPN. */
+export type HttpProtocol = "h2" | "http/1.1";
+
 /** What decides a server's options beside its certificate. */
 export interface ServerSettings {
+  readonly protocols: readonly HttpProtocol[];
   readonly clientCertificate: ClientCertificate;
   readonly handshakeTimeoutMs: number;
   /** Bytes of a request's head. */
@@ -33,6 +37,9 @@ export interface Material {
 
 /** Header block of a request or response, bytes (S-25). */
 export const HEADER_BYTES = 65_536;
+
+/** For how long a connection of HTTP/1.1 may be idle: longer than clients keep theirs, so that these end them. */
+const IDLE_MS = 65_000;
 
 /** What stands for a key wherever an object that holds one is logged. */
 const PRIVATE_KEY = "[private key]";
@@ -79,11 +86,12 @@ function serverOptions(material: Material, settings: ServerSettings): SecureServ
     ...common(material),
     requestCert: settings.clientCertificate !== "none",
     allowHTTP1: true,
-    ALPNProtocols: ["h2", "http/1.1"],
+    ...alpnOf(settings),
     // The second constant is missing or 0 where the stack has no renegotiation to switch off.
     secureOptions: constants.SSL_OP_NO_TICKET | (constants.SSL_OP_NO_RENEGOTIATION ?? 0),
     handshakeTimeout: settings.handshakeTimeoutMs,
     noDelay: true,
+    http1Options: { keepAliveTimeout: IDLE_MS },
     maxHeaderSize: settings.maxHeaderBytes,
     settings: {
       maxConcurrentStreams: settings.maxConcurrentStreams,
@@ -93,6 +101,13 @@ function serverOptions(material: Material, settings: ServerSettings): SecureServ
     maxSessionInvalidFrames: 100,
     maxSessionRejectedStreams: 100,
   } as SecureServerOptions;
+}
+
+/** The stacks put HTTP/2 first into a list of their own; only a callback takes it out. */
+function alpnOf({ protocols }: ServerSettings): Pick<SecureServerOptions, "ALPNProtocols" | "ALPNCallback"> {
+  // One runtime wants the same answer for every client. One that does not offer it ends the handshake, on all.
+  if (!protocols.includes("h2")) return { ALPNCallback: () => "http/1.1" };
+  return { ALPNProtocols: ["h2", "http/1.1"] };
 }
 
 /** Makes the server of a listener. */

@@ -8,6 +8,7 @@ import { authorizerFor, expectationOf, type PeerExpectation } from "./authorizer
 import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
 import { connect, type VerifiedConnection } from "./connect.ts";
 import { bundleOf, type TlsIdentity } from "./identity.ts";
+import { Places } from "./places.ts";
 import { addressOf, type DialTarget } from "./tls-options.ts";
 
 /** Options of {@link createAgent}. */
@@ -18,6 +19,11 @@ export interface PeerAgentOptions {
   keepAlive?: boolean;
   /** Connections per host and port, at most. Default: no limit. */
   maxSockets?: number;
+  /**
+   * Connections over all hosts, at most, those that are opened just now included. One more waits, and an idle one makes
+   * room for it. Default 1,024.
+   */
+  maxTotalSockets?: number;
   /** Idle connections per host and port, at most. Default 256. */
   maxFreeSockets?: number;
   /** Server name to send instead of the dialled host. */
@@ -27,7 +33,16 @@ export interface PeerAgentOptions {
   clock?: Clock;
 }
 
-const KNOWN = ["peer", "keepAlive", "maxSockets", "maxFreeSockets", "servername", "connectTimeoutMs", "clock"];
+const KNOWN = [
+  "peer",
+  "keepAlive",
+  "maxSockets",
+  "maxTotalSockets",
+  "maxFreeSockets",
+  "servername",
+  "connectTimeoutMs",
+  "clock",
+];
 
 /** What a request must not bring along: each would be a second opinion on who is talked to. */
 const FOREIGN = [
@@ -81,9 +96,11 @@ export function createAgent(identity: TlsIdentity, options: PeerAgentOptions): A
   onlyKnown("createAgent", options, KNOWN);
   const { keptConnections } = capabilities;
   const { keepAlive = keptConnections.value, maxSockets = Infinity, maxFreeSockets = 256 } = options;
+  const { maxTotalSockets = 1_024 } = options;
   if (typeof keepAlive !== "boolean") throw usage(`Expected keepAlive to be true or false; got ${String(keepAlive)}`);
   if (keepAlive && !keptConnections.value) throw usage(`Expected no keepAlive on this runtime: ${keptConnections.why}`);
   wholeInRange("maxSockets", maxSockets, 1, Infinity);
+  wholeInRange("maxTotalSockets", maxTotalSockets, 1, Infinity);
   wholeInRange("maxFreeSockets", maxFreeSockets, 1, 65_536);
   const { servername, connectTimeoutMs, clock } = options;
   inRange("connectTimeoutMs", connectTimeoutMs, 1, Infinity);
@@ -100,7 +117,7 @@ export function createAgent(identity: TlsIdentity, options: PeerAgentOptions): A
     });
   // A function may decide otherwise the next time, so it is asked each time.
   const asks = expectationOf(peer) === undefined;
-  return new PeerAgent(identity, dial, asks, { keepAlive, maxSockets, maxFreeSockets });
+  return new PeerAgent(identity, dial, asks, new Places(maxTotalSockets), { keepAlive, maxSockets, maxFreeSockets });
 }
 
 /** Members that every runtime's agent has and their types leave out. */
@@ -119,13 +136,15 @@ class PeerAgent extends Agent {
   readonly #dial: Dial;
   /** Whether who may answer is asked anew at each use. */
   readonly #asks: boolean;
+  readonly #places: Places;
   readonly #isCurrent = new WeakMap<object, () => boolean>();
 
-  constructor(identity: TlsIdentity, dial: Dial, asks: boolean, options: AgentOptions) {
+  constructor(identity: TlsIdentity, dial: Dial, asks: boolean, places: Places, options: AgentOptions) {
     super(options);
     this.#identity = identity;
     this.#dial = dial;
     this.#asks = asks;
+    this.#places = places;
     const createConnection = this.createConnection.bind(this);
     Object.defineProperty(this, "createConnection", {
       get: () => createConnection,
@@ -134,7 +153,23 @@ class PeerAgent extends Agent {
       },
     });
     // Before the agent's own listener gives it to the next request.
-    this.prependListener("free", (socket: Duplex) => this.#endIfStale(socket));
+    this.prependListener("free", (socket: Duplex, options: object) => {
+      this.#endIfStale(socket);
+      if (this.#places.wanted && !this.#isAskedFor(options)) socket.destroy();
+    });
+  }
+
+  /** Whether a request waits for a connection with these options to be free. */
+  #isAskedFor(options: object): boolean {
+    return (this.requests[(this as unknown as AgentInside).getName(options)]?.length ?? 0) > 0;
+  }
+
+  /** Ends the connection that is idle for longest, of whatever host. */
+  #endIdle(): void {
+    for (const sockets of Object.values(this.freeSockets)) {
+      const idle = sockets?.find(({ destroyed }) => !destroyed);
+      if (idle !== undefined) return void idle.destroy();
+    }
   }
 
   /** Every request comes in here. */
@@ -152,6 +187,12 @@ class PeerAgent extends Agent {
   override createConnection(target: object, callback?: (error: Error | null, socket: Duplex) => void): undefined {
     if (callback === undefined)
       throw usage("Expected this agent to be used by https.request; another part wants a socket at once");
+    const placed = this.#places.take();
+    if (this.#places.wanted) this.#endIdle();
+    void placed.then((leave) => this.#open(target as DialTarget, leave, callback));
+  }
+
+  #open(target: DialTarget, leave: () => void, callback: (error: Error | null, socket: Duplex) => void): void {
     const { x509 } = this.#identity;
     // What is there when the dial begins decides; what comes meanwhile makes the connection one that is not used twice.
     const own = attempt(() => x509.x509Svid());
@@ -159,8 +200,10 @@ class PeerAgent extends Agent {
     const onDrain = () => {
       drains = true;
     };
-    this.#dial(target as DialTarget, onDrain).then(
+    this.#dial(target, onDrain).then(
       ({ socket, peer, rejudge }) => {
+        socket.once("close", leave);
+        if (socket.destroyed) leave();
         const { trustDomain } = peer.id;
         const bundle = bundleOf(this.#identity, trustDomain);
         this.#isCurrent.set(socket, () => {
@@ -172,7 +215,10 @@ class PeerAgent extends Agent {
         if (rejudge().ok !== true) socket.destroy();
         callback(null, socket);
       },
-      (error: Error) => callback(error, undefined as never),
+      (error: Error) => {
+        leave();
+        callback(error, undefined as never);
+      },
     );
   }
 

@@ -137,6 +137,43 @@ describe("node:https with createAgent", () => {
     assert.notEqual(answers[0]?.from, answers[1]?.from);
   });
 
+  it("[S-6] connections over all hosts are bounded: one more waits, and idle ones of other hosts make room", async () => {
+    let [now, most] = [0, 0];
+    const open = () =>
+      listen(world.server, {
+        port: 0,
+        address: "127.0.0.1",
+        handler: (_req, res) => {
+          most = Math.max(most, ++now);
+          res.once("close", () => now--);
+          setTimeout(() => res.end('{"from":"x"}'), 5);
+        },
+      });
+    const hosts = await Promise.all(Array.from({ length: 8 }, open));
+    const opened = () => hosts.reduce((sum, { counters }) => sum + counters.open, 0);
+    const all = (by: Agent) =>
+      Promise.all(Array.from({ length: 40 }, (_, i) => call({ agent: by }, hosts[i % hosts.length]!.port)));
+    try {
+      const bounded = agent({ maxTotalSockets: 3 });
+      for (let round = 0; round < 3; round++) {
+        assert.deepEqual(
+          (await all(bounded)).map(({ status }) => status),
+          new Array(40).fill(200),
+        );
+      }
+      assert.ok(most <= 3, `${most} at a time`);
+      await until(() => opened() <= 3);
+      // A dial that fails leaves its place, and so does a host that closes.
+      for (let i = 0; i < 5; i++) await assert.rejects(call({ agent: bounded }, 1));
+      assert.equal((await call({ agent: bounded }, hosts[0]!.port)).status, 200);
+      most = 0;
+      await all(agent());
+      assert.ok(most > 3, "without the bound more run at a time");
+    } finally {
+      for (const host of hosts) await host.close({ deadlineMs: 0 });
+    }
+  });
+
   it("[S-5] what a request or program brings along to decide by itself is refused", async () => {
     const kept = agent();
     await call({ agent: kept });
@@ -179,6 +216,7 @@ describe("node:https with createAgent", () => {
       { peer: undefined },
       { peer: SERVER, rejectUnauthorized: false },
       { peer: SERVER, maxSockets: 0 },
+      { peer: SERVER, maxTotalSockets: 0 },
     ]) {
       assert.throws(() => createAgent(world.app, options as never), usage);
     }
