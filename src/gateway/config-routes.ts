@@ -1,0 +1,95 @@
+/** `routes` of a gateway file, as far as they carry HTTP. */
+import type { Path, Reader } from "./config-reader.ts";
+import type { ByteParts } from "./config-tcp.ts";
+import type { ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
+import { parseRoutePath } from "./routes.ts";
+
+/** Reads the routes of HTTP listeners; those for bytes are passed over. */
+export function readRoutes(
+  read: Reader,
+  value: unknown,
+  listeners: readonly ListenerConfig[],
+  upstreams: readonly string[],
+  bytes: ByteParts,
+): RouteConfig[] {
+  const expected = '- { name: <name>, path: "/**", upstream: <name> }';
+  if (value === undefined && listeners.length > 0)
+    read.report(["routes"], "is missing", "no request would go anywhere", expected);
+  const items = value === undefined ? [] : read.list(value, ["routes"], expected);
+  const names = listeners.map((listener) => listener.name);
+  const routes: RouteConfig[] = [];
+  for (const [i, item] of items.entries()) {
+    if (bytes.isRoute(item)) continue;
+    const path: Path = ["routes", i];
+    const block = read.object(item, path, ["name", "listen", "path", "audience", "upstream", "timeout", "websocket"]);
+    const missing = ["name", "path", "upstream"].filter((key) => block[key] === undefined);
+    for (const key of missing) read.report(path, `needs "${key}"`, undefined, expected);
+    if (missing.length > 0) continue;
+    const name = read.name(block.name, [...path, "name"]);
+    const listen =
+      block.listen === undefined ? names : read.strings(block.listen, [...path, "listen"], `[${names.join(", ")}]`);
+    if (block.listen !== undefined)
+      for (const [j, one] of listen.entries()) read.reference(one, [...path, "listen", j], names, "listener");
+    const upstream = read.string(block.upstream, [...path, "upstream"], "the name of an upstream");
+    if (upstream !== undefined) read.reference(upstream, [...path, "upstream"], upstreams, "upstream");
+    if (upstream !== undefined && bytes.isUpstream(upstream)) {
+      const what = `upstream "${upstream}" is for bytes, this route speaks HTTP`;
+      read.report([...path, "upstream"], what, undefined, "an upstream of its own, by https, http or unix");
+    }
+    const pattern = parseRoutePath(String(block.path));
+    if (!pattern.ok) read.report([...path, "path"], pattern.message, undefined, '"/a/b", "/a/{name}/b" or "/a/b/**"');
+    const audience = read.strings(block.audience, [...path, "audience"], '["spiffe://<domain>/<path>"]');
+    const open = listeners.find((one) => one.clientCertificate === "none" && listen.includes(one.name));
+    if (open !== undefined && block.audience === undefined) {
+      const why = "no caller could prove who it is";
+      read.report(
+        path,
+        `listener "${open.name}" takes no certificates, so this needs "audience"`,
+        why,
+        'audience: ["spiffe://<domain>/<path>"]',
+      );
+    }
+    if (routes.some((other) => other.name === name)) {
+      read.report([...path, "name"], `a second route is called "${name}"`, undefined, "another name");
+    }
+    const twin = routes.find(
+      (other) =>
+        pattern.ok && other.path.shape === pattern.value.shape && other.listeners.some((one) => listen.includes(one)),
+    );
+    if (twin !== undefined) {
+      read.report(
+        [...path, "path"],
+        `route "${twin.name}" takes the same paths on the same listener`,
+        "one of them would never match",
+        "another path",
+      );
+    }
+    const timeoutMs = read.duration(block.timeout, [...path, "timeout"], 30_000);
+    if (block.websocket !== undefined && block.websocket !== true) {
+      read.report([...path, "websocket"], "is not true", undefined, "true, or leave it out");
+    }
+    if (name === undefined || upstream === undefined || !pattern.ok) continue;
+    const websocket = block.websocket === true;
+    routes.push({ name, listeners: listen, path: pattern.value, audience, upstream, timeoutMs, websocket });
+  }
+  return routes;
+}
+
+/** What a route and its upstream cannot do together: a try longer than all tries, WebSocket over HTTP/2. */
+export function checkTogether(
+  read: Reader,
+  routes: readonly RouteConfig[],
+  upstreams: readonly UpstreamConfig[],
+): void {
+  for (const { name, upstream, timeoutMs, websocket } of routes) {
+    const { tryTimeoutMs = 0, protocol } = upstreams.find((one) => one.name === upstream) ?? {};
+    if (websocket && protocol === "h2") {
+      const what = `route "${name}" takes WebSocket`;
+      read.report(["upstreams", upstream, "protocol"], what, "it is passed on over HTTP/1.1 alone", "http1");
+    }
+    if (tryTimeoutMs <= timeoutMs) continue;
+    const what = `${tryTimeoutMs} ms are longer than the ${timeoutMs} ms of route "${name}"`;
+    const why = "no try would be over before the request is";
+    read.report(["upstreams", upstream, "tryTimeout"], what, why, `at most ${timeoutMs}ms, or a longer timeout`);
+  }
+}
