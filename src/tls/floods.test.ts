@@ -12,6 +12,7 @@ import {
   http1Done,
   http1Get,
   http2Answers,
+  http2Ended,
   http2Frame,
   http2Request,
   http2Requests,
@@ -104,7 +105,8 @@ function* streams(count: number, spoil: (stream: number) => Buffer, flags = WHOL
 /** A head that goes on and on, until the last frame says that it ends. */
 function* head(frames: number, fields: number): Generator<Uint8Array> {
   yield http2Request(1, HEAD_GOES_ON);
-  const field = Buffer.concat([Buffer.from([0, 1, 0x78, 100]), Buffer.alloc(100, 0x61)]);
+  // A new name of one octet, and a value of 1,000.
+  const field = Buffer.concat([Buffer.from([0, 1, 0x78, 0x7f, 0xe9, 0x06]), Buffer.alloc(1_000, 0x61)]);
   const block = Buffer.concat(new Array(fields).fill(field));
   for (let i = 1; i <= frames; i++) yield http2Frame(9, i === frames ? 4 : 0, 1, block);
 }
@@ -137,7 +139,7 @@ const FLOODS: readonly {
     parts: () => streams(20_000, (stream) => http2Frame(0, 0, stream, Buffer.alloc(1))),
     twin: () => streams(20, (stream) => http2Frame(0, 1, stream, Buffer.alloc(1)), BODY_FOLLOWS),
   },
-  { name: "CONTINUATION", parts: () => head(10_000, 150), twin: () => head(3, 10) },
+  { name: "CONTINUATION", parts: () => head(10_000, 15), twin: () => head(3, 1) },
   { name: "PING", parts: () => repeated(ping, 1_000_000), twin: () => repeated(ping, 100) },
   { name: "SETTINGS", parts: () => repeated(settings, 1_000_000), twin: () => [settings, settings, settings] },
 ];
@@ -184,6 +186,38 @@ describe("floods", () => {
       await server.close({ deadlineMs: 0 });
     });
   }
+
+  it("[S-25] HTTP/2 is told 128 streams and heads of 64 KiB, and a head above that reaches no handler", async () => {
+    let handled = 0;
+    const server = await serve({
+      handler: (_request, response) => {
+        handled++;
+        response.end("ok");
+      },
+    });
+    for (const [fields, count] of [
+      [60, 1],
+      [75, 0],
+    ] as const) {
+      handled = 0;
+      const wire = Buffer.concat([http2Requests(0), ...head(fields / 15, 15)]);
+      const told = new Map<number, number>();
+      const { bytes: seen } = await rawExchange(
+        rawOptions(server.port, good, "h2"),
+        wire,
+        (so) => http2Answers(so, 1) || http2Ended(so) > 0,
+      );
+      for (let at = 0; at + 9 <= seen.length; at += 9 + seen.readUIntBE(at, 3)) {
+        if (seen[at + 3] !== 4 || seen[at + 4] !== 0) continue;
+        for (let end = at + 9 + seen.readUIntBE(at, 3), row = at + 9; row < end; row += 6) {
+          told.set(seen.readUInt16BE(row), seen.readUInt32BE(row + 2));
+        }
+      }
+      assert.equal(handled, count, `${fields} fields of 1,000`);
+      assert.deepEqual([told.get(3), told.get(6)], [128, 65_536]);
+    }
+    await server.close({ deadlineMs: 0 });
+  });
 
   it("[S-25] [A-9] bodies that nobody makes room for are not read from their source, and are given up with the connection", async () => {
     const count = 100;
