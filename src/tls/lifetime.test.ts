@@ -134,6 +134,28 @@ describe("keep", () => {
     twin.life.release();
   });
 
+  it("[S-9] ends with the first certificate of the verified path, whichever that is", async () => {
+    const of = await world();
+    const start = of.clock.now();
+    const between = async (ms: number) => {
+      const from = await ca.intermediate({ notBefore: new Date(start), notAfter: new Date(start + ms) });
+      const options = {
+        id: "spiffe://example.org/web",
+        notBefore: new Date(start),
+        notAfter: new Date(start + HOUR_MS),
+      };
+      const presented = (await from.issue(options)).certificatesDer;
+      const verdict = judgeChain(presented, of.judgement);
+      assert.ok(verdict.ok, JSON.stringify(verdict));
+      return kept(of, { peer: { verified: verdict.value, presented } });
+    };
+    const [short, long] = [await between(20_000), await between(HOUR_MS)];
+    await of.clock.advance(21_000);
+    assert.deepEqual(short.log, ["drain x509.expired", "end x509.expired"]);
+    assert.deepEqual(long.log, []);
+    long.life.release();
+  });
+
   it("[S-9] drains and ends at the greatest age, by the monotonic clock", async () => {
     const of = await world();
     const old = kept(of, { maxAgeMs: 60_000 });
