@@ -328,14 +328,17 @@ describe("keep", () => {
     await of.clock.advance(1_000);
     assert.equal(ended.size, 0);
     await bundles(of.identity, ca);
-    const looked = of.clock.advance(500);
-    let [seen, most, turns] = [0, 0, 0];
+    let over = false;
+    const looked = of.clock.advance(500).then(() => (over = true));
+    let [seen, most, turns, idle] = [0, 0, 0, 0];
     // The last of them closes by itself before it is judged. Virtual time stands still: one look ends them all.
     while (ended.size < count * 0.9 - 1) {
       await new Promise((resolve) => setImmediate(resolve));
       if (ended.size > 0) lives.at(-1)?.release();
       most = Math.max(most, ended.size - seen);
       if (ended.size > seen) turns++;
+      idle = over && ended.size === seen ? idle + 1 : 0;
+      assert.ok(idle < 2_000, `${ended.size} ended, and no more do`);
       seen = ended.size;
     }
     await looked;
