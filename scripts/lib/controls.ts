@@ -481,6 +481,19 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/tls/kept-connections.test.ts"],
   },
   {
+    name: "tls-http2-head",
+    patches: [
+      {
+        file: "src/tls/entries.ts",
+        find: "|| headBytes(request) <= rooms.maxHeaderBytes;",
+        replace: "|| headBytes(request) > 0;",
+      },
+    ],
+    // Others refuse such a head by themselves.
+    runtimes: ["node"],
+    tests: ["src/tls/floods.test.ts"],
+  },
+  {
     name: "tls-agent-bound",
     patches: [
       {

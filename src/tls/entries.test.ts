@@ -81,7 +81,8 @@ async function start(): Promise<void> {
       handled++;
       response.end("ok");
     },
-    maxHeaderBytes: undefined,
+    maxHeaderBytes: 65_536,
+    countsHttp1: true,
     onUpgrade: (_request, socket) => {
       handled++;
       socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");

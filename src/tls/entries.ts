@@ -20,8 +20,10 @@ export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Ui
 export interface Rooms {
   readonly handler: Handler;
   readonly onUpgrade: UpgradeHandler | undefined;
-  /** Bytes of a request's head; counted here where the runtime does not, else absent. */
-  readonly maxHeaderBytes: number | undefined;
+  /** Bytes of a request's head. No runtime holds to it over HTTP/2, where the setting only asks the client. */
+  readonly maxHeaderBytes: number;
+  /** Whether it is counted here over HTTP/1.1 too, as the runtime does not. */
+  readonly countsHttp1: boolean;
   /** A request, upgrade or session of an accepted connection begins. */
   begin(verdict: ConnectionVerdict, response: ListenerResponse): void;
   upgraded(verdict: ConnectionVerdict): void;
@@ -81,11 +83,13 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     }
   };
 
+  const fits = (request: ListenerRequest): boolean =>
+    (request.httpVersionMajor === 1 && !rooms.countsHttp1) || headBytes(request) <= rooms.maxHeaderBytes;
+
   const entry = (go: Handler) => (request: ListenerRequest, response: ListenerResponse) => {
     const verdict = accepted(request);
     if (verdict === undefined) return;
-    const fits = rooms.maxHeaderBytes === undefined || headBytes(request) <= rooms.maxHeaderBytes;
-    run(verdict, request, response, fits ? go : refuseHead);
+    run(verdict, request, response, fits(request) ? go : refuseHead);
   };
 
   server.on("request", entry(rooms.handler));
@@ -126,7 +130,7 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Uint8Array) => {
       const verdict = accepted(request);
       if (verdict === undefined) return;
-      if (rooms.maxHeaderBytes !== undefined && headBytes(request) > rooms.maxHeaderBytes) return void socket.destroy();
+      if (!fits(request)) return void socket.destroy();
       const broken = (error: unknown) => {
         rooms.failed(error);
         socket.destroy();

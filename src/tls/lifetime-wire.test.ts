@@ -31,7 +31,11 @@ const endAll = async () => {
 };
 
 async function until(true_: () => boolean): Promise<void> {
-  while (!true_()) await new Promise((resolve) => setTimeout(resolve, 1));
+  const last = performance.now() + 30_000;
+  while (!true_()) {
+    assert.ok(performance.now() < last, "waited 30 s");
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
 }
 
 /** One world per case: a listener with a WebSocket, an SSE stream and an HTTP/2 stream of the peer, and those of a twin. */

@@ -134,6 +134,28 @@ describe("keep", () => {
     twin.life.release();
   });
 
+  it("[S-9] ends with the first certificate of the verified path, whichever that is", async () => {
+    const of = await world();
+    const start = of.clock.now();
+    const between = async (ms: number) => {
+      const from = await ca.intermediate({ notBefore: new Date(start), notAfter: new Date(start + ms) });
+      const options = {
+        id: "spiffe://example.org/web",
+        notBefore: new Date(start),
+        notAfter: new Date(start + HOUR_MS),
+      };
+      const presented = (await from.issue(options)).certificatesDer;
+      const verdict = judgeChain(presented, of.judgement);
+      assert.ok(verdict.ok, JSON.stringify(verdict));
+      return kept(of, { peer: { verified: verdict.value, presented } });
+    };
+    const [short, long] = [await between(20_000), await between(HOUR_MS)];
+    await of.clock.advance(21_000);
+    assert.deepEqual(short.log, ["drain x509.expired", "end x509.expired"]);
+    assert.deepEqual(long.log, []);
+    long.life.release();
+  });
+
   it("[S-9] drains and ends at the greatest age, by the monotonic clock", async () => {
     const of = await world();
     const old = kept(of, { maxAgeMs: 60_000 });
@@ -306,14 +328,17 @@ describe("keep", () => {
     await of.clock.advance(1_000);
     assert.equal(ended.size, 0);
     await bundles(of.identity, ca);
-    const looked = of.clock.advance(500);
-    let [seen, most, turns] = [0, 0, 0];
+    let over = false;
+    const looked = of.clock.advance(500).then(() => (over = true));
+    let [seen, most, turns, idle] = [0, 0, 0, 0];
     // The last of them closes by itself before it is judged. Virtual time stands still: one look ends them all.
     while (ended.size < count * 0.9 - 1) {
       await new Promise((resolve) => setImmediate(resolve));
       if (ended.size > 0) lives.at(-1)?.release();
       most = Math.max(most, ended.size - seen);
       if (ended.size > seen) turns++;
+      idle = over && ended.size === seen ? idle + 1 : 0;
+      assert.ok(idle < 2_000, `${ended.size} ended, and no more do`);
       seen = ended.size;
     }
     await looked;

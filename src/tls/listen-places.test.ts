@@ -13,6 +13,7 @@ import { peerOf } from "./peer.ts";
 import {
   http1Done,
   http1Get,
+  http2Answers,
   http2Get,
   http2Requests,
   http2Resets,
@@ -184,14 +185,14 @@ describe("places and limits of a listener", () => {
     const server = await serve({ address: "127.0.0.1", port: 0, handler: later });
     // The last stream tells whether the server went on; some runtimes end the connection by a budget of their own.
     const bytes = Buffer.concat([http2Resets(2_000), http2Get(4_001)]);
-    const flood = await rawExchange(rawOptions(server.port, good, "h2"), bytes, (seen) => answers(seen, 4_001));
-    assert.ok(!answers(flood.bytes, 4_001), "it was served on");
+    const flood = await rawExchange(rawOptions(server.port, good, "h2"), bytes, (seen) => http2Answers(seen, 4_001));
+    assert.ok(!http2Answers(flood.bytes, 4_001), "it was served on");
     const some = await rawExchange(
       rawOptions(server.port, good, "h2"),
       Buffer.concat([http2Resets(50), http2Get(501)]),
-      (seen) => answers(seen, 501),
+      (seen) => http2Answers(seen, 501),
     );
-    assert.ok(answers(some.bytes, 501), "fifty resets are no flood");
+    assert.ok(http2Answers(some.bytes, 501), "fifty resets are no flood");
     await server.close({ deadlineMs: 100 });
   });
 
@@ -222,14 +223,6 @@ describe("places and limits of a listener", () => {
 
 /** Answers after a while, as work does. */
 const later: Handler = (_request, response) => void setTimeout(() => response.end("ok"), 2);
-
-/** Whether a stream has its end in what a server sent. */
-function answers(seen: Buffer, stream: number): boolean {
-  for (let at = 0; at + 9 <= seen.length; at += 9 + seen.readUIntBE(at, 3)) {
-    if (seen.readUInt32BE(at + 5) === stream && (seen[at + 4]! & 1) === 1) return true;
-  }
-  return false;
-}
 
 /** RST_STREAM frames in what a server sent. */
 function refusedStreams(seen: Buffer): number {

@@ -6,7 +6,10 @@ import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa, type TestSvid } from "../authority/test-ca.ts";
 import { isSpiffeError } from "../base/errors.ts";
 import type { TrustDomain } from "../id/index.ts";
+import { capabilities } from "../runtime/capabilities.ts";
+import { silentLogger } from "../telemetry/logger.ts";
 import { type ListenOptions, listen, type RefusedConnection, type TlsListener } from "./listen.ts";
+import { listenSettings } from "./listen-options.ts";
 import { connectionPeer, peerOf } from "./peer.ts";
 import {
   http1Done,
@@ -124,6 +127,18 @@ describe("listen", () => {
       assert.equal(old.handshake, false);
       assert.equal(state.handled, 0);
       assert.equal(await get(server, good), WEB);
+    });
+  });
+
+  it("[S-4] a runtime that can not switch resumption off says so at the start, and connections get a greatest age", async () => {
+    const warned: (object | undefined)[] = [];
+    const warn = (message: string, fields?: object) => void (message.includes("resumed") && warned.push(fields));
+    const { resumptionOff } = capabilities;
+    const { maxAgeMs } = listenSettings({ handler: () => {} });
+    assert.equal(maxAgeMs, resumptionOff.value ? Infinity : 1_800_000);
+    assert.equal(listenSettings({ handler: () => {}, maxConnectionAgeMs: 60_000 }).maxAgeMs, 60_000);
+    await withListener({ logger: { ...silentLogger, warn } }, async () => {
+      assert.deepEqual(warned, resumptionOff.value ? [] : [{ why: resumptionOff.why, maxConnectionAgeMs: maxAgeMs }]);
     });
   });
 

@@ -377,7 +377,8 @@ export class Listener implements TlsListener {
     guardEntries(this.#server, {
       handler,
       onUpgrade: this.#options.onUpgrade,
-      maxHeaderBytes: capabilities.headerLimit.value ? undefined : this.#settings.server.maxHeaderBytes,
+      maxHeaderBytes: this.#settings.server.maxHeaderBytes,
+      countsHttp1: !capabilities.headerLimit.value,
       begin: (verdict, response) => this.#connections.get(verdict)?.begin(response),
       upgraded: (verdict) => {
         const connection = this.#connections.get(verdict);

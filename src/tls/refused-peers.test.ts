@@ -156,7 +156,13 @@ describe("refused peers of a listener", () => {
       return answered((await rawExchange(rawOptions(strict.port, show, alpn), bytes, answered)).bytes);
     };
     handled = 0;
-    for (const way of ways) {
+    // Nobody is offered it, so that no answer is agreed on: its twin is the plain one.
+    const extended = [
+      [":protocol", "websocket"],
+      [":scheme", "https"],
+      [":path", "/"],
+    ] as const;
+    for (const way of [...ways, ["h2", http2Requests(1, extended, "CONNECT")] satisfies (typeof ways)[number]]) {
       for (const show of [undefined, foreign, notListed])
         for (let i = 0; i < 10; i++) assert.equal(await go(show, way), false);
     }

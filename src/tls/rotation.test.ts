@@ -43,7 +43,11 @@ function served(): Promise<string> {
 }
 
 async function untilCounted(count: () => number, wanted: number): Promise<void> {
-  while (count() < wanted) await new Promise((resolve) => setTimeout(resolve, 1));
+  const last = performance.now() + 30_000;
+  while (count() < wanted) {
+    assert.ok(performance.now() < last, "waited 30 s");
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
 }
 
 describe("rotation of the own SVID", () => {

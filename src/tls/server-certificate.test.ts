@@ -50,7 +50,11 @@ async function get(port: number, show: Shown, more = {}): Promise<string | undef
 }
 
 async function until(true_: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await true_())) await new Promise((resolve) => setTimeout(resolve, 5));
+  const last = performance.now() + 30_000;
+  while (!(await true_())) {
+    assert.ok(performance.now() < last, "waited 30 s");
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
 
 /** Puts both files in place, each whole. */

@@ -96,7 +96,7 @@ export function http1Done(seen: Buffer): boolean {
   return head >= 0 && length !== undefined && text.length >= head + 4 + Number(length);
 }
 
-function frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
+export function http2Frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
   const head = Buffer.alloc(9);
   head.writeUIntBE(payload.length, 0, 3);
   head[3] = type;
@@ -119,6 +119,7 @@ export function http2Requests(
   streams = 1,
   extra: readonly (readonly [string, string])[] = [],
   method = "GET",
+  settings: Uint8Array = new Uint8Array(0),
 ): Uint8Array {
   const pseudo: [string, string][] =
     method === "CONNECT"
@@ -132,8 +133,10 @@ export function http2Requests(
           [":path", "/"],
           [":authority", "orders"],
         ];
-  const requests = Array.from({ length: streams }, (_, i) => frame(1, 5, 2 * i + 1, fields([...pseudo, ...extra])));
-  return Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), frame(4, 0, 0, Buffer.alloc(0)), ...requests]);
+  const requests = Array.from({ length: streams }, (_, i) =>
+    http2Frame(1, 5, 2 * i + 1, fields([...pseudo, ...extra])),
+  );
+  return Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), http2Frame(4, 0, 0, settings), ...requests]);
 }
 
 /** Preface, SETTINGS and streams that are opened and cancelled at once. */
@@ -148,9 +151,17 @@ export function http2Resets(streams: number, first = 1): Uint8Array {
   const cancel = Buffer.from([0, 0, 0, 8]);
   const frames = Array.from({ length: streams }, (_, i) => {
     const id = first + 2 * i;
-    return Buffer.concat([frame(1, 5, id, request), frame(3, 0, id, cancel)]);
+    return Buffer.concat([http2Frame(1, 5, id, request), http2Frame(3, 0, id, cancel)]);
   });
   return Buffer.concat([...(first === 1 ? [opened] : []), ...frames]);
+}
+
+/** HEADERS of a GET: flags 5 for a whole request, 1 for one whose head goes on. */
+export function http2Request(stream: number, flags: number): Buffer {
+  const request = http2Get(stream);
+  const bytes = Buffer.from(request);
+  bytes[4] = flags;
+  return bytes;
 }
 
 /** A GET on a stream of a connection that is open already. */
@@ -159,6 +170,14 @@ export function http2Get(stream: number): Uint8Array {
   const request = Buffer.from(all.subarray(http2Requests(0).length));
   request.writeUInt32BE(stream, 5);
   return request;
+}
+
+/** Whether a stream has its end in what a server sent. */
+export function http2Answers(seen: Buffer, stream: number): boolean {
+  for (let at = 0; at + 9 <= seen.length; at += 9 + seen.readUIntBE(at, 3)) {
+    if (seen.readUInt32BE(at + 5) === stream && (seen[at + 4]! & 1) === 1) return true;
+  }
+  return false;
 }
 
 /** Streams whose end an HTTP/2 answer holds. */
