@@ -23,6 +23,8 @@ export function demoConfig(world: World, settings: DemoSettings): GatewayInput {
       methods: ["GET"],
       routes: ["orders"],
     })),
+    // the demo shows the line of each request
+    accessLog: { everyRefusal: true },
     drain: { deadline: "10s" },
   };
 }
