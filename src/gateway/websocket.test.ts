@@ -68,8 +68,9 @@ function take(request: IncomingMessage, socket: Duplex, head: Uint8Array): void 
   if (request.url?.endsWith("/no")) return void socket.end("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno");
   if (request.url?.endsWith("/silent")) return;
   const accept = request.url?.endsWith("/wrong") ? "bm90IHRoZSByaWdodCBvbmU=" : ACCEPT;
+  const interim = /\/interim-([0-9]+)$/.exec(request.url ?? "")?.[1] ?? 0;
   socket.write(
-    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\nX-Spiffe-Id: ${idOf("admin")}\r\n\r\nhello `,
+    `${"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(Number(interim))}HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\nX-Spiffe-Id: ${idOf("admin")}\r\n\r\nhello `,
   );
   const onData = (chunk: Uint8Array) => {
     const text = new TextDecoder().decode(chunk);
@@ -245,6 +246,15 @@ describe("WebSocket through the gateway", () => {
     await until(() => opened.length === 3);
     await clock.advance(5_000);
     assert.equal(statusOf(await waiting), 504);
+  });
+
+  it("interim answers may come with the one that counts, and not without end", async () => {
+    const caller = await open(web, "/plain/interim-16");
+    await until(() => caller.text.endsWith("hello "));
+    assert.equal(statusOf(caller.text), 101);
+    assert.doesNotMatch(caller.text, / 103 |link/i);
+    caller.socket.destroy();
+    assert.equal(statusOf(await refusalOf(web, request("/plain/interim-17"))), 502);
   });
 
   it("either side that leaves takes the other along, and one that stands still ends", async () => {

@@ -1,7 +1,7 @@
 /** The head of an answer to an upgrade, by the rules of {@link AnswerParser}. */
 import type { Duplex } from "node:stream";
 import type { Field } from "../headers.ts";
-import { NoAnswer, readHead, VALUE } from "./http1-parser.ts";
+import { MAX_INTERIM, NoAnswer, readHead, VALUE } from "./http1-parser.ts";
 
 /** A head, and the bytes behind it. */
 export class AnswerHead {
@@ -26,6 +26,7 @@ export class AnswerHead {
   static read(connection: Duplex): Promise<AnswerHead> {
     return new Promise((resolve, reject) => {
       let bytes = Buffer.alloc(0);
+      let interim = 0;
       const settle = (act: () => void) => {
         connection.off("data", onData).off("end", onEnd).off("error", reject).off("close", onEnd);
         // what comes later breaks the tunnel, or nothing
@@ -37,12 +38,14 @@ export class AnswerHead {
       const onData = (chunk: Buffer) => {
         bytes = Buffer.concat([bytes, chunk]);
         try {
-          const read = readHead(bytes);
-          if (read === undefined) return;
-          const { status, fields, end } = read;
-          if (status >= 200 || status === 101) {
-            settle(() => resolve(new AnswerHead(status, fields, bytes.subarray(end))));
-          } else bytes = bytes.subarray(end);
+          for (let read = readHead(bytes); read !== undefined; read = readHead(bytes)) {
+            const { status, fields, end } = read;
+            bytes = bytes.subarray(end);
+            if (status >= 200 || status === 101) {
+              return settle(() => resolve(new AnswerHead(status, fields, bytes)));
+            }
+            if (++interim > MAX_INTERIM) throw new NoAnswer("The upstream sends interim answers without end");
+          }
         } catch (error) {
           settle(() => reject(error));
         }

@@ -7,7 +7,7 @@
 const HEAD_BYTES = 65_536;
 const CHUNK_LINE_BYTES = 256;
 /** Interim answers before the real one. */
-const MAX_INTERIM = 16;
+export const MAX_INTERIM = 16;
 
 const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/;
 /** What a field's name and value are made of; also of requests. */
