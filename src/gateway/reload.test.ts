@@ -124,6 +124,40 @@ describe("reload", () => {
     assert.equal(answered(), 1);
   });
 
+  it("[S-26] a reload between any two turns of a judgement leaves nothing running that it denies", async () => {
+    for (const [caller, passes] of [
+      [guest, /^403|broken|Error/],
+      [web, /^200 whole begun done$/],
+    ] as const) {
+      for (let turns = 0; turns < 24; turns++) {
+        let reloaded: Promise<void> | undefined;
+        let armed = false;
+        const now = () => {
+          if (armed) {
+            armed = false;
+            let turn = Promise.resolve();
+            for (let i = 0; i < turns; i++) turn = turn.then(() => {});
+            reloaded = turn.then(() => gateway!.reload(config({ policy: [rule("web")] })));
+          }
+          return systemClock.now();
+        };
+        await start(config(), { clock: { ...systemClock, now } });
+        const send = createFetch(caller, { peer: GATEWAY });
+        await (await send(url())).text();
+        open = [];
+        armed = true;
+        const answer = send(url("/stream")).catch((error: Error) => error);
+        await until(() => reloaded !== undefined);
+        await reloaded;
+        const response = await answer;
+        for (const one of open) one.end("done");
+        const told = response instanceof Error ? "Error" : `${response.status} ${await bodyOf(response)}`;
+        assert.match(told, passes, `after ${turns} turns`);
+        await gateway!.close({ deadlineMs: 0 });
+      }
+    }
+  });
+
   it("what runs through an upstream that is gone ends in peace", async () => {
     await start(config());
     const body = get(web, "/stream").then(bodyOf);
