@@ -158,6 +158,28 @@ describe("reload", () => {
     }
   });
 
+  it("[S-8] [S-26] a logger that throws does not keep a stream alive that the new policy denies", async () => {
+    let isFull = false;
+    const full = () => {
+      if (isFull) throw new Error("no space");
+    };
+    for (const [caller, allowed, body] of [
+      [guest, "web", "broken"],
+      [guest, "guest", "whole begun done"],
+    ] as const) {
+      await start(config(), { logger: { ...silentLogger, warn: full, info: full } });
+      const answer = await get(caller, "/stream");
+      const read = bodyOf(answer);
+      isFull = true;
+      const plain = { url: "http://192.0.2.1:1", unsafePlainUpstream: true } as const;
+      await gateway!.reload(config({ policy: [rule(allowed)], upstreams: { up: { url: first.url }, plain } }));
+      for (const one of open) one.end("done");
+      assert.equal(await read, body);
+      await gateway!.close({ deadlineMs: 0 });
+      isFull = false;
+    }
+  });
+
   it("what runs through an upstream that is gone ends in peace", async () => {
     await start(config());
     const body = get(web, "/stream").then(bodyOf);
