@@ -8,6 +8,7 @@ import { readId } from "../policy/principals.ts";
 import { isPrefix } from "../tls/proxy-gate.ts";
 import { isRecord, type Path, type Reader, type Values } from "./config-reader.ts";
 import type { ListenerConfig } from "./config-types.ts";
+import { shownUrl } from "./upstream-url.ts";
 
 /** A way out as it is written: plaintext on this machine in, mutual TLS to one pinned peer out. */
 export interface EgressInput {
@@ -154,7 +155,7 @@ export function readByteUpstream(
     const target = readTarget(url);
     const at: Path = many ? [...path, "url", i] : [...path, "url"];
     if (target === undefined) {
-      const what = `${JSON.stringify(url)} is no address for bytes`;
+      const what = `${shownUrl(url)} is no address for bytes`;
       read.report(at, what, "a route of a tcp listener or an egress goes there", URLS);
     }
     return target ?? [];

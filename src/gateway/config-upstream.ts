@@ -3,7 +3,7 @@ import { readId } from "../policy/principals.ts";
 import { canonicalTarget } from "../policy/request-line.ts";
 import type { Path, Reader } from "./config-reader.ts";
 import type { UpstreamConfig } from "./config-types.ts";
-import { parseUpstreamUrl, type UpstreamTarget } from "./upstream-url.ts";
+import { parseUpstreamUrl, shownUrl, type UpstreamTarget } from "./upstream-url.ts";
 
 /** Addresses of one upstream. */
 const MAX_TARGETS = 64;
@@ -67,7 +67,7 @@ export function readUpstream(read: Reader, name: string, item: unknown, path: Pa
   for (const [i, url] of list.entries()) {
     const at: Path = Array.isArray(block.url) ? [...path, "url", i] : [...path, "url"];
     const parsed = parseUpstreamUrl(url);
-    if (parsed === undefined) read.report(at, `${JSON.stringify(url)} is no address of an upstream`, undefined, urls);
+    if (parsed === undefined) read.report(at, `${shownUrl(url)} is no address of an upstream`, undefined, urls);
     else if (targets.some((other) => other.url === parsed.url))
       read.report(at, `"${parsed.url}" is there twice`, "it would get twice its share", "each address once");
     else targets.push(parsed);

@@ -491,6 +491,19 @@ describe("gateway file", () => {
     assert.doesNotMatch(said, /s3cret/);
   });
 
+  it("does not repeat a password or token of an upstream's address, and tells the rest of it", () => {
+    for (const [url, shown] of [
+      ["https://web:hidden@orders:8443", "https://…@orders:8443"],
+      ["https://orders:8443/?token=hidden", "https://orders:8443/?…"],
+      ["tls://web:hid@den:hidden@orders:8443", "tls://…@orders:8443"],
+      ["https://orders:8443/base", "https://orders:8443/base"],
+    ] as const) {
+      const said = faults(FILE.replace("https://orders:8443", url));
+      assert.equal(said.includes("hidden"), false, said);
+      assert.ok(said.includes(`"${shown}" is no address`), said);
+    }
+  });
+
   it("tells every fault at once", () => {
     const said = faults(FILE.replace("drain:", "drian:").replace("port: 9464", "port: -1").replace("[GET]", "[get]"));
     assert.equal(said.split("\n").length, 3);

@@ -3,6 +3,7 @@ import { type Clock, SpiffeError, systemClock } from "../base/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { gatewayMetrics } from "../telemetry/metrics.ts";
 import { listen } from "../tls/index.ts";
+import { thatNeverThrows } from "../tls/quiet-logger.ts";
 import { Workload } from "../workload/index.ts";
 import { AccessLog } from "./access-log.ts";
 import { isCheckedConfig, parseGatewayConfig } from "./config.ts";
@@ -115,7 +116,7 @@ class RunningGateway implements Gateway {
     this.#file = options.file;
     this.#worker = options.worker;
     this.#clock = options.clock ?? systemClock;
-    this.#logger = options.logger ?? silentLogger;
+    this.#logger = options.logger === undefined ? silentLogger : thatNeverThrows(options.logger);
     this.#sockets = options.sockets ?? new Map();
     this.#startedAt = this.#clock.now();
     this.#followers = new Followers(this.#logger, this.#running);

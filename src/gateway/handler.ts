@@ -258,19 +258,20 @@ export function beginJourney(room: Room, request: ListenerRequest): Journey {
 /**
  * Judges a request by what is in force when the verdict is there: what came into force meanwhile has its say too.
  *
- * @returns the verdict, and what it was found by
+ * @param act takes the verdict, and what it was found by, before anything else can come into force
  */
-export async function judgeCurrent(
+export async function judgeCurrent<T>(
   current: () => Room,
   request: ListenerRequest,
   journey: Journey,
-): Promise<{ room: Room; judged: Problem | Judged }> {
+  act: (room: Room, judged: Problem | Judged) => Promise<T>,
+): Promise<T> {
   for (;;) {
     const room = current();
     const judged = await judge(room, request, journey);
     if (room !== current()) continue;
     journey.refused = "status" in judged;
-    return { room, judged };
+    return act(room, judged);
   }
 }
 
@@ -344,16 +345,13 @@ export function requestHandler(current: () => Room): Handler {
     request.on("error", () => {});
     let passed: Passed;
     try {
-      const found = await judgeCurrent(current, request, journey);
-      room = found.room;
-      const { judged } = found;
-      if ("status" in judged) {
-        passed = await answer(room, request, response, { ...judged, requestId });
-      } else {
+      passed = await judgeCurrent(current, request, journey, async (found, judged) => {
+        room = found;
+        if ("status" in judged) return answer(room, request, response, { ...judged, requestId });
         const { target, route } = judged;
         const upstream = upstreamOf(room, route);
         const leave = enterRunning(room, request, judged, journey, upstream, () => cutAnswer(response));
-        passed = await pass(request, response, {
+        return pass(request, response, {
           upstream,
           method: target.method,
           target: target.target,
@@ -366,7 +364,7 @@ export function requestHandler(current: () => Room): Handler {
           explain: room.explain,
           clock: room.clock,
         }).finally(leave);
-      }
+      });
     } catch (error) {
       const problem: Problem = { status: 500, code: "ERR_SPIFFE_INTERNAL", detail: "The gateway failed", requestId };
       passed = { ...(await answer(room, request, response, problem)), error };

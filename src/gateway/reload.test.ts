@@ -124,6 +124,62 @@ describe("reload", () => {
     assert.equal(answered(), 1);
   });
 
+  it("[S-26] a reload between any two turns of a judgement leaves nothing running that it denies", async () => {
+    for (const [caller, passes] of [
+      [guest, /^403|broken|Error/],
+      [web, /^200 whole begun done$/],
+    ] as const) {
+      for (let turns = 0; turns < 24; turns++) {
+        let reloaded: Promise<void> | undefined;
+        let armed = false;
+        const now = () => {
+          if (armed) {
+            armed = false;
+            let turn = Promise.resolve();
+            for (let i = 0; i < turns; i++) turn = turn.then(() => {});
+            reloaded = turn.then(() => gateway!.reload(config({ policy: [rule("web")] })));
+          }
+          return systemClock.now();
+        };
+        await start(config(), { clock: { ...systemClock, now } });
+        const send = createFetch(caller, { peer: GATEWAY });
+        await (await send(url())).text();
+        open = [];
+        armed = true;
+        const answer = send(url("/stream")).catch((error: Error) => error);
+        await until(() => reloaded !== undefined);
+        await reloaded;
+        const response = await answer;
+        for (const one of open) one.end("done");
+        const told = response instanceof Error ? "Error" : `${response.status} ${await bodyOf(response)}`;
+        assert.match(told, passes, `after ${turns} turns`);
+        await gateway!.close({ deadlineMs: 0 });
+      }
+    }
+  });
+
+  it("[S-8] [S-26] a logger that throws does not keep a stream alive that the new policy denies", async () => {
+    let isFull = false;
+    const full = () => {
+      if (isFull) throw new Error("no space");
+    };
+    for (const [caller, allowed, body] of [
+      [guest, "web", "broken"],
+      [guest, "guest", "whole begun done"],
+    ] as const) {
+      await start(config(), { logger: { ...silentLogger, warn: full, info: full } });
+      const answer = await get(caller, "/stream");
+      const read = bodyOf(answer);
+      isFull = true;
+      const plain = { url: "http://192.0.2.1:1", unsafePlainUpstream: true } as const;
+      await gateway!.reload(config({ policy: [rule(allowed)], upstreams: { up: { url: first.url }, plain } }));
+      for (const one of open) one.end("done");
+      assert.equal(await read, body);
+      await gateway!.close({ deadlineMs: 0 });
+      isFull = false;
+    }
+  });
+
   it("what runs through an upstream that is gone ends in peace", async () => {
     await start(config());
     const body = get(web, "/stream").then(bodyOf);

@@ -43,3 +43,9 @@ export function parseUpstreamUrl(text: unknown): UpstreamTarget | undefined {
     authority: url.host,
   };
 }
+
+/** A faulty address for a message: as written, without what may be a password or token, which would reach logs. */
+export function shownUrl(url: unknown): string {
+  const text = JSON.stringify(url) ?? String(url);
+  return text.replace(/\/\/.*@/s, "//…@").replace(/[?#].*(?=")/s, "?…");
+}

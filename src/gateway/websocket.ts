@@ -53,13 +53,13 @@ export function upgradeHandler(current: () => Room): UpgradeHandler {
     const journey = beginJourney(room, request);
     let passed: Passed;
     try {
-      const found = await judgeCurrent(current, request, journey);
-      room = found.room;
-      const { judged } = found;
-      const fault = "status" in judged ? undefined : upgradeFault(judged, request);
-      if ("status" in judged) passed = refuse(room, request, socket, { ...judged, requestId: journey.requestId });
-      else if (fault !== undefined) passed = refuse(room, request, socket, { ...fault, requestId: journey.requestId });
-      else passed = await new Upgrade(room, request, socket, head, judged, journey).run();
+      passed = await judgeCurrent(current, request, journey, async (found, judged) => {
+        room = found;
+        const { requestId } = journey;
+        const fault = "status" in judged ? judged : upgradeFault(judged, request);
+        if (fault !== undefined) return refuse(room, request, socket, { ...fault, requestId });
+        return new Upgrade(room, request, socket, head, judged as Judged, journey).run();
+      });
     } catch (error) {
       const { requestId } = journey;
       const problem: Problem = { status: 500, code: "ERR_SPIFFE_INTERNAL", detail: "The gateway failed", requestId };

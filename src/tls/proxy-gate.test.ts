@@ -243,6 +243,19 @@ describe("the list of load balancers", () => {
       assert.equal(list.has(address), false, String(address));
   });
 
+  it("[S-7] an IPv6 prefix lists no IPv4 address unless it is one of IPv4 in IPv6 form, however that is spelled", () => {
+    const forms = ["10.0.0.1", "::ffff:10.0.0.1", "::ffff:a00:1", "0:0:0:0:0:FFFF:a00:1"];
+    for (const from of ["::/0", "::/1", "::/80", "::ffff:0.0.0.0/95", "::ffff:11.0.0.0/104"]) {
+      const list = new ProxyList([from]);
+      for (const address of forms) assert.equal(list.has(address), false, `${from} ${address}`);
+    }
+    for (const from of ["10.0.0.0/8", "::ffff:10.0.0.0/104", "::ffff:a00:0/104", "::ffff:10.0.0.1", "::ffff:0:0/96"]) {
+      const list = new ProxyList([from]);
+      for (const address of forms) assert.equal(list.has(address), true, `${from} ${address}`);
+    }
+    assert.ok(new ProxyList(["::/1"]).has("2001:db8::1"));
+  });
+
   it("takes nothing else", async () => {
     for (const text of [
       "",

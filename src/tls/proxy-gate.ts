@@ -1,7 +1,7 @@
 /** The PROXY header before TLS: read from listed load balancers alone, within bounds, and never from anybody else. */
 import { BlockList, isIP, type Socket } from "node:net";
 import { type Refusal, refuse, type Verdict } from "../base/verdict.ts";
-import { MAX_PROXY_HEADER, type ProxyHeader, readProxyHeader } from "../encoding/proxy-protocol.ts";
+import { addressBytes, MAX_PROXY_HEADER, type ProxyHeader, readProxyHeader } from "../encoding/proxy-protocol.ts";
 
 /** Who sends a PROXY header before TLS. */
 export interface ProxyProtocolOptions {
@@ -12,7 +12,14 @@ export interface ProxyProtocolOptions {
   readonly from: readonly string[];
 }
 
-const plain = (address: string): string => /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
+const MAPPED = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+/** An IPv4 address in IPv6 form as that IPv4 address, whatever it is spelled like; every other without its zone. */
+function plain(address: string): string {
+  const bytes = addressBytes(address);
+  const isMapped = bytes?.length === 16 && MAPPED.every((byte, i) => bytes[i] === byte);
+  return isMapped ? bytes.subarray(12).join(".") : address.replace(/%.*$/, "");
+}
 
 /** An address or prefix as it is written; undefined for anything else, also for bits behind the prefix. */
 function parsePrefix(text: string): { address: string; bits: number; family: "ipv4" | "ipv6" } | undefined {
@@ -30,21 +37,28 @@ export const isPrefix = (text: unknown): boolean => typeof text === "string" && 
 
 /** The addresses that send headers. */
 export class ProxyList {
-  readonly #list = new BlockList();
+  // apart: in one list runtimes do not agree on whether a short IPv6 prefix has IPv4 addresses in it
+  readonly #ipv4 = new BlockList();
+  readonly #ipv6 = new BlockList();
 
   /** @param from checked by {@link isPrefix} */
   constructor(from: readonly string[]) {
     for (const text of from) {
       const prefix = parsePrefix(text);
-      if (prefix !== undefined) this.#list.addSubnet(prefix.address, prefix.bits, prefix.family);
+      if (prefix === undefined) continue;
+      const { address, bits, family } = prefix;
+      const bare = plain(address);
+      if (family === "ipv4") this.#ipv4.addSubnet(address, bits, family);
+      else if (bare !== address && bits >= 96) this.#ipv4.addSubnet(bare, bits - 96, "ipv4");
+      else this.#ipv6.addSubnet(address, bits, family);
     }
   }
 
   has(address: string | undefined): boolean {
     if (address === undefined) return false;
-    const bare = plain(address.replace(/%.*$/, ""));
+    const bare = plain(address);
     const kind = isIP(bare);
-    return kind !== 0 && this.#list.check(bare, kind === 4 ? "ipv4" : "ipv6");
+    return kind === 4 ? this.#ipv4.check(bare, "ipv4") : kind === 6 && this.#ipv6.check(bare, "ipv6");
   }
 }
 

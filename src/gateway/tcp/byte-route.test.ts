@@ -1,7 +1,8 @@
 /** Routes for bytes: who is let in, what goes through, and how connections end. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
-import type { Socket } from "node:net";
+import { createServer as createHttpServer, type ServerResponse } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -122,6 +123,41 @@ describe("bytes through a tcp route", () => {
     await plain.close();
     await unix.close();
     await tls.close({ deadlineMs: 0 });
+  });
+
+  it("[S-26] an authorizer that is replaced while it is asked does not let a connection in", async () => {
+    const held: ServerResponse[] = [];
+    const json = { "content-type": "application/json" };
+    const asked = createHttpServer((request, response) => {
+      request.resume();
+      if (request.url === "/held") return void held.push(response);
+      response.writeHead(200, json).end(JSON.stringify({ allow: request.url === "/yes" }));
+    });
+    await new Promise<void>((resolve) => asked.listen(0, "127.0.0.1", resolve));
+    const up = await new ByteServer(echo).start();
+    const policy = (path: string) => ({
+      policy: {
+        rules: [{ rule: "web", allow: { ids: [idOf("web")] } }],
+        authorizer: { url: `http://127.0.0.1:${(asked.address() as AddressInfo).port}${path}` },
+      },
+    });
+    for (const [path, ended, reason, connections] of [
+      ["/no", "denied", "policy.authorizer-denied", 0],
+      ["/yes", "done", "policy.allowed", 1],
+    ] as const) {
+      const { gateway, port, lines } = await start(config(up.url, policy("/held")));
+      const heard = exchange(web, port, payload(1, 800));
+      await until(() => held.length === 1);
+      await gateway.reload(config(up.url, policy(path)));
+      held.pop()?.writeHead(200, json).end('{"allow":true}');
+      await heard;
+      await until(() => lines.length === 1);
+      assert.deepEqual([lines[0]?.ended, lines[0]?.reason, up.connections], [ended, reason, connections]);
+      await gateway.close({ deadlineMs: 0 });
+    }
+    await up.close();
+    asked.closeAllConnections();
+    asked.close();
   });
 
   it("an upstream that says all first still hears the caller to the end", async () => {

@@ -3,7 +3,15 @@ import type { TLSSocket } from "node:tls";
 import { accept, refuse, SpiffeError, timeOf, type Verdict } from "../../base/index.ts";
 import { writeProxyHeader } from "../../encoding/proxy-protocol.ts";
 import type { X509Peer } from "../../id/index.ts";
-import { type Authorizer, decide, explain, type Policy, type RequestFacts, type Shadow } from "../../policy/index.ts";
+import {
+  type Authorizer,
+  type Decision,
+  decide,
+  explain,
+  type Policy,
+  type RequestFacts,
+  type Shadow,
+} from "../../policy/index.ts";
 import type { GatewayMetrics } from "../../telemetry/metrics.ts";
 import { cut } from "../../tls/cut.ts";
 import { type ConnectionHandler, peerOf } from "../../tls/index.ts";
@@ -58,12 +66,16 @@ function factsOf({ listener, route }: ByteDoor, room: ByteRoom): RequestFacts {
   return { method: "", path: "", listener, route: route.name, now: timeOf(room.clock) };
 }
 
+const isInForce = (rules: ByteRules, now: ByteRules): boolean =>
+  rules.policy === now.policy && rules.authorizer === now.authorizer;
+
 /** Judges a peer of an open connection again, by the rules of now. */
 export function rejudgeBytes(door: ByteDoor, room: ByteRoom, peer: X509Peer | undefined): Verdict<unknown> {
   const decision = decide(room.rules().policy, peer, factsOf(door, room));
   return decision.verdict === "allow" ? accept(peer) : refuse(decision.reason, explain(decision, peer));
 }
 
+/** Judges a peer by what is in force when the verdict is there: what came into force meanwhile has its say too. */
 async function judge(
   door: ByteDoor,
   room: ByteRoom,
@@ -71,11 +83,15 @@ async function judge(
   peer: X509Peer,
   gone: AbortSignal,
 ): Promise<boolean> {
-  const facts = factsOf(door, room);
-  const { policy, shadow, authorizer } = room.rules();
-  const ruled = decide(policy, peer, facts);
-  story.difference = shadow?.compare(ruled, peer, facts);
-  story.confirmed = await authorizer?.confirm(ruled, peer, facts, gone);
+  let rules: ByteRules;
+  let ruled: Decision;
+  do {
+    rules = room.rules();
+    const facts = factsOf(door, room);
+    ruled = decide(rules.policy, peer, facts);
+    story.difference = rules.shadow?.compare(ruled, peer, facts);
+    story.confirmed = await rules.authorizer?.confirm(ruled, peer, facts, gone);
+  } while (!gone.aborted && !isInForce(rules, room.rules()));
   const decision = story.confirmed?.decision ?? ruled;
   story.decision = decision;
   room.metrics.decision(decision.verdict, decision.reason, decision.audited);
