@@ -2,14 +2,14 @@
 import type { Clock } from "../base/index.ts";
 import type { Field } from "./headers.ts";
 import type { Problem } from "./middleware/problem.ts";
-import type { CallEvents, UpstreamCall } from "./upstream/call.ts";
+import { type CallEvents, Unsendable, type UpstreamCall } from "./upstream/call.ts";
 import { NoAnswer } from "./upstream/http1-parser.ts";
 import { isDialFailure } from "./upstream/http1-pool.ts";
 import { Replay } from "./upstream/replay.ts";
 import { isIdempotent, type Tries } from "./upstream/tries.ts";
 import { TryTimer } from "./upstream/try-timer.ts";
 import type { Upstream } from "./upstream.ts";
-import { badGateway, dialOutcome, isOwnTrouble, timeout, unavailable } from "./upstream-problem.ts";
+import { badGateway, dialOutcome, isOwnTrouble, timeout, unavailable, unsendable } from "./upstream-problem.ts";
 
 /** What is tried. */
 export interface Attempted {
@@ -208,6 +208,8 @@ export class Attempts implements CallEvents {
   }
 
   #tryFailed(call: UpstreamCall, error: unknown): void {
+    // no word on the upstream, which was not asked
+    if (error instanceof Unsendable) return void this.#caller.failed(unsendable(error.message), error.cause);
     if (error instanceof NoAnswer) {
       this.#tries?.note("aborted");
       return void this.#failed(badGateway(error.message), error);

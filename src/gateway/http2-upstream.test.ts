@@ -6,7 +6,17 @@ import { createFetch, listen, type TlsListener } from "../tls/index.ts";
 import type { UpstreamInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
-import { type Changeable, GATEWAY, http2Client, http2Once, idOf, until, World } from "./world.testing.ts";
+import {
+  type Changeable,
+  GATEWAY,
+  http2Client,
+  http2Once,
+  idOf,
+  rawExchange,
+  statusOf,
+  until,
+  World,
+} from "./world.testing.ts";
 
 interface Stream {
   readonly headers: http2.IncomingHttpHeaders;
@@ -54,6 +64,14 @@ class RawServer {
       case "ok":
         // HEADERS with END_STREAM and END_HEADERS: ":status: 200" of the static table
         return void socket.write(this.#frame(1, 5, stream, [0x88]));
+      case "length 2":
+        return void socket.write(this.#lengthThenTwo(stream, "2"));
+      case "length 1":
+        return void socket.write(this.#lengthThenTwo(stream, "1"));
+      case "length 3":
+        return void socket.write(this.#lengthThenTwo(stream, "3"));
+      case "length 1, 2":
+        return void socket.write(this.#lengthThenTwo(stream, "1", "2"));
       case "refused":
         return void socket.write(this.#frame(3, 0, stream, [0, 0, 0, 7]));
       case "reset":
@@ -65,6 +83,16 @@ class RawServer {
       default:
         socket.destroy();
     }
+  }
+
+  /** An answer of two bytes that states lengths. */
+  #lengthThenTwo(stream: number, ...lengths: readonly string[]): Buffer {
+    // ":status: 200", then "content-length" of the static table with a literal value, not indexed
+    const fields = lengths.flatMap((length) => [0x0f, 0x0d, length.length, ...Buffer.from(length)]);
+    return Buffer.concat([
+      this.#frame(1, 4, stream, [0x88, ...fields]),
+      this.#frame(0, 1, stream, [...Buffer.from("ok")]),
+    ]);
   }
 
   #frame(type: number, flags: number, stream: number, payload: readonly number[] = []): Buffer {
@@ -210,6 +238,34 @@ describe("upstreams that speak HTTP/2", () => {
       stream.respond({ ":status": 200, "content-type": "application/grpc", "grpc-status": "16" }, { endStream: true });
     const result = await http2Once(web, port(), { ":path": "/up/x", ":method": "POST" }, "request");
     assert.equal(`${result.status} ${result.headers["grpc-status"]}`, "200 16");
+  });
+
+  it("an answer that is not as long as it says is not whole, and nothing of it goes beyond its length", async () => {
+    const exchange = (kind: string) => {
+      raw.answers = Array(4).fill(kind);
+      return problemOf("/raw/x").catch(() => "cut");
+    };
+    assert.equal(await exchange("length 2"), "200 ok");
+    // over HTTP/1.1, more than stated would be read as the beginning of the next answer
+    for (const kind of ["length 1", "length 3", "length 1, 2"]) {
+      assert.match(await exchange(kind), /^(?:502 upstream\.aborted|cut)$/, kind);
+    }
+  });
+
+  it("a field that HTTP/2 has once is the caller's fault, not the upstream's", async () => {
+    const twice = [
+      "GET /up/x HTTP/1.1",
+      "Host: edge.example",
+      "If-Match: a",
+      "If-Match: b",
+      "Connection: close",
+      "",
+      "",
+    ];
+    const statuses: (number | undefined)[] = [];
+    for (let i = 0; i < 12; i++) statuses.push(statusOf(await rawExchange(web, port(), twice.join("\r\n"))));
+    assert.equal(`${await problemOf("/up/x")} ${new Set(statuses).size}`, "200 ok 1", String(statuses));
+    assert.ok(statuses[0] === 400 || seen.length === 13, String(statuses));
   });
 
   it("streams go both ways at once", async () => {

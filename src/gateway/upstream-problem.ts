@@ -15,6 +15,11 @@ export function badGateway(detail: string): Problem {
   return { status: 502, code: "ERR_SPIFFE_UPSTREAM", reason: "upstream.aborted", detail };
 }
 
+/** The caller's request cannot be written in the upstream's protocol. */
+export function unsendable(detail: string): Problem {
+  return { status: 400, code: "ERR_SPIFFE_REQUEST", reason: "request.framing", detail };
+}
+
 /** Time ran out. */
 export function timeout(detail: string): Problem {
   return { status: 504, code: "ERR_SPIFFE_TIMEOUT", reason: "upstream.timeout", detail };

@@ -14,7 +14,8 @@ const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*
 export const NAME: RegExp = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 export const VALUE: RegExp = /^[\t\x20-\x7e\x80-\xff]*$/;
 const CHUNK_LINE = /^([0-9A-Fa-f]{1,12})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?$/;
-const LENGTH = /^[0-9]{1,15}$/;
+/** A plain length. */
+export const LENGTH: RegExp = /^[0-9]{1,15}$/;
 
 /** What an upstream sent in place of an answer; another try would see the same. */
 export class NoAnswer extends Error {}

@@ -1,8 +1,9 @@
 /** A call over HTTP/2: one stream of a session. */
 import { type ClientHttp2Session, type ClientHttp2Stream, constants, type OutgoingHttpHeaders } from "node:http2";
 import { type Field, toHeaderObject, toTrailerObject } from "../headers.ts";
-import type { CallEvents, UpstreamCall, UpstreamRequest } from "./call.ts";
+import { type CallEvents, Unsendable, type UpstreamCall, type UpstreamRequest } from "./call.ts";
 import { checkFields } from "./http1-connection.ts";
+import { LENGTH, NoAnswer } from "./http1-parser.ts";
 
 const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = constants;
 
@@ -25,6 +26,8 @@ export class Http2Call implements UpstreamCall {
   #received: readonly string[] = [];
   /** What came before the head was told, as one runtime has it; nothing is kept afterwards. */
   #early: Uint8Array[] | undefined = [];
+  /** Bytes of the answer that its stated length still wants. */
+  #left: number | undefined;
   #reused = false;
   #sent: boolean;
   #over = false;
@@ -63,8 +66,9 @@ export class Http2Call implements UpstreamCall {
     try {
       stream = carrying.session.request(this.#headers(), { endStream: !withBody, waitForTrailers: withBody });
     } catch (error) {
+      const { session } = carrying;
       closed();
-      this.broken(error);
+      this.broken(session.closed || session.destroyed ? error : new Unsendable(error));
       return;
     }
     this.#stream = stream;
@@ -73,7 +77,10 @@ export class Http2Call implements UpstreamCall {
       if (this.#over) return;
       const early = this.#early ?? [];
       this.#early = undefined;
-      this.#events.head(this, Number(headers[":status"] ?? 0), flat(headers));
+      const status = Number(headers[":status"] ?? 0);
+      const fields = flat(headers);
+      if (!this.#measure(status, fields)) return this.#misstated();
+      this.#events.head(this, status, fields);
       for (const chunk of early) this.#data(chunk);
     });
     stream.on("data", (chunk: Uint8Array) => this.#data(chunk));
@@ -132,12 +139,37 @@ export class Http2Call implements UpstreamCall {
 
   #data(chunk: Uint8Array): void {
     if (this.#over) return;
-    if (this.#early === undefined) this.#events.data(this, chunk);
-    else this.#early.push(chunk);
+    if (this.#early !== undefined) {
+      this.#early.push(chunk);
+      return;
+    }
+    if (this.#left !== undefined) this.#left -= chunk.byteLength;
+    if ((this.#left ?? 0) < 0) this.#misstated();
+    else this.#events.data(this, chunk);
+  }
+
+  /** Notes the stated length; false when there are several, or it is none. */
+  #measure(status: number, fields: readonly string[]): boolean {
+    const stated = fields.filter((_, i) => i % 2 === 1 && fields[i - 1] === "content-length");
+    const [length] = stated;
+    if (length === undefined) return true;
+    if (stated.length > 1 || !LENGTH.test(length)) return false;
+    if (this.#request.method !== "HEAD" && status !== 204 && status !== 304) this.#left = Number(length);
+    return true;
+  }
+
+  /** Not every runtime compares lengths; over HTTP/1.1, what the caller reads next would begin elsewhere. */
+  #misstated(): void {
+    this.broken(new NoAnswer("The upstream's answer is not as long as it says"));
+    this.destroy();
   }
 
   #ended(stream: ClientHttp2Stream): void {
     if (this.#over || !stream.readableEnded || this.#early !== undefined || (stream.rstCode ?? 0) !== 0) return;
+    if ((this.#left ?? 0) > 0) {
+      this.#misstated();
+      return;
+    }
     this.#over = true;
     this.#events.ended(this, this.#received);
     // an upstream that has answered whole may stop reading (RFC 9113 section 8.1)
