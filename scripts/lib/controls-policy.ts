@@ -170,7 +170,7 @@ export const POLICY_CONTROLS: readonly Control[] = [
   ),
   control(
     "gateway-route-twins",
-    "gateway/config.ts",
+    "gateway/config-routes.ts",
     "other.path.shape === pattern.value.shape",
     "other.path.text === pattern.value.text",
     "gateway/routes.test.ts",
