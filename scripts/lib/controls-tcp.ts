@@ -14,6 +14,17 @@ export const TCP_CONTROLS: readonly Control[] = [
     tests: ["src/gateway/tcp/byte-route.test.ts"],
   },
   {
+    name: "tcp-judged-anew",
+    patches: [
+      {
+        file: "src/gateway/tcp/byte-route.ts",
+        find: "!isInForce(rules, room.rules())",
+        replace: "false",
+      },
+    ],
+    tests: ["src/gateway/tcp/byte-route.test.ts"],
+  },
+  {
     name: "tcp-connections-per-identity",
     patches: [{ file: "src/gateway/tcp/byte-route.ts", find: "if (count >= most) return false;", replace: "" }],
     tests: ["src/gateway/tcp/byte-route.test.ts"],

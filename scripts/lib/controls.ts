@@ -724,6 +724,17 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/gateway/reload.test.ts"],
   },
   {
+    name: "gateway-entered-at-once",
+    patches: [
+      {
+        file: "src/gateway/handler.ts",
+        find: "return act(room, judged);",
+        replace: "return Promise.resolve().then(() => act(room, judged));",
+      },
+    ],
+    tests: ["src/gateway/reload.test.ts"],
+  },
+  {
     name: "gateway-rejudge-audience",
     patches: [
       {

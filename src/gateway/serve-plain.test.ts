@@ -8,6 +8,7 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import { Hono } from "hono";
 import { isSpiffeError } from "../base/index.ts";
 import { capabilities } from "../runtime/capabilities.ts";
+import { silentLogger } from "../telemetry/logger.ts";
 import { authorize, type SpiffeEnv, spiffe } from "./middleware/index.ts";
 import { asPeer } from "./middleware/peer-env.ts";
 import { type PlainServer, servePlain } from "./serve-plain.ts";
@@ -332,6 +333,17 @@ describe("where servePlain() may listen, and how it ends", () => {
     const file = join(folder, "file");
     await writeFile(file, "kept");
     await assert.rejects(servePlain(app, { path: file, signals: [] }), code("ERR_SPIFFE_PORT_IN_USE"));
+  });
+
+  it("[S-8] a logger that throws does not keep a signal from draining", async () => {
+    const info = () => {
+      throw new Error("no space");
+    };
+    for (const logger of [silentLogger, { ...silentLogger, info }]) {
+      const server = await servePlain({ fetch: () => new Response("ok") }, { port: 0, signals: ["SIGHUP"], logger });
+      process.emit("SIGHUP");
+      await server.closed;
+    }
   });
 
   it("a signal drains: running requests finish, then closed settles and the handlers are gone", async () => {

@@ -5,6 +5,7 @@ import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { inRange, onlyKnown, usage, wholeInRange } from "../tls/check-options.ts";
 import type { OwnPlace } from "../tls/listening.ts";
 import { markConnection } from "../tls/peer.ts";
+import { thatNeverThrows } from "../tls/quiet-logger.ts";
 import type { ServedApp } from "./app-handler.ts";
 import { closeOnSignal } from "./close-on-signal.ts";
 import { checkFetchRequest } from "./fetch-request.ts";
@@ -92,7 +93,8 @@ const LOOPBACK = /^(?:127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1)$/;
  */
 export async function servePlain(app: ServedApp, options: PlainServeOptions = {}): Promise<PlainServer> {
   const place = placeOf(options);
-  const { drainMs = 30_000, clock = systemClock, logger = silentLogger } = options;
+  const { drainMs = 30_000, clock = systemClock } = options;
+  const logger = thatNeverThrows(options.logger ?? silentLogger);
   const native = await open(place, app, logger);
   let onClosed = () => {};
   const closed = new Promise<void>((resolve) => {

@@ -3,6 +3,7 @@ import process from "node:process";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { Hono } from "hono";
 import { isSpiffeError } from "../base/index.ts";
+import { silentLogger } from "../telemetry/logger.ts";
 import { authorizeId, createFetch } from "../tls/index.ts";
 import { authorize, type SpiffeEnv, spiffe } from "./middleware/index.ts";
 import { asPeer } from "./middleware/peer-env.ts";
@@ -229,6 +230,17 @@ describe("the life of a server", () => {
     await first.close({ deadlineMs: 0 });
     const second = await serve(app(), { ...options, port: first.port, workload });
     await second.close({ deadlineMs: 0 });
+  });
+
+  it("[S-8] a logger that throws does not keep a signal from draining", async () => {
+    const info = () => {
+      throw new Error("no space");
+    };
+    for (const logger of [silentLogger, { ...silentLogger, info }]) {
+      const server = await serve(app(), { ...options, workload, signals: ["SIGHUP"], logger });
+      process.emit("SIGHUP");
+      await server.closed;
+    }
   });
 
   it("a signal drains: running requests finish, then closed settles and the handlers are gone", async () => {

@@ -2,6 +2,7 @@
 import type { Clock } from "../base/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { type Authorizer, type ClientCertificate, listen, type TlsIdentity, type TlsListener } from "../tls/index.ts";
+import { thatNeverThrows } from "../tls/quiet-logger.ts";
 import { appHandler, type ServedApp } from "./app-handler.ts";
 import { closeOnSignal } from "./close-on-signal.ts";
 
@@ -76,7 +77,7 @@ export interface SpiffeServer extends AsyncDisposable {
  */
 export async function serve(app: ServedApp, options: ServeOptions): Promise<SpiffeServer> {
   const { workload, port, address, clientCertificate, authorize, clock } = options;
-  const logger = options.logger ?? silentLogger;
+  const logger = thatNeverThrows(options.logger ?? silentLogger);
   const listener = await listen(workload, {
     handler: appHandler(app),
     ...(port === undefined ? {} : { port }),
