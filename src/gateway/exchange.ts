@@ -1,5 +1,6 @@
 /** The caller's side of a request: reads its body, writes its answer, and watches over time and size. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { capabilities } from "../runtime/capabilities.ts";
 import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
 import { answerProblem, cutAnswer, endUnread, hasBody } from "./answer.ts";
 import { type Attempting, Attempts } from "./attempts.ts";
@@ -104,7 +105,8 @@ export class Exchange implements Attempting {
     const response = this.#response;
     try {
       if (status < 200 || status > 999) throw new Error(`The upstream answered with status ${status}`);
-      response.writeHead(status, toHeaderObject(responseFields(fieldsOf(received), this.#passage.requestId)));
+      const fields = responseFields(fieldsOf(received), this.#passage.requestId);
+      response.writeHead(status, toHeaderObject(this.#goesInChunks(status) ? withoutLength(fields) : fields));
     } catch (error) {
       this.#begun = false;
       return void this.failed(badGateway("The upstream's answer cannot be passed on"), error);
@@ -115,6 +117,14 @@ export class Exchange implements Attempting {
     setImmediate(() => {
       if (!this.#over && this.#bytesOut === 0 && !response.writableEnded) response.flushHeaders();
     });
+  }
+
+  /** Whether the length that the upstream states cannot be kept on this hop. */
+  #goesInChunks(status: number): boolean {
+    const { upstream, method } = this.#passage;
+    if (capabilities.lengthFromHttp2.value || upstream.config.protocol !== "h2" || "stream" in this.#request)
+      return false;
+    return method !== "HEAD" && status !== 204 && status !== 304;
   }
 
   data(chunk: Uint8Array): void {
@@ -269,6 +279,10 @@ export class Exchange implements Attempting {
       complete,
     });
   }
+}
+
+function withoutLength(fields: readonly Field[]): Field[] {
+  return fields.filter(([name]) => name.toLowerCase() !== "content-length");
 }
 
 /** Body framing of this hop: the stated length, or chunks. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import http2 from "node:http2";
 import { type AddressInfo, createServer as createTcp, type Server, type Socket } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
-import { createFetch, listen, type TlsListener } from "../tls/index.ts";
+import { connect, createFetch, listen, type TlsListener } from "../tls/index.ts";
 import type { UpstreamInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
@@ -250,6 +250,26 @@ describe("upstreams that speak HTTP/2", () => {
     for (const kind of ["length 1", "length 3", "length 1, 2"]) {
       assert.match(await exchange(kind), /^(?:502 upstream\.aborted|cut)$/, kind);
     }
+  });
+
+  it("answers of stated length end on a kept HTTP/1.1 connection, one after another", async () => {
+    answer = ({ stream }) => {
+      stream.respond({ ":status": 200, "content-length": "2" });
+      stream.end("ok");
+    };
+    const { socket } = await connect(web, { host: "127.0.0.1", port: port(), peer: GATEWAY, alpn: ["http/1.1"] });
+    let text = "";
+    socket.on("data", (chunk: Uint8Array) => {
+      text += new TextDecoder().decode(chunk);
+    });
+    const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+    const ask = (field: string) => socket.write(`GET /up/x HTTP/1.1\r\nHost: edge.example\r\n${field}\r\n`);
+    ask("");
+    await until(() => /\r\n\r\n(?:2\r\n)?ok/.test(text));
+    ask("Connection: close\r\n");
+    await closed;
+    assert.equal(text.split("HTTP/1.1 200 OK").length, 3, text);
+    assert.equal(text.split("ok").length, 3, text);
   });
 
   it("a field that HTTP/2 has once is the caller's fault, not the upstream's", async () => {

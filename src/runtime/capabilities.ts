@@ -31,6 +31,8 @@ export interface Capabilities {
   readonly tlsServer: Capability<boolean>;
   /** Whether a request over a kept connection of `node:http` is sent once and never again by the runtime itself (S-24). */
   readonly keptConnections: Capability<boolean>;
+  /** Whether an HTTP/1.1 answer of stated length ends when its bytes come out of an HTTP/2 stream. */
+  readonly lengthFromHttp2: Capability<boolean>;
   /** The server that answers plaintext requests fastest; those of one runtime's own do not take part in TLS. */
   readonly plainServer: Capability<"bun" | "deno" | "node">;
   /** Whether a program can start itself again as it was started, for workers that share its ports. */
@@ -64,6 +66,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     headerLimit: row(true, "the parser answers 431"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
+    lengthFromHttp2: row(true, "its last write is heard of"),
     plainServer: row("node", "node:http is the only one"),
     workers: itself,
     lastingTimers: lasting,
@@ -86,6 +89,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     headerLimit: row(true, "the parser answers 431"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
+    lengthFromHttp2: row(true, "its last write is heard of"),
     plainServer: row(
       "bun",
       "Bun.serve; not for TLS: reload({ tls }) keeps the old certificate, a second server with reusePort breaks connections (1.4.5)",
@@ -117,6 +121,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       false,
       "a request that breaks or is destroyed on a kept connection is sent again on a new one",
     ),
+    lengthFromHttp2: row(false, "the end of the last write is not heard of (2.9.5): such answers go in chunks"),
     plainServer: row(
       "deno",
       "Deno.serve; not for TLS: neither a minimum version nor a new certificate can be set (2.9.5)",
@@ -136,6 +141,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     headerLimit: row(false, "no HTTP server of its own"),
     tlsServer: row(false, "TLS is ended in front of the worker"),
     keptConnections: row(false, "no connections of its own"),
+    lengthFromHttp2: row(true, "no servers of its own"),
     plainServer: row("node", "no server of its own"),
     workers: row(false, "no processes"),
     lastingTimers: row(false, "timers and fetches belong to a request and end with it"),
