@@ -166,6 +166,12 @@ describe("bytes in a gateway file", () => {
       /upstreams\.postgres\.url: plaintext leaves this machine; on the way everybody can read and change/,
     ],
     [
+      "bytes in plaintext to a name that looks like a loopback address",
+      "unix:/run/postgresql/.s.PGSQL.5432",
+      "tcp://127.0.0.999:5432",
+      /upstreams\.postgres\.url: plaintext leaves this machine/,
+    ],
+    [
       "an unsafe key where it is not needed",
       '.5432",',
       '.5432", unsafePlainUpstream: true,',

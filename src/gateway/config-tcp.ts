@@ -2,6 +2,7 @@
  * What of a gateway file carries bytes and not HTTP: listeners with `protocol: tcp`, their routes, the upstreams these
  * name, and the way out, `egress`.
  */
+import { isIPv4 } from "node:net";
 import type { Policy } from "../policy/index.ts";
 import { rulesOf } from "../policy/policy.ts";
 import { readId } from "../policy/principals.ts";
@@ -90,7 +91,8 @@ const isByteUrl = (url: unknown): boolean => typeof url === "string" && /^(?:tcp
 
 /** Whether a host never leaves the machine. */
 export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+  // what only looks like an address is a name, which may lead anywhere
+  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
 }
 
 /** Names in a list of the file, whatever else is wrong there. */
