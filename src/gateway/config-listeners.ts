@@ -1,6 +1,6 @@
 /** `listen` of a gateway file. */
 import type { Path, Reader } from "./config-reader.ts";
-import { readLimit, readProxies } from "./config-tcp.ts";
+import { MAX_CONNECTIONS, readProxies } from "./config-tcp.ts";
 import type { ListenerConfig } from "./config-types.ts";
 
 const LISTENER_KEYS = [
@@ -70,7 +70,8 @@ export function readListeners(read: Reader, value: unknown, optional: boolean, c
     }
     const age = block.maxConnectionAge;
     const maxConnectionAgeMs = age === undefined ? undefined : read.duration(age, [...path, "maxConnectionAge"], 0);
-    const maxConnections = readLimit(read, block.maxConnections, [...path, "maxConnections"], connections);
+    const limitAt: Path = [...path, "maxConnections"];
+    const maxConnections = read.count(block.maxConnections, limitAt, connections, MAX_CONNECTIONS, "connections");
     const proxies = readProxies(read, block.proxyProtocol, [...path, "proxyProtocol"]);
     const limits = { maxConnectionAgeMs, maxConnections, proxies };
     listeners.push({ name, protocol, address, port, clientCertificate: mode, ...limits });

@@ -97,10 +97,10 @@ export class Reader {
   }
 
   /** A whole number from 1. */
-  count(value: unknown, path: Path, fallback: number, max: number): number {
+  count(value: unknown, path: Path, fallback: number, max: number, of = "them"): number {
     if (value === undefined) return fallback;
     if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= max) return value as number;
-    this.report(path, `${JSON.stringify(value)} is no number of them`, undefined, `a whole number from 1 to ${max}`);
+    this.report(path, `${JSON.stringify(value)} is no number of ${of}`, undefined, `a whole number from 1 to ${max}`);
     return fallback;
   }
 

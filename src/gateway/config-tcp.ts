@@ -82,6 +82,8 @@ export interface ByteConfig {
 }
 
 const HOUR_MS = 3_600_000;
+/** The greatest number of connections that a limit may say. */
+export const MAX_CONNECTIONS = 1_000_000;
 const ROUTE = "- { name: <name>, listen: [<listener>], upstream: <name> }";
 const URLS = "tls://host:port with id, tcp://127.0.0.1:port or unix:/path";
 /** The longest path of a socket, in bytes. */
@@ -219,18 +221,15 @@ function readRoute(
   const upstream = read.string(block.upstream, [...path, "upstream"], "the name of an upstream");
   const idleMs = read.duration(block.idle, [...path, "idle"], HOUR_MS);
   const limitAt: Path = [...path, "maxConnectionsPerIdentity"];
-  const maxConnectionsPerIdentity = readLimit(read, block.maxConnectionsPerIdentity, limitAt, 1_000);
+  const maxConnectionsPerIdentity = read.count(
+    block.maxConnectionsPerIdentity,
+    limitAt,
+    1_000,
+    MAX_CONNECTIONS,
+    "connections",
+  );
   if (name === undefined || upstream === undefined) return undefined;
   return { name, listeners: listen, upstream, idleMs, maxConnectionsPerIdentity };
-}
-
-/** A number of connections, 1 to 1,000,000. */
-export function readLimit(read: Reader, value: unknown, path: Path, fallback: number): number {
-  if (value === undefined) return fallback;
-  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 1_000_000) return value as number;
-  const what = `${JSON.stringify(value)} is no number of connections`;
-  read.report(path, what, undefined, "a whole number from 1 to 1000000");
-  return fallback;
 }
 
 function readPlace(read: Reader, block: Values, path: Path): EgressConfig["place"] | undefined {
@@ -280,7 +279,13 @@ function readEgress(read: Reader, value: unknown, names: Set<string>, upstreams:
     const upstream = read.string(block.upstream, [...path, "upstream"], "the name of an upstream");
     if (upstream !== undefined) read.reference(upstream, [...path, "upstream"], upstreams, "upstream");
     const idleMs = read.duration(block.idle, [...path, "idle"], HOUR_MS);
-    const maxConnections = readLimit(read, block.maxConnections, [...path, "maxConnections"], 1_000);
+    const maxConnections = read.count(
+      block.maxConnections,
+      [...path, "maxConnections"],
+      1_000,
+      MAX_CONNECTIONS,
+      "connections",
+    );
     if (name === undefined || place === undefined || upstream === undefined) return [];
     return [{ name, place, upstream, idleMs, maxConnections }];
   });

@@ -211,8 +211,8 @@ export async function http2Once(
   }
 }
 
-/** A logger that keeps the fields of `request` lines. */
-export function requestLog(): {
+/** A logger that keeps the fields of `request` lines, or of others. */
+export function requestLog(kept = "request"): {
   lines: Record<string, unknown>[];
   debug(): void;
   info(message: string, fields?: object): void;
@@ -221,7 +221,7 @@ export function requestLog(): {
 } {
   const lines: Record<string, unknown>[] = [];
   const info = (message: string, fields?: object) => {
-    if (message === "request") lines.push({ ...fields });
+    if (message === kept) lines.push({ ...fields });
   };
   return { lines, info, debug() {}, warn() {}, error() {} };
 }

@@ -2,7 +2,7 @@
 import { createServer, connect as dialPlain, type Server, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect, type TlsIdentity } from "../../tls/index.ts";
-import { GATEWAY } from "../world.testing.ts";
+import { GATEWAY, requestLog } from "../world.testing.ts";
 
 /** A payload that only one number makes: which bytes, and how many, tell whose they are. */
 export function payload(number: number, length: number): Buffer {
@@ -107,16 +107,4 @@ export async function exchange(
 }
 
 /** A logger that keeps the fields of `connection` lines. */
-export function connectionLog(): {
-  lines: Record<string, unknown>[];
-  debug(): void;
-  info(message: string, fields?: object): void;
-  warn(): void;
-  error(): void;
-} {
-  const lines: Record<string, unknown>[] = [];
-  const info = (message: string, fields?: object) => {
-    if (message === "connection") lines.push({ ...fields });
-  };
-  return { lines, info, debug() {}, warn() {}, error() {} };
-}
+export const connectionLog = (): ReturnType<typeof requestLog> => requestLog("connection");
