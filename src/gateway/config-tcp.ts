@@ -7,6 +7,7 @@ import type { Policy } from "../policy/index.ts";
 import { rulesOf } from "../policy/policy.ts";
 import { readId } from "../policy/principals.ts";
 import { isPrefix } from "../tls/proxy-gate.ts";
+import { MAX_SOCKET_PATH } from "../tls/socket-file.ts";
 import { isRecord, type Path, type Reader, type Values } from "./config-reader.ts";
 import type { ListenerConfig } from "./config-types.ts";
 import { shownUrl } from "./upstream-url.ts";
@@ -86,8 +87,6 @@ const HOUR_MS = 3_600_000;
 export const MAX_CONNECTIONS = 1_000_000;
 const ROUTE = "- { name: <name>, listen: [<listener>], upstream: <name> }";
 const URLS = "tls://host:port with id, tcp://127.0.0.1:port or unix:/path";
-/** The longest path of a socket, in bytes. */
-const MAX_SOCKET_PATH = 90;
 
 const isByteUrl = (url: unknown): boolean => typeof url === "string" && /^(?:tcp|tls):/.test(url);
 
@@ -140,12 +139,7 @@ function readTarget(text: unknown): ByteTarget | undefined {
 }
 
 /** Reads an upstream for bytes; undefined where it has no address at all. */
-export function readByteUpstream(
-  read: Reader,
-  name: string,
-  item: unknown,
-  path: Path,
-): ByteUpstreamConfig | undefined {
+function readByteUpstream(read: Reader, name: string, item: unknown, path: Path): ByteUpstreamConfig | undefined {
   const block = read.object(item, path, ["url", "id", "unsafePlainUpstream", "connectTimeout", "proxyProtocol"]);
   if (block.url === undefined) return read.report(path, 'needs "url"', undefined, `url: ${URLS}`);
   if (block.unsafePlainUpstream !== undefined && block.unsafePlainUpstream !== true) {

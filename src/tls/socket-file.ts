@@ -59,7 +59,7 @@ async function refuseLive(socket: string, refused: Refused): Promise<void> {
 const FOLDER = ".socket-";
 
 /** Bytes that a path may have so that {@link openSocketFile} can make it. */
-export const MAX_SOCKET_FOLDER: number = 107 - `/${FOLDER}123456/s`.length;
+export const MAX_SOCKET_PATH: number = 107 - `/${FOLDER}123456/s`.length;
 
 /**
  * Opens a server on a path that has its mode from the first moment, and was free: it listens in a folder of its own, and

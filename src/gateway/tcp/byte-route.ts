@@ -43,7 +43,7 @@ export interface ByteDoor {
 }
 
 /** Connections per SPIFFE ID; has a row only while there is one. */
-export class ConnectionCounts {
+class ConnectionCounts {
   readonly #counts = new Map<string, number>();
 
   /** Takes one more, or not where there are as many as may be. */
