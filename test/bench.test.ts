@@ -1,11 +1,13 @@
 /** The benches in short form: they run on this runtime and write rows that hold together. No time is judged. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { judgeGoals } from "../bench/lib/goals.ts";
 import { type Row, rowFault, rowOf, table } from "../bench/lib/rows.ts";
+import { cpuOf } from "../bench/lib/serving.ts";
 import { judgeTarget } from "../bench/lib/target.ts";
 import { runtime } from "../src/runtime/detect.ts";
 import { launchBench } from "./support/programs.ts";
@@ -19,6 +21,19 @@ function calls(name: string, n: number, us: number, slow = us): Row {
     Array.from({ length: n }, (_, i) => (i % 50 === 0 ? slow : us)),
   );
 }
+
+describe("bench: the CPU of a process", () => {
+  it("is counted while its children come and go, and of none once it is gone", async () => {
+    const forking = spawn("sh", ["-c", "while :; do (exec true) & (exec true) & wait; done"]);
+    const ended = new Promise((done) => forking.once("close", done));
+    const looks = Array.from({ length: 5_000 }, () => cpuOf(forking.pid!));
+    forking.kill("SIGKILL");
+    await ended;
+    // Systems without /proc tell nothing at all.
+    if (process.platform === "linux") assert.ok(looks.every((us) => us !== undefined && us >= 0));
+    assert.equal(cpuOf(forking.pid!), undefined);
+  });
+});
 
 describe("bench: rows", () => {
   it("takes percentiles by nearest rank", () => {

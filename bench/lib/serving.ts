@@ -1,6 +1,6 @@
 /** A process that serves during a measurement. */
 import { spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { root } from "../../scripts/lib/run.ts";
 
 /** A started server process. */
@@ -12,13 +12,23 @@ export interface Serving {
   stop(): Promise<string>;
 }
 
+/** What /proc says; undefined once the process or thread is gone, which may be between a listing and the reading. */
+function ofProc<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
 /** Microseconds of CPU that a process and its children have used, in steps of 10,000; undefined where nobody tells. */
 export function cpuOf(pid: number): number | undefined {
-  const stat = `/proc/${pid}/stat`;
-  if (!existsSync(stat)) return undefined;
-  const [, , , , , , , , , , , user, system] = readFileSync(stat, "utf8").split(") ")[1]!.split(" ");
-  const below = readdirSync(`/proc/${pid}/task`).flatMap((task) => {
-    const list = readFileSync(`/proc/${pid}/task/${task}/children`, "utf8").trim();
+  const stat = ofProc(() => readFileSync(`/proc/${pid}/stat`, "utf8"));
+  if (stat === undefined) return undefined;
+  const [, , , , , , , , , , , user, system] = stat.split(") ")[1]!.split(" ");
+  const tasks = ofProc(() => readdirSync(`/proc/${pid}/task`)) ?? [];
+  const below = tasks.flatMap((task) => {
+    const list = ofProc(() => readFileSync(`/proc/${pid}/task/${task}/children`, "utf8"))?.trim() ?? "";
     return list === "" ? [] : list.split(" ").map((child) => cpuOf(Number(child)) ?? 0);
   });
   return (Number(user) + Number(system)) * 10_000 + below.reduce((sum, one) => sum + one, 0);
