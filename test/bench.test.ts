@@ -26,11 +26,14 @@ describe("bench: the CPU of a process", () => {
   it("is counted while its children come and go, and of none once it is gone", async () => {
     const forking = spawn("sh", ["-c", "while :; do (exec true) & (exec true) & wait; done"]);
     const ended = new Promise((done) => forking.once("close", done));
-    const looks = Array.from({ length: 5_000 }, () => cpuOf(forking.pid!));
-    forking.kill("SIGKILL");
-    await ended;
-    // Systems without /proc tell nothing at all.
-    if (process.platform === "linux") assert.ok(looks.every((us) => us !== undefined && us >= 0));
+    try {
+      const looks = Array.from({ length: 5_000 }, () => cpuOf(forking.pid!));
+      // Systems without /proc tell nothing at all.
+      if (process.platform === "linux") assert.ok(looks.every((us) => us !== undefined && us >= 0));
+    } finally {
+      forking.kill("SIGKILL");
+      await ended;
+    }
     assert.equal(cpuOf(forking.pid!), undefined);
   });
 });
