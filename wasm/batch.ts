@@ -157,14 +157,14 @@ function planPairs<C>(place: i32, planned: i32): i32 {
 }
 
 /** What a round leaves of a signature's points. */
-function halve<C>(place: i32, settled: bool): void {
+function halve<C>(place: i32, round: i32): void {
   const pairs = pairsOf(place);
   if (pairs == 0) return;
   const count = load<i32>(COUNTS + 4 * place) - pairs;
   const stride = load<i32>(STRIDES + 4 * place) << 1;
   store<i32>(COUNTS + 4 * place, count);
   store<i32>(STRIDES + 4 * place, stride);
-  if (!settled) return;
+  if (round % ROUNDS_UNSETTLED != 0) return;
   let point = POINTS + place * pointsSize<C>();
   for (let i = 0; i < count; i++, point += stride) settle<C>(point, point);
 }
@@ -182,7 +182,7 @@ export function sumUp<C>(many: i32): void {
       const done = addPlanned<C>(planned);
       for (let i = first; i < next; i++) {
         // what does not fit the round's formula is left to the complete one
-        if (done) halve<C>(i, round % ROUNDS_UNSETTLED == 0);
+        if (done) halve<C>(i, round);
         else stuck |= 1 << i;
       }
     }

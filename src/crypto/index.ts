@@ -31,4 +31,4 @@ export {
   type SignatureVerifier,
   type SyncSignatureVerifier,
 } from "./verifier.ts";
-export { verifyBatch } from "./verify-batch.ts";
+export { runChecksTogether, verifyBatch } from "./verify-batch.ts";

@@ -1,5 +1,6 @@
 /** Many signatures at once, each with its own verdict. */
 import {
+  type Checks,
   chooseSyncVerifier,
   imported,
   type PreparedCheck,
@@ -68,4 +69,49 @@ function answers(verifier: SyncSignatureVerifier, checks: readonly PreparedCheck
       return false;
     }
   });
+}
+
+/**
+ * Runs verifications together: what they want checked at the same time is checked by {@link verifyBatch}. Each has its own result,
+ * as if it had run alone.
+ *
+ * @param all verifications of which none has begun
+ * @param verifier {@link chooseSyncVerifier}'s unless given; `sync` must be true
+ * @returns for each its result, or what it threw
+ * @throws SpiffeError `ERR_SPIFFE_BACKEND` for a backend that is not synchronous
+ */
+export function runChecksTogether<T>(
+  all: readonly Checks<T>[],
+  verifier: SyncSignatureVerifier = chooseSyncVerifier(),
+): PromiseSettledResult<T>[] {
+  requireSync(verifier);
+  const results: PromiseSettledResult<T>[] = [];
+  let open: Step<T>[] = [];
+  const proceed = (index: number, checks: Checks<T>, verdict?: boolean): void => {
+    try {
+      const step = verdict === undefined ? checks.next() : checks.next(verdict);
+      if (step.done) results[index] = { status: "fulfilled", value: step.value };
+      else open.push({ index, checks, wanted: step.value });
+    } catch (reason) {
+      results[index] = { status: "rejected", reason };
+    }
+  };
+  for (const [index, checks] of all.entries()) proceed(index, checks);
+  while (open.length > 0) {
+    const now = open;
+    open = [];
+    const verdicts = verifyBatch(
+      now.map(({ wanted }) => wanted),
+      verifier,
+    );
+    for (const [at, { index, checks }] of now.entries()) proceed(index, checks, verdicts[at] === true);
+  }
+  return results;
+}
+
+/** A verification that waits for the verdict on a signature. */
+interface Step<T> {
+  readonly index: number;
+  readonly checks: Checks<T>;
+  readonly wanted: SignatureCheck;
 }
