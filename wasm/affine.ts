@@ -7,14 +7,19 @@
 import { one, width } from "./curves";
 import { addLazy, combine, copy, mul, mulSub, negate, reciprocal, sqr, sqrSubSub, subLazy } from "./field";
 
-/** How many sums go together at most. */
+/** How many points of a table go together at most. */
 export const TOGETHER: i32 = 96;
 
-const LEFT = memory.data(96 * 4, 8);
-const RIGHT = memory.data(96 * 4, 8);
-const OUT = memory.data(96 * 4, 8);
-const DENOMINATORS = memory.data(96 * 18 * 8, 8);
-const PRODUCTS = memory.data(97 * 18 * 8, 8);
+const LEFT = memory.data(384 * 4, 8);
+const RIGHT = memory.data(384 * 4, 8);
+const OUT = memory.data(384 * 4, 8);
+const DENOMINATORS = memory.data(192 * 18 * 8, 8);
+const PRODUCTS = memory.data(193 * 18 * 8, 8);
+
+/** How many sums go together at most: 384, 265 or 192. */
+export function together<C>(): i32 {
+  return (192 * 18 * 8) / width<C>();
+}
 
 const INVERSE = memory.data(18 * 8, 8);
 const SLOPE = memory.data(18 * 8, 8);

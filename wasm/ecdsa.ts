@@ -1,10 +1,9 @@
 /**
- * ECDSA verification (FIPS 186-5 §6.4.2): u1 = e/s, u2 = r/s modulo n, and the x of u1 · G + u2 · Q has to be r modulo n.
+ * ECDSA verification (FIPS 186-5 §6.4.2) of one signature: u1 = e/s, u2 = r/s modulo n, and the x of u1 · G + u2 · Q has to be
+ * r modulo n.
  *
- * With tables for G and Q both multiples are sums of table entries. They are added pairwise in affine coordinates, with one
- * inversion per round, while a round saves more than its inversion costs; the rest in Jacobian coordinates. A Q without
- * a table is multiplied by doublings and a signed sliding window (Solinas, "Efficient arithmetic on Koblitz curves", 2000).
- * Public numbers only: time depends on them.
+ * With tables for G and Q it is a batch of one (batch.ts). A Q without a table is multiplied by doublings and a signed
+ * sliding window (Solinas, "Efficient arithmetic on Koblitz curves", 2000). Public numbers only: time depends on them.
  */
 import {
   coefficient,
@@ -14,41 +13,24 @@ import {
   octets,
   one,
   orderBits,
-  orderInverse,
-  orderSquare,
-  orderWords,
   primeWords,
   squareOfR,
   width,
   words,
 } from "./curves";
-import { addPlanned, opposite, plan, toAffine } from "./affine";
-import { combine, copy, isZero, mul, mulSub, sqr, subLazy } from "./field";
-import { invert } from "./inverse";
-import { addToSum, clearSum, doubleSum, setSum, SUM, sumIsInfinity } from "./point";
-import { addWords, compare, isZeroWords, mulOrder } from "./scalar";
-import { buildTable, collect, POINTS, tableSize } from "./table";
-import { bitsAt, pack, reverse, unpack } from "./words";
+import { opposite, toAffine } from "./affine";
+import { collectPoints, judge, multipliers, sumUp, take, U1, U2, verifyTogether } from "./batch";
+import { combine, copy, isZero, mul, sqr, subLazy } from "./field";
+import { addToSum, clearSum, doubleSum, setSum, SUM } from "./point";
+import { compare } from "./scalar";
+import { buildTable, generatorWindow, keyWindow } from "./table";
+import { bitsAt, reverse, unpack } from "./words";
 
-/** Window bits of the generator's table and of a key's table. */
-export function generatorWindow<C>(): i32 {
-  return sizeof<C>() == 1 ? 8 : 6;
-}
-export function keyWindow<C>(): i32 {
-  return sizeof<C>() == 1 ? 7 : 5;
-}
-
-/** As many points as still make a round of affine sums cheaper than Jacobian ones. */
-const WORTH_A_ROUND: i32 = 28;
 /** Window bits of a Q without a table. */
 const WIDTH: i32 = 5;
 
 const BYTES = memory.data(88, 8);
-const R = memory.data(20 * 8, 8);
-const S = memory.data(20 * 8, 8);
-const E = memory.data(20 * 8, 8);
-const U1 = memory.data(88, 8);
-const U2 = memory.data(88, 8);
+const WORDS = memory.data(20 * 8, 8);
 const DIGITS = memory.data(544, 8);
 const DIGITS_OF_G = memory.data(544, 8);
 const MULTIPLES = memory.data(8 * 3 * 18 * 8, 8);
@@ -61,8 +43,8 @@ const Y = memory.data(18 * 8, 8);
 /** r = a number below p from big-endian octets, in Montgomery's form; whether it is below p. */
 function readElement<C>(r: usize, from: usize): bool {
   reverse(BYTES, from, octets<C>());
-  unpack(E, words<C>(), 30, BYTES);
-  if (compare(E, primeWords<C>(), words<C>()) >= 0) return false;
+  unpack(WORDS, words<C>(), 30, BYTES);
+  if (compare(WORDS, primeWords<C>(), words<C>()) >= 0) return false;
   unpack(X, limbs<C>(), bits<C>(), BYTES);
   mul<C>(r, squareOfR<C>(), X);
   return true;
@@ -173,40 +155,6 @@ function multiplyFresh<C>(key: usize, withGenerator: bool): bool {
   return true;
 }
 
-/** sum += all of the first `count` points. */
-function sumUp<C>(count: i32): void {
-  const point = 2 * width<C>();
-  let stride = point;
-  while (count >= WORTH_A_ROUND) {
-    const pairs = count >> 1;
-    for (let i = 0; i < pairs; i++) {
-      const left = POINTS + 2 * i * stride;
-      plan(i, left, left + stride, left);
-    }
-    // what does not fit the round's formula is left to the complete one
-    if (!addPlanned<C>(pairs)) break;
-    count -= pairs;
-    stride <<= 1;
-  }
-  for (let i = 0; i < count; i++) addToSum<C>(POINTS + i * stride);
-}
-
-/** Whether x of the sum is r modulo n: X is r · Z², or (r + n) · Z² where r + n is below p. */
-function sumHasX<C>(): bool {
-  if (sumIsInfinity) return false;
-  sqr<C>(Y, SUM + 2 * width<C>());
-  for (let turn = 0; turn < 2; turn++) {
-    if (compare(R, primeWords<C>(), words<C>()) >= 0) return false;
-    pack(BYTES, R, words<C>(), 30);
-    unpack(X, limbs<C>(), bits<C>(), BYTES);
-    mul<C>(X, squareOfR<C>(), X);
-    mulSub<C>(X, X, Y, SUM);
-    if (isZero<C>(X)) return true;
-    addWords(R, R, orderWords<C>(), words<C>());
-  }
-  return false;
-}
-
 /**
  * Checks a signature.
  *
@@ -224,31 +172,11 @@ export function verify<C>(
   table: usize,
   generatorTable: usize,
 ): bool {
-  const count = words<C>();
-  reverse(BYTES, signature, octets<C>());
-  unpack(R, count, 30, BYTES);
-  reverse(BYTES, signature + octets<C>(), octets<C>());
-  unpack(S, count, 30, BYTES);
-  const order = orderWords<C>();
-  if (isZeroWords(R, count) || compare(R, order, count) >= 0) return false;
-  if (isZeroWords(S, count) || compare(S, order, count) >= 0) return false;
-  // the leftmost bits of a hash that is longer than the order: whole octets for all three curves
-  reverse(BYTES, digest, min(length, octets<C>()));
-  unpack(E, count, 30, BYTES);
-
-  invert(S, order, orderInverse<C>(), count);
-  mulOrder(S, S, orderSquare<C>(), order, orderInverse<C>(), count);
-  mulOrder(E, E, S, order, orderInverse<C>(), count);
-  pack(U1, E, count, 30);
-  mulOrder(S, R, S, order, orderInverse<C>(), count);
-  pack(U2, S, count, 30);
-
-  let points = 0;
-  if (generatorTable != 0) points = collect<C>(0, U1, generatorTable, generatorWindow<C>());
-  if (table != 0 && generatorTable != 0) {
-    points = collect<C>(points, U2, table, keyWindow<C>());
-    clearSum();
-  } else if (!multiplyFresh<C>(key, generatorTable == 0)) return false;
-  sumUp<C>(points);
-  return sumHasX<C>();
+  if (!take<C>(0, signature, digest, length, table)) return false;
+  if (table != 0 && generatorTable != 0) return verifyTogether<C>(1, generatorTable) == 1;
+  multipliers<C>();
+  collectPoints<C>(0, generatorTable);
+  if (!multiplyFresh<C>(key, generatorTable == 0)) return false;
+  sumUp<C>(1);
+  return judge<C>(0);
 }

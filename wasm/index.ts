@@ -6,11 +6,12 @@
  * `inputArea()` and `signatureArea()`. One call at a time: the module has no other state than one hash and its scratch.
  */
 import { P256, P384, P521, width } from "./curves";
-import { buildGenerator, buildKey, generatorWindow, keyWindow, readKey, verify } from "./ecdsa";
+import { roomFor, take, verifyTogether } from "./batch";
+import { buildGenerator, buildKey, readKey, verify } from "./ecdsa";
 import { isPkcs1, isPss } from "./emsa";
 import { DIGEST, finish, start, update } from "./hash";
 import { limbsOf, power } from "./rsa";
-import { tableSize } from "./table";
+import { generatorWindow, keyWindow, tableSize } from "./table";
 
 const INPUT = memory.data(4096, 8);
 const SIGNATURE = memory.data(136, 8);
@@ -92,10 +93,55 @@ export function hashFinish(): i32 {
   return finish();
 }
 
+/** The curve of the batch that is being taken, 0 between batches, and how many signatures it has. */
+let batchCurve: i32 = 0;
+let batchCount: i32 = 0;
+
+/** Begins a batch on a curve; returns how many signatures it may have. Any other check ends it. */
+export function batchStart(curve: i32): i32 {
+  checkCurve(curve);
+  batchCurve = curve;
+  batchCount = 0;
+  if (curve == 256) return roomFor<P256>();
+  return curve == 384 ? roomFor<P384>() : roomFor<P521>();
+}
+
+/**
+ * Takes r and s at `signatureArea()` over the `length` octets at `digestArea()`, for a key that has its table; 0 for what is
+ * invalid at sight, which has no number in the batch.
+ */
+export function batchAdd(length: i32, table: usize): bool {
+  if (length < 32 || length > 64 || table == 0) unreachable();
+  let taken = false;
+  if (batchCurve == 256) taken = add<P256>(length, table);
+  else if (batchCurve == 384) taken = add<P384>(length, table);
+  else if (batchCurve == 521) taken = add<P521>(length, table);
+  else unreachable();
+  if (taken) batchCount++;
+  return taken;
+}
+
+function add<C>(length: i32, table: usize): bool {
+  if (batchCount >= roomFor<C>()) unreachable();
+  return take<C>(batchCount, SIGNATURE, DIGEST, length, table);
+}
+
+/** Ends the batch: bit i tells whether signature number i, counted from 0, is valid. */
+export function batchFinish(generatorTable: usize): i32 {
+  const curve = batchCurve;
+  const count = batchCount;
+  batchCurve = 0;
+  if (curve == 0 || generatorTable == 0) unreachable();
+  if (count == 0) return 0;
+  if (curve == 256) return verifyTogether<P256>(count, generatorTable);
+  return curve == 384 ? verifyTogether<P384>(count, generatorTable) : verifyTogether<P521>(count, generatorTable);
+}
+
 /** Checks r and s at `signatureArea()` over the `length` octets, 32 to 64, at `digestArea()`. Tables that are not there are 0. */
 export function verifyDigest(curve: i32, length: i32, key: usize, table: usize, generatorTable: usize): bool {
   checkCurve(curve);
   if (length < 32 || length > 64) unreachable();
+  batchCurve = 0;
   if (curve == 256) return verify<P256>(SIGNATURE, DIGEST, length, key, table, generatorTable);
   if (curve == 384) return verify<P384>(SIGNATURE, DIGEST, length, key, table, generatorTable);
   return verify<P521>(SIGNATURE, DIGEST, length, key, table, generatorTable);

@@ -9,12 +9,22 @@ import { settle } from "./field";
 import { doubleSum, setSum, SUM } from "./point";
 import { bitsAt } from "./words";
 
+/** Octets of the points below: those of sixteen signatures on P-256. */
+export const POINTS_SIZE: i32 = 16 * 70 * 2 * 9 * 8;
 /** Points in full width, shared by everything that needs many at once. */
-export const POINTS: usize = memory.data(224 * 2 * 18 * 8, 8);
+export const POINTS: usize = memory.data(16 * 70 * 2 * 9 * 8, 8);
 
 const JACOBIAN = memory.data(96 * 3 * 18 * 8, 8);
 const TARGETS = memory.data(96 * 4, 8);
 const SETTLED = memory.data(18 * 8, 8);
+
+/** Window bits of the generator's table and of a key's table. */
+export function generatorWindow<C>(): i32 {
+  return sizeof<C>() == 1 ? 8 : 6;
+}
+export function keyWindow<C>(): i32 {
+  return sizeof<C>() == 1 ? 7 : 5;
+}
 
 /** Windows of w bits that hold a number below the order, the carry of a signed digit included. */
 export function windows<C>(w: i32): i32 {
@@ -92,12 +102,12 @@ function finish<C>(planned: i32): bool {
 }
 
 /**
- * Puts the entries whose sum is scalar · P behind the first `count` points.
+ * Puts the entries whose sum is scalar · P behind the first `count` points at `points`.
  *
  * @param scalar below the order, little-endian
  * @returns how many points there are now
  */
-export function collect<C>(count: i32, scalar: usize, table: usize, w: i32): i32 {
+export function collect<C>(points: usize, count: i32, scalar: usize, table: usize, w: i32): i32 {
   const rows = windows<C>(w);
   const span = entrySize<C>() << (w - 1);
   const half = 1 << (w - 1);
@@ -107,7 +117,7 @@ export function collect<C>(count: i32, scalar: usize, table: usize, w: i32): i32
     carry = digit > half ? 1 : 0;
     digit -= carry << w;
     if (digit == 0) continue;
-    const point = POINTS + 2 * count++ * width<C>();
+    const point = points + 2 * count++ * width<C>();
     const size = digit < 0 ? -digit : digit;
     unpackPoint<C>(point, table + i * span + (size - 1) * entrySize<C>(), digit < 0 ? -1 : 1);
   }

@@ -121,7 +121,7 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/crypto/wasm/engine.ts",
-        find: " || !equalOctets(slot.point, octets)",
+        find: " || !equalOctets(slot.point, point)",
         replace: "",
       },
     ],

@@ -121,6 +121,12 @@ export class Machine {
     this.#wide.set(address, this.#sound(value));
   }
 
+  /** Puts an exact number of 32 bits. */
+  storeInt(address: number, value: number): void {
+    this.#forget(address, 4);
+    this.#octets.setInt32(address, value, true);
+  }
+
   /** Calls a function by its name. */
   call(name: string, ...args: Value[]): Value | undefined {
     const standIn = this.#standIns.get(name.replace(/<.*/, ""));
@@ -312,6 +318,8 @@ export class Machine {
         return Math.imul(a, b);
       case "i32.div_s":
         return (a / b) | 0;
+      case "i32.rem_s":
+        return (a % b) | 0;
       case "i32.shl":
         return a << b;
       case "i32.shr_s":

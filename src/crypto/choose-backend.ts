@@ -4,7 +4,7 @@ import type { Curve } from "./algorithms.ts";
 import { nodeVerifier } from "./native/node.ts";
 import { webcryptoVerifier } from "./native/webcrypto.ts";
 import type { PublicKey } from "./public-key.ts";
-import type { SignatureVerifier, SyncSignatureVerifier } from "./verifier.ts";
+import type { PreparedCheck, SignatureVerifier, SyncSignatureVerifier } from "./verifier.ts";
 import { setHostModule } from "./wasm/engine.ts";
 import { type WasmKey, WasmVerifier } from "./wasm/verifier.ts";
 
@@ -149,7 +149,9 @@ function pairOf(
   const keys = new WeakMap<object, PairKey>();
   // one handle per elliptic-curve key, whatever object it came in
   const handles = new WeakMap<WasmKey, object>();
-  return Object.freeze({
+  /** Whether WebAssembly checks with a key now. */
+  const isOwn = ({ wasm: key, firstUse }: PairKey) => firstUse === "wasm" || wasm.hasTable(key);
+  const pair: SignatureVerifier<object> = {
     name: `wasm+${other.name}`,
     sync: other.sync,
     importKey(key) {
@@ -171,13 +173,40 @@ function pairOf(
     verify(alg, handle, signature, data) {
       const prepared = keys.get(handle);
       if (prepared === undefined) return false;
-      if (prepared.firstUse === "wasm" || wasm.hasTable(prepared.wasm)) {
-        return wasm.verify(alg, prepared.wasm, signature, data);
-      }
+      if (isOwn(prepared)) return wasm.verify(alg, prepared.wasm, signature, data);
       prepared.other ??= other.importKey(prepared.key);
       return other.verify(alg, prepared.other, signature, data);
     },
-  } satisfies SignatureVerifier<object>);
+  };
+  const ownKey = (handle: object) => {
+    const prepared = keys.get(handle);
+    return prepared !== undefined && isOwn(prepared) ? prepared.wasm : undefined;
+  };
+  return Object.freeze(other.sync ? { ...pair, verifyBatch: batchOf(wasm, pair, ownKey) } : pair);
+}
+
+/** Batches of a pair whose other backend is synchronous: WebAssembly's own together, the rest one by one. */
+function batchOf(
+  wasm: WasmVerifier,
+  pair: SignatureVerifier<object>,
+  ownKey: (handle: object) => WasmKey | undefined,
+): (checks: readonly PreparedCheck<object>[]) => boolean[] {
+  return (checks) => {
+    const verdicts = checks.map(() => false);
+    const own: PreparedCheck<WasmKey>[] = [];
+    const places: number[] = [];
+    for (const [index, { alg, key: handle, signature, data }] of checks.entries()) {
+      const key = ownKey(handle);
+      if (key === undefined) {
+        verdicts[index] = pair.verify(alg, handle, signature, data) === true;
+        continue;
+      }
+      own.push({ alg, key, signature, data });
+      places.push(index);
+    }
+    for (const [at, valid] of wasm.verifyBatch(own).entries()) verdicts[places[at]!] = valid;
+    return verdicts;
+  };
 }
 
 function automatic(): SignatureVerifier {

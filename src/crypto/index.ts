@@ -24,9 +24,11 @@ export { type KeyNumbers, type PublicJwk, PublicKey } from "./public-key.ts";
 export {
   type Checks,
   nativeVerifier,
+  type PreparedCheck,
   runChecks,
   runChecksSync,
   type SignatureCheck,
   type SignatureVerifier,
   type SyncSignatureVerifier,
 } from "./verifier.ts";
+export { runChecksTogether, verifyBatch } from "./verify-batch.ts";

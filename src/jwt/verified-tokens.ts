@@ -4,12 +4,12 @@ import {
   chooseVerifier,
   type JwsAlgorithm,
   runChecks,
-  runChecksSync,
   type SignatureVerifier,
   type SyncSignatureVerifier,
 } from "../crypto/index.ts";
 import { equalOctets } from "../crypto/octets.ts";
 import { sha256Text } from "../crypto/text-digest.ts";
+import { runInTurn } from "../crypto/turn.ts";
 import type { TokenIdentity } from "../id/index.ts";
 import type { JwtBundle, JwtBundleSource } from "./bundle.ts";
 import type { JwtKey } from "./jwk-set.ts";
@@ -158,23 +158,25 @@ export class VerifiedTokens {
       this.#forget(key, entry);
     }
     this.counters.misses++;
-    if (rules.verifier.sync !== true) return this.#fly(key, token, bundles, rules);
-    const verdict = run(token, bundles, rules) as Verdict<Entry>;
+    const under = this.#flights.get(key);
+    if (under?.bundles === bundles) return this.#join(under, token, rules);
+    const verdict = run(token, bundles, rules);
+    if (verdict instanceof Promise) return this.#fly(key, { bundles, verdict });
     if (verdict.ok) this.#remember(key, verdict.value);
     return identityOf(verdict);
   }
 
+  /** Waits for the verdict on the same token. */
+  async #join({ bundles, verdict: pending }: Flight, token: string, rules: Rules): Promise<Verdict<TokenIdentity>> {
+    const verdict = await pending;
+    if (!verdict.ok) return verdict;
+    // what held when the flight began need not hold for who joined it later
+    if (holds(verdict.value, bundles, rules.settings)) return accept(identity(verdict.value));
+    return identityOf(run(token, bundles, rules));
+  }
+
   /** Validates, once for all who show the token meanwhile. */
-  async #fly(key: string, token: string, bundles: JwtBundleSource, rules: Rules): Promise<Verdict<TokenIdentity>> {
-    const under = this.#flights.get(key);
-    if (under?.bundles === bundles) {
-      const verdict = await under.verdict;
-      if (!verdict.ok) return verdict;
-      // what held when the flight began need not hold for who joined it later
-      if (holds(verdict.value, bundles, rules.settings)) return accept(identity(verdict.value));
-      return identityOf(run(token, bundles, rules));
-    }
-    const flight = { bundles, verdict: Promise.resolve(run(token, bundles, rules)) };
+  async #fly(key: string, flight: Flight): Promise<Verdict<TokenIdentity>> {
     this.#flights.set(key, flight);
     try {
       const verdict = await flight.verdict;
@@ -216,12 +218,13 @@ function scopeOf({ settings, verifier }: Rules): string {
   return `${names.length}:${names.join("")}${leewayMs}:${requireKeyId}:${lenientHeader}:${numberOf(verifier)}:`;
 }
 
-/** Validates: at once where the verifier does. */
+/** Validates: with the other tokens of this turn of the event loop or at once, where the verifier answers at once. */
 function run(token: string, bundles: JwtBundleSource, rules: Rules): Verdict<Entry> | Promise<Verdict<Entry>> {
   const { settings, verifier } = rules;
-  const checks = validation(token, bundles, settings);
-  if (verifier.sync === true) return entryOf(token, runChecksSync(checks, verifier as SyncSignatureVerifier));
-  return runChecks(checks, verifier).then((verdict) => entryOf(token, verdict));
+  const begin = () => validation(token, bundles, settings);
+  const verdict =
+    verifier.sync === true ? runInTurn(begin, verifier as SyncSignatureVerifier) : runChecks(begin(), verifier);
+  return verdict instanceof Promise ? verdict.then((late) => entryOf(token, late)) : entryOf(token, verdict);
 }
 
 function entryOf(token: string, verdict: Verdict<Validated>): Verdict<Entry> {

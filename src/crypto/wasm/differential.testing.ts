@@ -8,7 +8,7 @@ import { webcryptoVerifier } from "../native/webcrypto.ts";
 import { fromBigInt, toBigInt, toHex } from "../octets.ts";
 import { PublicKey } from "../public-key.ts";
 import { Cases, type EcdsaCase, KINDS, type Kind } from "./cases.testing.ts";
-import { Engine, type Place } from "./engine.ts";
+import { type BatchMember, Engine, type Place } from "./engine.ts";
 
 export interface DifferentialOptions {
   readonly seed: number;
@@ -57,8 +57,12 @@ export async function tryCases(options: DifferentialOptions): Promise<Differenti
     const one = cases.make(kind, curve);
     if (one.valid) valid++;
     counts[`${curve} ${kind}`] = (counts[`${curve} ${kind}`] ?? 0) + 1;
+    const told = (way: string, { curve, kind }: EcdsaCase) => `case ${i} of seed ${seed}, ${curve} ${kind} by ${way}`;
     for (const [way, verdict] of await verdicts(one, ways, options.without ?? [])) {
-      if (verdict !== one.valid) faults.push(`case ${i} of seed ${seed}, ${curve} ${kind} by ${way}: ${told(one)}`);
+      if (verdict !== one.valid) faults.push(`${told(way, one)}: ${numbersOf(one)}`);
+    }
+    for (const [of, verdict] of ways.batch(one, i === first + count - 1)) {
+      if (verdict !== of.valid) faults.push(`${told("a batch that ends here", of)}: ${numbersOf(of)}`);
     }
     if (i % 21 === 3) faults.push(...ways.takesBadKeys(one));
     if (faults.length > 20) break;
@@ -66,7 +70,7 @@ export async function tryCases(options: DifferentialOptions): Promise<Differenti
   return { counts, valid, faults };
 }
 
-function told({ point, digest, signature, valid }: EcdsaCase): string {
+function numbersOf({ point, digest, signature, valid }: EcdsaCase): string {
   return `key ${toHex(point)} hash ${toHex(digest)} signature ${toHex(signature)} is ${valid ? "valid" : "invalid"}`;
 }
 
@@ -94,24 +98,38 @@ async function verdicts(
   return found;
 }
 
-/** The module without tables, with the generator's, and with the key's. */
+/** Keys of single cases that have a table at a time, per curve. */
+const SPARES = 10;
+/** Cases of a batch at most: more than the module takes at once. */
+const MOST_TOGETHER = 24;
+
+interface Waiting {
+  readonly one: EcdsaCase;
+  readonly place: Place;
+}
+
+/** The module without tables, with the generator's, with the key's, and many at once. */
 class Ways {
   readonly #bare: Engine;
   readonly #full: Engine;
   readonly #places = new Map<string, Place>();
   readonly #keys = new Map<string, PublicKey>();
+  readonly #spares: Readonly<Record<Curve, readonly Place[]>>;
   readonly #spare: Readonly<Record<Curve, Place>>;
+  readonly #batches: Readonly<Record<Curve, Waiting[]>> = { "P-256": [], "P-384": [], "P-521": [] };
+  readonly #sizes: Record<Curve, number> = { "P-256": 2, "P-384": 2, "P-521": 2 };
   #turn = 0;
+  /** Where the last case has its table. */
+  #place: Place | undefined;
 
   constructor(module?: object) {
     this.#bare = new Engine(module);
     this.#full = new Engine(module);
     for (const curve of ["P-256", "P-384", "P-521"] as const) this.#full.buildGeneratorTable(curve);
-    this.#spare = {
-      "P-256": this.#full.newPlace("P-256"),
-      "P-384": this.#full.newPlace("P-384"),
-      "P-521": this.#full.newPlace("P-521"),
-    };
+    const places = (curve: Curve) => Array.from({ length: SPARES }, () => this.#full.newPlace(curve));
+    const [p256, p384, p521] = (["P-256", "P-384", "P-521"] as const).map((curve) => this.#bare.newPlace(curve));
+    this.#spare = { "P-256": p256!, "P-384": p384!, "P-521": p521! };
+    this.#spares = { "P-256": places("P-256"), "P-384": places("P-384"), "P-521": places("P-521") };
   }
 
   try(one: EcdsaCase): [string, boolean][] {
@@ -124,9 +142,29 @@ class Ways {
     // one of the two dear ways in turn
     if (this.#turn++ % 2 === 0) found.push(["module without tables", by(this.#bare)]);
     else found.push(["module with the generator's table", by(this.#full)]);
-    const place = this.#placeOf(one);
-    if (place !== undefined) found.push(["module with both tables", by(this.#full, place)]);
+    this.#place = this.#placeOf(one);
+    found.push(["module with both tables", by(this.#full, this.#place)]);
     return found;
+  }
+
+  /**
+   * Puts the case that was tried last into a batch of its curve; the verdicts of all in it when it is full. Batches are of every
+   * size up to {@link MOST_TOGETHER}; the stream of cases decides what stands beside what.
+   */
+  batch(one: EcdsaCase, isLast: boolean): (readonly [EcdsaCase, boolean])[] {
+    const waiting = this.#batches[one.curve];
+    waiting.push({ one, place: this.#place! });
+    const singles = waiting.filter(({ one: { stays } }) => !stays).length;
+    const full = waiting.length >= this.#sizes[one.curve] || singles === SPARES;
+    if (full) this.#sizes[one.curve] = 1 + ((this.#turn * 7) % MOST_TOGETHER);
+    const ended = isLast ? (Object.keys(this.#batches) as Curve[]) : full ? [one.curve] : [];
+    return ended.flatMap((curve) => {
+      const batch = this.#batches[curve].splice(0);
+      const members = batch.map(({ one: { point, signature, hash, data, digest }, place }): BatchMember => {
+        return { point, place, signature, signed: data === undefined ? { digest } : { hash, data } };
+      });
+      return this.#full.verifyBatch(curve, members).map((verdict, i) => [batch[i]!.one, verdict] as const);
+    });
   }
 
   /** Keys that the module has to refuse: off the curve, and coordinates that are not below p. */
@@ -135,12 +173,13 @@ class Ways {
     const taken: string[] = [];
     const spoilt = Uint8Array.from(point);
     spoilt[spoilt.length - 1]! ^= 1;
-    if (this.#full.buildTable(curve, spoilt, this.#spare[curve])) taken.push(`a key off ${curve}`);
+    const spare = this.#spare[curve];
+    if (this.#bare.buildTable(curve, spoilt, spare)) taken.push(`a key off ${curve}`);
     const x = toBigInt(point.subarray(0, size)) + p;
     if (x >> BigInt(8 * size) === 0n) {
       spoilt.set(point);
       spoilt.set(fromBigInt(x, size));
-      if (this.#full.buildTable(curve, spoilt, this.#spare[curve])) taken.push(`x + p of ${curve}`);
+      if (this.#bare.buildTable(curve, spoilt, spare)) taken.push(`x + p of ${curve}`);
     }
     return taken;
   }
@@ -158,8 +197,11 @@ class Ways {
     return key;
   }
 
-  #placeOf({ curve, point, stays }: EcdsaCase): Place | undefined {
-    if (!stays) return this.#engineBuilds(curve, point, this.#spare[curve]);
+  #placeOf({ curve, point, stays }: EcdsaCase): Place {
+    if (!stays) {
+      const taken = this.#batches[curve].filter(({ one }) => !one.stays).length;
+      return this.#engineBuilds(curve, point, this.#spares[curve][taken]!);
+    }
     const name = toHex(point);
     let place = this.#places.get(name);
     if (place === undefined) {

@@ -24,6 +24,9 @@ interface Exports {
   hashUpdate(length: number): void;
   hashFinish(): number;
   verifyDigest(curve: number, length: number, key: number, table: number, generatorTable: number): number;
+  batchStart(curve: number): number;
+  batchAdd(length: number, table: number): number;
+  batchFinish(generatorTable: number): number;
   rsaArea(): number;
   rsaLift(octets: number): number;
   verifyRsa(octets: number, exponent: number, bits: number, pss: number): number;
@@ -74,6 +77,9 @@ const FUNCTIONS: readonly (keyof Exports)[] = [
   "hashUpdate",
   "hashFinish",
   "verifyDigest",
+  "batchStart",
+  "batchAdd",
+  "batchFinish",
   "rsaArea",
   "rsaLift",
   "verifyRsa",
@@ -109,6 +115,15 @@ function moduleOctets(): Uint8Array {
 
 /** A place for a key's table: it means something only to the engine that gave it. */
 export type Place = Readonly<Record<never, never>>;
+
+/** A signature of a batch, as {@link Engine.verify} takes it. */
+export interface BatchMember {
+  readonly point: Uint8Array;
+  readonly place: Place | undefined;
+  readonly signature: Uint8Array;
+  /** What is signed, or its hash as {@link Engine.verifyDigest} takes it. */
+  readonly signed: { readonly hash: Hash; readonly data: Uint8Array } | { readonly digest: Uint8Array };
+}
 
 /** What an engine knows of a place. */
 interface Slot {
@@ -220,9 +235,8 @@ export class Engine {
     signature: Uint8Array,
     data: Uint8Array,
   ): boolean {
-    const octets = octetsOf(data);
-    if (octets === undefined || !isHash(hash)) return false;
-    return this.#check(curve, this.#digest(hash, octets), point, place, signature);
+    const length = this.#hash(hash, data);
+    return length !== undefined && this.#check(curve, length, point, place, signature);
   }
 
   /** {@link verify} for a hash that is at hand: 32 to 64 octets. */
@@ -233,11 +247,68 @@ export class Engine {
     place: Place | undefined,
     signature: Uint8Array,
   ): boolean {
+    const length = this.#setDigest(digest);
+    return length !== undefined && this.#check(curve, length, point, place, signature);
+  }
+
+  /**
+   * Checks signatures of one curve together, which is faster than {@link verify} one by one and gives the same verdicts: each
+   * signature has its own, whatever the others are. Those without a table are checked one by one.
+   */
+  verifyBatch(curve: Curve, members: readonly BatchMember[]): boolean[] {
+    const verdicts = members.map(() => false);
+    const generator = Object.hasOwn(CURVE_CODE, curve) ? this.#generators.get(curve) : undefined;
+    const open: [index: number, member: BatchMember, place: Place][] = [];
+    for (const [index, member] of members.entries()) {
+      const { point, place, signature, signed } = member;
+      if (generator !== undefined && place !== undefined) open.push([index, member, place]);
+      else if ("digest" in signed) verdicts[index] = this.verifyDigest(curve, signed.digest, point, place, signature);
+      else verdicts[index] = this.verify(curve, signed.hash, point, place, signature, signed.data);
+    }
+    for (let next = 0; next < open.length; ) {
+      const room = this.#exports.batchStart(CURVE_CODE[curve]);
+      const taken: number[] = [];
+      for (; next < open.length && taken.length < room; next++) {
+        const [index, member, place] = open[next]!;
+        if (this.#add(curve, member, place)) taken.push(index);
+      }
+      const bits = this.#exports.batchFinish(generator!);
+      for (const [bit, index] of taken.entries()) verdicts[index] = ((bits >>> bit) & 1) === 1;
+    }
+    return verdicts;
+  }
+
+  /** Puts a signature into the batch that has begun; whether it has a number there, as what is invalid at sight has not. */
+  #add(curve: Curve, { point, signature, signed }: BatchMember, place: Place): boolean {
+    const [made, octets] = [octetsOf(signature), octetsOf(point)];
+    if (made === undefined || octets === undefined || made.length !== 2 * CURVES[curve].size) return false;
+    const slot = this.#slotOf(curve, octets, place);
+    const length = slot && ("digest" in signed ? this.#setDigest(signed.digest) : this.#hash(signed.hash, signed.data));
+    if (slot === undefined || length === undefined) return false;
+    this.#octets.set(made, this.#signature);
+    return this.#exports.batchAdd(length, slot.table) === 1;
+  }
+
+  /** Puts the hash of data where checks find it; its length, or `undefined` for a hash or data that are none. */
+  #hash(hash: Hash, data: Uint8Array): number | undefined {
+    const octets = octetsOf(data);
+    return octets === undefined || !isHash(hash) ? undefined : this.#digest(hash, octets);
+  }
+
+  /** Puts a hash where checks find it; its length, or `undefined` for one that is too short or too long. */
+  #setDigest(digest: Uint8Array): number | undefined {
     const octets = octetsOf(digest);
-    if (octets === undefined) return false;
-    if (octets.length < HASH_LENGTH["SHA-256"] || octets.length > HASH_LENGTH["SHA-512"]) return false;
+    if (octets === undefined) return undefined;
+    if (octets.length < HASH_LENGTH["SHA-256"] || octets.length > HASH_LENGTH["SHA-512"]) return undefined;
     this.#octets.set(octets, this.#exports.digestArea());
-    return this.#check(curve, octets.length, point, place, signature);
+    return octets.length;
+  }
+
+  /** What is known of a place, if it has the table of that very point. */
+  #slotOf(curve: Curve, point: Uint8Array, place: Place): Slot | undefined {
+    const slot = this.#slots.get(place);
+    if (slot?.point === undefined || slot.curve !== curve || !equalOctets(slot.point, point)) return undefined;
+    return slot;
   }
 
   /** What checks with a modulus want beside it, or `undefined` for a modulus that the module does not take. */
@@ -277,8 +348,8 @@ export class Engine {
     let key = this.#scratch[curve];
     let table = 0;
     if (place !== undefined) {
-      const slot = this.#slots.get(place);
-      if (slot?.point === undefined || slot.curve !== curve || !equalOctets(slot.point, octets)) return false;
+      const slot = this.#slotOf(curve, octets, place);
+      if (slot === undefined) return false;
       ({ key, table } = slot);
     } else if (!this.#readKey(curve, octets, key)) return false;
     this.#octets.set(made, this.#signature);

@@ -1,11 +1,11 @@
 /** The synchronous backend of the WebAssembly module: ECDSA with tables for keys that stay, and RSA up to 4,096 bits. */
 import { SpiffeError } from "../../base/index.ts";
-import { type Curve, HASH_LENGTH, type SignatureAlgorithm } from "../algorithms.ts";
+import { type Curve, HASH_LENGTH, type Hash, type SignatureAlgorithm } from "../algorithms.ts";
 import { CURVES, mod } from "../curves.ts";
 import { fromBigInt, fromHex, toBigInt } from "../octets.ts";
 import { nameOfKey, numbersOf, type PublicKey } from "../public-key.ts";
-import { readInput } from "../signature.ts";
-import type { SyncSignatureVerifier } from "../verifier.ts";
+import { readInput, type SignatureInput } from "../signature.ts";
+import type { PreparedCheck, SyncSignatureVerifier } from "../verifier.ts";
 import { Engine, type RsaKey } from "./engine.ts";
 import { type Schedule, type TableKey, Tables } from "./tables.ts";
 
@@ -47,6 +47,14 @@ export interface WasmKey {
 interface Entry extends TableKey {
   readonly handle: WasmKey;
   uses: number;
+}
+
+/** An ECDSA check of a batch whose input has been read. */
+interface ReadCheck {
+  readonly index: number;
+  readonly entry: Entry;
+  readonly hash: Hash;
+  readonly input: SignatureInput;
 }
 
 /** An RSA key that the module takes. */
@@ -122,10 +130,54 @@ export class WasmVerifier implements SyncSignatureVerifier<WasmKey> {
     const entry = this.#entries.get(prepared);
     const input = entry && readInput(wanted, entry.handle.key, made, signed);
     if (entry === undefined || input?.alg.family !== "ecdsa" || this.#engine === undefined) return false;
-    const { curve, point, place } = entry;
-    if (place !== undefined) this.#tables?.touch(entry);
+    if (entry.place !== undefined) this.#tables?.touch(entry);
+    return this.#verifyEcdsa(entry, input.alg.hash, input);
+  }
+
+  /**
+   * Checks signatures together: the verdicts of {@link verify}, in their order. ECDSA signatures whose keys have tables share
+   * inversions, which on P-256 saves an eighth of two and a quarter of sixteen; others are checked one by one.
+   */
+  verifyBatch(checks: readonly PreparedCheck<WasmKey>[]): boolean[] {
+    const verdicts = checks.map(() => false);
+    const read: ReadCheck[] = [];
+    for (const [index, { alg, key, signature, data }] of checks.entries()) {
+      const entry = this.#entries.get(key);
+      const input = entry && readInput(alg, entry.handle.key, signature, data);
+      if (input?.alg.family === "ecdsa") read.push({ index, entry: entry!, hash: input.alg.hash, input });
+      else if (entry === undefined) verdicts[index] = this.verify(alg, key, signature, data);
+    }
+    // nothing of the caller's is read from here on, so that none of its code runs while a batch is open
+    for (const curve of new Set(read.map(({ entry }) => entry.curve))) {
+      const alike = read.filter(({ entry }) => entry.curve === curve);
+      for (const [at, valid] of this.#verifyAlike(curve, alike).entries()) verdicts[alike[at]!.index] = valid;
+    }
+    return verdicts;
+  }
+
+  /** The verdicts of checks on one curve. */
+  #verifyAlike(curve: Curve, checks: readonly ReadCheck[]): boolean[] {
+    const engine = this.#engine;
+    if (engine === undefined) return checks.map(() => false);
+    for (const { entry } of checks) if (entry.place !== undefined) this.#tables?.touch(entry);
     try {
-      return this.#engine.verify(curve, input.alg.hash, point, place, input.signature, input.data);
+      if (checks.length > 1) {
+        return engine.verifyBatch(
+          curve,
+          checks.map(({ entry: { point, place }, hash, input: { signature, data } }) => {
+            return { point, place, signature, signed: { hash, data } };
+          }),
+        );
+      }
+    } catch {
+      // who is at fault shows one by one
+    }
+    return checks.map(({ entry, hash, input }) => this.#verifyEcdsa(entry, hash, input));
+  }
+
+  #verifyEcdsa({ curve, point, place }: Entry, hash: Hash, { signature, data }: SignatureInput): boolean {
+    try {
+      return this.#engine?.verify(curve, hash, point, place, signature, data) === true;
     } catch {
       // a module that trapped has found nothing valid
       return false;
