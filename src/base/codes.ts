@@ -161,6 +161,7 @@ export const REASONS = [
   "request.rate-limited",
   "request.client-cert",
   "request.upgrade",
+  "request.expectation",
   "request.proxy-header",
   // upstreams of the gateway
   "upstream.unreachable",

@@ -1,6 +1,7 @@
 /** Answers that the gateway gives itself, and what becomes of a request body that nobody wants. */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
+import { awaitsContinue } from "./expectation.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { type Explain, refusalAnswer } from "./refusal.ts";
 
@@ -67,6 +68,8 @@ export function answerProblem(
   const { status, headers, trailers, body } = refusalAnswer(request, problem, explain);
   // of an answer that could not be written, the fields are still there
   for (const name of outgoing.getHeaderNames()) if (name !== "connection") outgoing.removeHeader(name);
+  // what comes next may be the body that was held back, or another request
+  if (request.httpVersionMajor === 1 && awaitsContinue(request)) outgoing.setHeader("connection", "close");
   outgoing.writeHead(status, trailers === undefined ? { ...headers, "content-length": String(body.length) } : headers);
   if (trailers !== undefined) outgoing.addTrailers(trailers);
   if (request.method !== "HEAD" && body.length > 0) outgoing.write(body);

@@ -5,6 +5,7 @@ import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
 import { answerProblem, cutAnswer, endUnread, hasBody } from "./answer.ts";
 import { type Attempting, Attempts } from "./attempts.ts";
 import type { Deadline } from "./deadlines.ts";
+import { askForBody } from "./expectation.ts";
 import { type Field, fieldsOf, responseFields, toHeaderObject, toTrailerObject, trailerFields } from "./headers.ts";
 import type { Problem } from "./middleware/problem.ts";
 import type { Passage, Passed } from "./proxy-stream.ts";
@@ -88,6 +89,7 @@ export class Exchange implements Attempting {
     const request = this.#request as IncomingMessage;
     if (this.#sending) return void request.resume();
     this.#sending = true;
+    askForBody(this.#request, this.#response as ListenerResponse);
     request.on("data", (chunk: Uint8Array) => this.#guard(() => this.#onRequestData(chunk)));
     request.on("end", () => this.#guard(() => this.#onRequestEnd()));
   }

@@ -258,8 +258,11 @@ class RunningGateway implements Gateway {
   async #open(config: ListenerConfig, first: Live, identity: GatewayIdentity): Promise<OpenListener> {
     const { limits } = this.#config;
     const room = () => (this.#live ?? first).room(config.name);
+    const handler = requestHandler(room);
     const tls = await listen(identity, {
-      handler: requestHandler(room),
+      handler,
+      // what waits to be asked for its body is judged first
+      onExpect: handler,
       ...(takesUpgrades(this.#config, config.name) ? { onUpgrade: upgradeHandler(room) } : {}),
       ...placeOf(config, this.#sockets),
       sharePort: this.#worker !== undefined,

@@ -19,6 +19,7 @@ import { connectionPeer, type Handler, type ListenerRequest, type ListenerRespon
 import type { AccessLog } from "./access-log.ts";
 import { answerProblem, cutAnswer } from "./answer.ts";
 import type { GatewayConfig, RouteConfig } from "./config-types.ts";
+import { expectationFault } from "./expectation.ts";
 import { endToEnd, type Field, fieldsOf, requestFields } from "./headers.ts";
 import { type Authentication, authenticate, carriesSvid } from "./middleware/authenticate.ts";
 import type { Problem } from "./middleware/problem.ts";
@@ -174,6 +175,8 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   if (decision.verdict === "allow") {
     const clientCert = room.xfcc?.value(verdict.peer, fieldsOf(request.rawHeaders));
     if (clientCert?.ok === false) return badRequest(clientCert.reason, clientCert.message);
+    const unmet = expectationFault(request);
+    if (unmet !== undefined) return unmet;
     return { target, route, peer, clientCert: clientCert?.value };
   }
   // whom no rule lets in without an identity is asked for one

@@ -130,8 +130,13 @@ export async function countingUpstream(
 }
 
 /** Sends bytes over a verified connection and returns everything that comes back until the other side closes. */
-export async function rawExchange(identity: TlsIdentity, port: number, text: string): Promise<string> {
-  const { socket } = await connect(identity, { host: "127.0.0.1", port, peer: GATEWAY, alpn: ["http/1.1"] });
+export async function rawExchange(
+  identity: TlsIdentity,
+  port: number,
+  text: string,
+  peer: string = GATEWAY,
+): Promise<string> {
+  const { socket } = await connect(identity, { host: "127.0.0.1", port, peer, alpn: ["http/1.1"] });
   return new Promise((resolve) => {
     let answer = "";
     socket.on("data", (chunk: Uint8Array) => {
@@ -154,8 +159,12 @@ export function rawRequest(target: string, fields: string[] = [], method = "GET"
 }
 
 /** An HTTP/2 connection whose peer is verified. */
-export async function http2Client(identity: TlsIdentity, port: number): Promise<http2.ClientHttp2Session> {
-  const { socket } = await connect(identity, { host: "127.0.0.1", port, peer: GATEWAY, alpn: ["h2"] });
+export async function http2Client(
+  identity: TlsIdentity,
+  port: number,
+  peer: string = GATEWAY,
+): Promise<http2.ClientHttp2Session> {
+  const { socket } = await connect(identity, { host: "127.0.0.1", port, peer, alpn: ["h2"] });
   const session = http2.connect(`https://127.0.0.1:${port}`, { createConnection: () => socket });
   session.on("error", () => {});
   return session;
@@ -202,8 +211,9 @@ export async function http2Once(
   headers: http2.OutgoingHttpHeaders,
   body?: string,
   trailers?: http2.OutgoingHttpHeaders,
+  peer: string = GATEWAY,
 ): ReturnType<typeof http2Exchange> {
-  const session = await http2Client(identity, port);
+  const session = await http2Client(identity, port, peer);
   try {
     return await http2Exchange(session, headers, body, trailers);
   } finally {

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { type Socket, createServer as tcpServer } from "node:net";
+import { createServer as tcpServer } from "node:net";
 import { after, before, describe, it } from "node:test";
-import { type Server, type TLSSocket, createServer as tlsServer } from "node:tls";
 import { ManualClock } from "../authority/manual-clock.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import type { Reason } from "../base/codes.ts";
 import { isSpiffeError, type SpiffeError } from "../base/errors.ts";
 import { connect } from "./connect.ts";
+import { CountingServers } from "./counting.testing.ts";
 import { createFetch } from "./fetch.ts";
 import { http2Options } from "./http2-options.ts";
 import { listen, type TlsListener } from "./listen.ts";
@@ -19,49 +19,8 @@ const PER_CLASS = 17;
 
 let world: World;
 let own: StaticIdentity;
-const servers: { close(): unknown }[] = [];
-const left = new Set<Socket>();
-
-/** A server that counts every application byte it gets. */
-interface Counting {
-  port: number;
-  bytes: number;
-  /** TCP connections so far, and those that are open. */
-  connections: number;
-  open: number;
-}
-
-async function counting(show: NonNullable<Shown>, alpn: string[], more: object = {}): Promise<Counting> {
-  const state: Counting = { port: 0, bytes: 0, connections: 0, open: 0 };
-  const server: Server = tlsServer({
-    ...show,
-    ALPNProtocols: alpn,
-    requestCert: true,
-    rejectUnauthorized: false,
-    ...more,
-  });
-  server.on("connection", (socket: Socket) => {
-    state.connections++;
-    state.open++;
-    left.add(socket);
-    socket.once("close", () => {
-      state.open--;
-      left.delete(socket);
-    });
-  });
-  server.on("secureConnection", (socket: TLSSocket) => {
-    socket.on("error", () => {});
-    socket.on("data", (chunk: Buffer) => {
-      state.bytes += chunk.length;
-    });
-    socket.on("end", () => socket.destroy());
-  });
-  server.on("tlsClientError", () => {});
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  state.port = (server.address() as { port: number }).port;
-  servers.push(server);
-  return state;
-}
+const servers = new CountingServers();
+const counting: CountingServers["open"] = (...options) => servers.open(...options);
 
 const TOKEN = { authorization: "Bearer secret" };
 
@@ -135,8 +94,7 @@ describe("dialling", () => {
     });
   });
   after(async () => {
-    for (const each of servers) each.close();
-    for (const socket of left) socket.destroy();
+    servers.close();
     await server.close();
   });
 

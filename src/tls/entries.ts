@@ -19,6 +19,8 @@ export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Ui
 /** What the entry points lead to. */
 export interface Rooms {
   readonly handler: Handler;
+  /** Takes requests with `Expect` in the handler's place. */
+  readonly onExpect?: Handler | undefined;
   readonly onUpgrade: UpgradeHandler | undefined;
   /** Bytes of a request's head. No runtime holds to it over HTTP/2, where the setting only asks the client. */
   readonly maxHeaderBytes: number;
@@ -92,21 +94,17 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     run(verdict, request, response, fits(request) ? go : refuseHead);
   };
 
+  const saysContinue: Handler = (request, response) => {
+    response.writeContinue();
+    return rooms.handler(request, response);
+  };
+  const saysNo: Handler = (_request, response) => {
+    response.statusCode = 417;
+    response.end();
+  };
   server.on("request", entry(rooms.handler));
-  server.on(
-    "checkContinue",
-    entry((request, response) => {
-      response.writeContinue();
-      return rooms.handler(request, response);
-    }),
-  );
-  server.on(
-    "checkExpectation",
-    entry((_request, response) => {
-      response.statusCode = 417;
-      response.end();
-    }),
-  );
+  server.on("checkContinue", entry(rooms.onExpect ?? saysContinue));
+  server.on("checkExpectation", entry(rooms.onExpect ?? saysNo));
 
   // HTTP/1.1 gives the socket, HTTP/2 a response; neither becomes a tunnel.
   server.on("connect", (request: ListenerRequest, below: Duplex | ListenerResponse) => {

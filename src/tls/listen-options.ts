@@ -21,6 +21,7 @@ const KNOWN: readonly (keyof ListenOptions)[] = [
   "handler",
   "fetch",
   "onConnection",
+  "onExpect",
   "onUpgrade",
   "port",
   "address",
@@ -44,7 +45,7 @@ const KNOWN: readonly (keyof ListenOptions)[] = [
   "onRefused",
 ];
 
-const FUNCTIONS = ["handler", "fetch", "onConnection", "onUpgrade", "authorize", "onRefused"] as const;
+const FUNCTIONS = ["handler", "fetch", "onConnection", "onExpect", "onUpgrade", "authorize", "onRefused"] as const;
 
 /**
  * Checks the options and fills in the defaults.
@@ -58,13 +59,14 @@ export function listenSettings(options: ListenOptions): ListenSettings {
       throw usage(`Expected ${name} to be a function; got ${typeof options[name]}`);
     }
   }
-  const { handler, fetch, onConnection, onUpgrade, path, port, address, certificate, svid } = options;
+  const { handler, fetch, onConnection, onExpect, onUpgrade, path, port, address, certificate, svid } = options;
   const takers = [handler, fetch, onConnection].filter((each) => each !== undefined).length;
   if (takers !== 1) {
     throw usage(`Expected one of handler, fetch and onConnection; got ${takers === 0 ? "none" : "several"}`);
   }
-  if (onUpgrade !== undefined && onConnection !== undefined) {
-    throw usage("Expected onUpgrade beside a handler of requests; got it beside onConnection");
+  for (const [name, value] of Object.entries({ onExpect, onUpgrade })) {
+    if (value === undefined || onConnection === undefined) continue;
+    throw usage(`Expected ${name} beside a handler of requests; got it beside onConnection`);
   }
   if (path !== undefined && (port !== undefined || address !== undefined)) {
     throw usage("Expected path, or address and port; got both");

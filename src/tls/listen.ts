@@ -41,6 +41,11 @@ export interface ListenOptions {
   fetch?: FetchHandler;
   /** Takes accepted connections for a protocol that is not HTTP. */
   onConnection?: ConnectionHandler;
+  /**
+   * Takes requests with `Expect` in place of the handler: one that waits to send its body is told to by
+   * `response.writeContinue()`, or refused without it. Default: `100-continue` is said at once, other expectations get 417.
+   */
+  onExpect?: Handler;
   /** Takes `Upgrade` requests of HTTP/1.1; without it the header is ignored. */
   onUpgrade?: UpgradeHandler;
   /** TCP port; 0 takes a free one. Default 8443. */

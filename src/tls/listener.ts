@@ -376,6 +376,7 @@ export class Listener implements TlsListener {
   #guard(handler: Handler): void {
     guardEntries(this.#server, {
       handler,
+      onExpect: this.#options.onExpect,
       onUpgrade: this.#options.onUpgrade,
       maxHeaderBytes: this.#settings.server.maxHeaderBytes,
       countsHttp1: !capabilities.headerLimit.value,

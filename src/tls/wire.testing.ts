@@ -193,6 +193,59 @@ export function http2Ended(seen: Buffer): number {
   return ended;
 }
 
+/** Huffman codes of digits (RFC 7541 appendix B), by their bits. */
+const DIGITS: Readonly<Record<string, string>> = {
+  "00000": "0",
+  "00001": "1",
+  "00010": "2",
+  "011001": "3",
+  "011010": "4",
+  "011011": "5",
+  "011100": "6",
+  "011101": "7",
+  "011110": "8",
+  "011111": "9",
+};
+/** Entries 8 to 14 of HPACK's static table. */
+const STATUSES = [200, 204, 206, 304, 400, 404, 500] as const;
+
+/** The `:status` that a header block of an answer begins with; undefined for trailers. */
+function http2Status(block: Buffer): number | undefined {
+  let at = 0;
+  while ((block[at]! & 0xe0) === 0x20) at++;
+  const first = block[at]!;
+  if (first >= 0x88 && first <= 0x8e) return STATUSES[first - 0x88];
+  if (![0x48, 0x08, 0x18].includes(first)) return undefined;
+  const length = block[at + 1]! & 0x7f;
+  const text = block.subarray(at + 2, at + 2 + length);
+  if ((block[at + 1]! & 0x80) === 0) return Number(text.toString("latin1"));
+  let [bits, digits] = ["", ""];
+  for (const bit of [...text].map((octet) => octet.toString(2).padStart(8, "0")).join("")) {
+    bits += bit;
+    const digit = DIGITS[bits];
+    if (digit !== undefined) [bits, digits] = ["", digits + digit];
+  }
+  return Number(digits);
+}
+
+/** What a server said of a stream: statuses of its answers, `reset` where it broke the stream off, `goaway` all. */
+export function http2Told(seen: Buffer, stream: number): string[] {
+  const told: string[] = [];
+  for (let at = 0; at + 9 <= seen.length; ) {
+    const end = at + 9 + seen.readUIntBE(at, 3);
+    if (end > seen.length) break;
+    const [type, id] = [seen[at + 3], seen.readUInt32BE(at + 5)];
+    if (id === stream && type === 1) {
+      const status = http2Status(seen.subarray(at + 9, end));
+      if (status !== undefined) told.push(String(status));
+    }
+    if (id === stream && type === 3) told.push("reset");
+    if (type === 7 && seen.readUInt32BE(at + 13) !== 0) told.push("goaway");
+    at = end;
+  }
+  return told;
+}
+
 type Held = Map<number, { chunks: Buffer[]; flush: () => void }>;
 
 /**
