@@ -366,7 +366,7 @@ export const CONTROLS: readonly Control[] = [
     name: "tls-throttle",
     patches: [
       {
-        file: "src/tls/listener.ts",
+        file: "src/tls/connection-gate.ts",
         find: "if (address === undefined || this.#throttle?.isShut(address) !== true) return false;",
         replace: "if (true) return false;",
       },
@@ -375,7 +375,9 @@ export const CONTROLS: readonly Control[] = [
   },
   {
     name: "tls-connection-limit",
-    patches: [{ file: "src/tls/listener.ts", find: "      if (this.#isFull()) {", replace: "      if (false) {" }],
+    patches: [
+      { file: "src/tls/connection-gate.ts", find: "      if (this.#isFull()) {", replace: "      if (false) {" },
+    ],
     tests: ["src/tls/listen-places.test.ts"],
   },
   {
