@@ -773,56 +773,56 @@ export const CONTROLS: readonly Control[] = [
     name: "gateway-answer-length",
     patches: [
       {
-        file: "src/gateway/upstream/http1-parser.ts",
+        file: "src/tls/http1/parser.ts",
         find: "length !== undefined || !LENGTH.test(value)",
         replace: "false",
       },
     ],
-    tests: ["src/gateway/upstream/http1-parser.test.ts"],
+    tests: ["src/tls/http1/parser.test.ts"],
   },
   {
     name: "gateway-answer-framing",
     patches: [
       {
-        file: "src/gateway/upstream/http1-parser.ts",
+        file: "src/tls/http1/parser.ts",
         find: "if (coding !== undefined && (length !== undefined || !persistent)) {",
         replace: "if (false) {",
       },
     ],
-    tests: ["src/gateway/upstream/http1-parser.test.ts"],
+    tests: ["src/tls/http1/parser.test.ts"],
   },
   {
     name: "gateway-answer-left-over",
     patches: [
       {
-        file: "src/gateway/upstream/http1-connection.ts",
+        file: "src/tls/http1/connection.ts",
         find: "if (this.#call === undefined || !this.#call.received(chunk)) this.destroy();",
         replace: "this.#call?.received(chunk);",
       },
     ],
-    tests: ["src/gateway/upstream/http1-pool.test.ts"],
+    tests: ["src/tls/http1/pool.test.ts"],
   },
   {
     name: "gateway-request-fields",
     patches: [
       {
-        file: "src/gateway/upstream/http1-connection.ts",
+        file: "src/tls/http1/connection.ts",
         find: "if (!NAME.test(name) || !VALUE.test(value)) throw new",
         replace: "if (false) throw new",
       },
     ],
-    tests: ["src/gateway/upstream/http1-pool.test.ts"],
+    tests: ["src/tls/http1/pool.test.ts"],
   },
   {
     name: "gateway-request-length",
     patches: [
       {
-        file: "src/gateway/upstream/http1-connection.ts",
+        file: "src/tls/http1/connection.ts",
         find: "if (this.#left >= 0) return connection.write(chunk);",
         replace: "if (true) return connection.write(chunk);",
       },
     ],
-    tests: ["src/gateway/upstream/http1-pool.test.ts"],
+    tests: ["src/tls/http1/pool.test.ts"],
   },
   {
     name: "gateway-xfcc-list",

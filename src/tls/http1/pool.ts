@@ -2,7 +2,7 @@
 import type { Duplex } from "node:stream";
 import type { Clock } from "../../base/index.ts";
 import type { CallEvents, UpstreamCall, UpstreamRequest } from "./call.ts";
-import { type ConnectionOwner, Http1Call, Http1Connection } from "./http1-connection.ts";
+import { type ConnectionOwner, Http1Call, Http1Connection } from "./connection.ts";
 
 /** Idle connections kept per address. */
 const MAX_IDLE = 64;

@@ -2,10 +2,9 @@ import assert from "node:assert/strict";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { ManualClock } from "../../authority/testing.ts";
-import type { Field } from "../headers.ts";
-import { until } from "../world.testing.ts";
-import type { UpstreamCall } from "./call.ts";
-import { Http1Pool, isDialFailure } from "./http1-pool.ts";
+import { until } from "../../gateway/world.testing.ts";
+import type { Field, UpstreamCall } from "./call.ts";
+import { Http1Pool, isDialFailure } from "./pool.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 

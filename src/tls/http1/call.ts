@@ -1,5 +1,7 @@
 /** One request at one address, whatever its protocol: what is sent, and what is told of it. */
-import type { Field } from "../headers.ts";
+
+/** One field: name, value. */
+export type Field = readonly [name: string, value: string];
 
 /** What goes to an upstream, beside the body. */
 export interface UpstreamRequest {

@@ -1,8 +1,7 @@
 /** A connection that carries HTTP/1.1 requests to an upstream, one after another, and each of them once. */
 import type { Duplex } from "node:stream";
-import type { Field } from "../headers.ts";
-import type { CallEvents, UpstreamCall, UpstreamRequest } from "./call.ts";
-import { type AnswerEvents, AnswerParser, NAME, VALUE } from "./http1-parser.ts";
+import type { CallEvents, Field, UpstreamCall, UpstreamRequest } from "./call.ts";
+import { type AnswerEvents, AnswerParser, NAME, VALUE } from "./parser.ts";
 
 /** Seconds before an upstream ends an idle connection at which it is not used any more. */
 const MARGIN_SECONDS = 1;
