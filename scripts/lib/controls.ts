@@ -466,8 +466,6 @@ export const CONTROLS: readonly Control[] = [
         replace: "      const key = `",
       },
     ],
-    // One runtime keeps no connections, so that it could not notice.
-    runtimes: ["bun", "node"],
     tests: ["src/tls/kept-connections.test.ts"],
   },
   {
@@ -479,7 +477,6 @@ export const CONTROLS: readonly Control[] = [
         replace: "    if (kept === undefined) {",
       },
     ],
-    runtimes: ["bun", "node"],
     tests: ["src/tls/kept-connections.test.ts"],
   },
   {
