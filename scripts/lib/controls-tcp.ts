@@ -85,8 +85,8 @@ export const TCP_CONTROLS: readonly Control[] = [
     name: "proxy-header-required",
     patches: [
       {
-        file: "src/tls/listener.ts",
-        find: "      this.#shut(socket);\n      return this.#report(header, remoteAddress, remotePort);",
+        file: "src/tls/connection-gate.ts",
+        find: "      this.#shut(socket);\n      return report(header, remoteAddress, remotePort);",
         replace: "      return begin(socket);",
       },
     ],

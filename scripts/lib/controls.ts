@@ -367,7 +367,7 @@ export const CONTROLS: readonly Control[] = [
     name: "tls-throttle",
     patches: [
       {
-        file: "src/tls/listener.ts",
+        file: "src/tls/connection-gate.ts",
         find: "if (address === undefined || this.#throttle?.isShut(address) !== true) return false;",
         replace: "if (true) return false;",
       },
@@ -376,7 +376,9 @@ export const CONTROLS: readonly Control[] = [
   },
   {
     name: "tls-connection-limit",
-    patches: [{ file: "src/tls/listener.ts", find: "      if (this.#isFull()) {", replace: "      if (false) {" }],
+    patches: [
+      { file: "src/tls/connection-gate.ts", find: "      if (this.#isFull()) {", replace: "      if (false) {" },
+    ],
     tests: ["src/tls/listen-places.test.ts"],
   },
   {
@@ -465,8 +467,6 @@ export const CONTROLS: readonly Control[] = [
         replace: "      const key = `",
       },
     ],
-    // One runtime keeps no connections, so that it could not notice.
-    runtimes: ["bun", "node"],
     tests: ["src/tls/kept-connections.test.ts"],
   },
   {
@@ -478,7 +478,6 @@ export const CONTROLS: readonly Control[] = [
         replace: "    if (kept === undefined) {",
       },
     ],
-    runtimes: ["bun", "node"],
     tests: ["src/tls/kept-connections.test.ts"],
   },
   {
@@ -772,56 +771,56 @@ export const CONTROLS: readonly Control[] = [
     name: "gateway-answer-length",
     patches: [
       {
-        file: "src/gateway/upstream/http1-parser.ts",
+        file: "src/tls/http1/parser.ts",
         find: "length !== undefined || !LENGTH.test(value)",
         replace: "false",
       },
     ],
-    tests: ["src/gateway/upstream/http1-parser.test.ts"],
+    tests: ["src/tls/http1/parser.test.ts"],
   },
   {
     name: "gateway-answer-framing",
     patches: [
       {
-        file: "src/gateway/upstream/http1-parser.ts",
+        file: "src/tls/http1/parser.ts",
         find: "if (coding !== undefined && (length !== undefined || !persistent)) {",
         replace: "if (false) {",
       },
     ],
-    tests: ["src/gateway/upstream/http1-parser.test.ts"],
+    tests: ["src/tls/http1/parser.test.ts"],
   },
   {
     name: "gateway-answer-left-over",
     patches: [
       {
-        file: "src/gateway/upstream/http1-connection.ts",
+        file: "src/tls/http1/connection.ts",
         find: "if (this.#call === undefined || !this.#call.received(chunk)) this.destroy();",
         replace: "this.#call?.received(chunk);",
       },
     ],
-    tests: ["src/gateway/upstream/http1-pool.test.ts"],
+    tests: ["src/tls/http1/pool.test.ts"],
   },
   {
     name: "gateway-request-fields",
     patches: [
       {
-        file: "src/gateway/upstream/http1-connection.ts",
+        file: "src/tls/http1/connection.ts",
         find: "if (!NAME.test(name) || !VALUE.test(value)) throw new",
         replace: "if (false) throw new",
       },
     ],
-    tests: ["src/gateway/upstream/http1-pool.test.ts"],
+    tests: ["src/tls/http1/pool.test.ts"],
   },
   {
     name: "gateway-request-length",
     patches: [
       {
-        file: "src/gateway/upstream/http1-connection.ts",
+        file: "src/tls/http1/connection.ts",
         find: "if (this.#left >= 0) return connection.write(chunk);",
         replace: "if (true) return connection.write(chunk);",
       },
     ],
-    tests: ["src/gateway/upstream/http1-pool.test.ts"],
+    tests: ["src/tls/http1/pool.test.ts"],
   },
   {
     name: "gateway-xfcc-list",

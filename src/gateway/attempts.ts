@@ -1,10 +1,10 @@
 /** The upstream's side of a request: one try after another until an answer begins, each with all of the body. */
 import type { Clock } from "../base/index.ts";
+import { type CallEvents, Unsendable, type UpstreamCall } from "../tls/http1/call.ts";
+import { NoAnswer } from "../tls/http1/parser.ts";
+import { isDialFailure } from "../tls/http1/pool.ts";
 import type { Field } from "./headers.ts";
 import type { Problem } from "./middleware/problem.ts";
-import { type CallEvents, Unsendable, type UpstreamCall } from "./upstream/call.ts";
-import { NoAnswer } from "./upstream/http1-parser.ts";
-import { isDialFailure } from "./upstream/http1-pool.ts";
 import { Replay } from "./upstream/replay.ts";
 import { isIdempotent, type Tries } from "./upstream/tries.ts";
 import { TryTimer } from "./upstream/try-timer.ts";

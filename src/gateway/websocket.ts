@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
+import { requestHead } from "../tls/http1/connection.ts";
 import type { UpgradeHandler } from "../tls/index.ts";
 import { hasBody } from "./answer.ts";
 import {
@@ -21,7 +22,6 @@ import type { Passed } from "./proxy-stream.ts";
 import { refusalAnswer } from "./refusal.ts";
 import { Tunnel } from "./tunnel.ts";
 import { AnswerHead, headOf } from "./upstream/answer-head.ts";
-import { requestHead } from "./upstream/http1-connection.ts";
 import { badGateway, dialOutcome, isOwnTrouble, timeout, unavailable } from "./upstream-problem.ts";
 
 /** What a server appends to a client's key to show that it speaks WebSocket (RFC 6455 section 1.3). */

@@ -29,7 +29,10 @@ export interface Capabilities {
   readonly headerLimit: Capability<boolean>;
   /** Whether the runtime has `node:tls` and `node:http2` servers. */
   readonly tlsServer: Capability<boolean>;
-  /** Whether a request over a kept connection of `node:http` is sent once and never again by the runtime itself (S-24). */
+  /**
+   * Whether a request over a kept connection of an agent of `node:http` is sent once and never again by the runtime itself
+   * (S-24). What this package sends by itself goes without `node:http`.
+   */
   readonly keptConnections: Capability<boolean>;
   /** Whether an HTTP/1.1 answer of stated length ends when its bytes come out of an HTTP/2 stream. */
   readonly lengthFromHttp2: Capability<boolean>;

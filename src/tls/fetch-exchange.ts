@@ -1,20 +1,25 @@
 /** One HTTP/1.1 exchange over a connection whose peer has been verified already: request out, response in, both streaming. */
-import { type ClientRequest, type IncomingMessage, request as sendHttp } from "node:http";
-import type { TLSSocket } from "node:tls";
+import type { Duplex } from "node:stream";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
+import type { X509Peer } from "../id/peer.ts";
 import { abortError } from "./connect-errors.ts";
 import type { Call } from "./fetch-request.ts";
+import type { CallEvents, Field, UpstreamRequest } from "./http1/call.ts";
+import { Http1Call, Http1Connection } from "./http1/connection.ts";
+import { NoAnswer } from "./http1/parser.ts";
 import type { KeptConnections } from "./kept-connections.ts";
-import { HEADER_BYTES } from "./options.ts";
 import { markConnection, peerOf } from "./peer.ts";
 
 /** Bytes of a response body that are read ahead of the reader. */
 const READ_AHEAD = 65_536;
 
 const NULL_BODY_STATUS = new Set([204, 205, 304]);
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+/** Methods whose request says nothing of a body that it has not. */
+const WITHOUT_LENGTH = new Set(["GET", "HEAD", "DELETE", "OPTIONS"]);
 
 /** Over what a call goes: a connection of its own, which ends with it, or one that is kept. */
-export type Way = { readonly socket: TLSSocket } | { readonly kept: KeptConnections };
+export type Way = { readonly socket: Duplex } | { readonly kept: KeptConnections };
 
 /** Failures of a kept connection before any answer: the other side may have ended it meanwhile. */
 const stale = new WeakSet<Error>();
@@ -26,210 +31,247 @@ export function wasStale(error: unknown): boolean {
 
 /** Sends the call and resolves with the response as soon as its head is there. Owns a socket that it is given. */
 export function exchange(call: Call, way: Way): Promise<Response> {
-  return new Promise((resolve, reject) => {
-    const at = call.url.host;
-    const own = "socket" in way ? way.socket : undefined;
-    let outgoing: ClientRequest | undefined;
-    let phase = "request";
-    let body: BodyReader | undefined;
-    let over = false;
-    let connected = false;
+  return new Promise((resolve, reject) => new Exchange(call, { resolve, reject }).begin(way));
+}
 
-    const cut = () => {
-      if (own !== undefined) own.destroy();
-      else outgoing?.destroy();
-    };
-    const fail = (error: SpiffeError) => {
-      if (over) return;
-      over = true;
-      settle();
-      cut();
-      reject(error);
-      body?.fail(error);
-    };
-    const broken = (error: unknown) => {
-      // What ended the connection on purpose says so itself.
-      if (isSpiffeError(error)) return fail(error);
-      const failure = upstreamError(at, phase, error);
-      if (own === undefined && phase === "request" && outgoing?.reusedSocket === true) stale.add(failure);
-      fail(failure);
-    };
-    const onAbort = () => {
-      if (own !== undefined || connected) return fail(abortError(call.signal!, at, phase));
-      // The dial hears of it as well, and knows how far it came.
-      setImmediate(() => fail(abortError(call.signal!, at, "connect")));
-    };
-    const onClose = () => broken(new Error("the connection was closed"));
-    const settle = () => {
-      call.signal?.removeEventListener("abort", onAbort);
-      own?.off("close", onClose);
-    };
-    const done = () => {
-      if (over) return;
-      over = true;
-      settle();
-      own?.destroy();
-    };
-    const cancelled = () => {
-      if (over) return;
-      over = true;
-      settle();
-      cut();
-    };
+/** Whose connections end with their one call. */
+const NOBODY = { free: (connection: Http1Connection) => connection.destroy(), gone() {} };
 
-    if (call.signal?.aborted) return onAbort();
-    if (own?.destroyed) return onClose();
-    call.signal?.addEventListener("abort", onAbort, { once: true });
-    own?.once("close", onClose);
+interface Settle {
+  resolve(response: Response): void;
+  reject(error: SpiffeError): void;
+}
 
-    try {
-      outgoing = sendHttp({
-        // With `agent: false` the runtimes ignore createConnection and dial by themselves; left out, none is used.
-        ...(own === undefined ? { agent: (way as { kept: KeptConnections }).kept } : { createConnection: () => own }),
-        ...(own === undefined && call.signal !== undefined ? { dialSignal: call.signal } : {}),
-        host: call.url.hostname,
-        method: call.method,
-        path: call.url.pathname + call.url.search,
-        headers: Object.fromEntries(call.headers),
-        maxHeaderSize: HEADER_BYTES,
-      });
-    } catch (error) {
-      return broken(error);
+interface Head {
+  readonly status: number;
+  readonly fields: readonly string[];
+  readonly reason: string;
+  readonly peer: X509Peer;
+}
+
+class Exchange implements CallEvents {
+  readonly #call: Call;
+  readonly #settle: Settle;
+  #out: Http1Call | undefined;
+  #phase = "request";
+  #head: Head | undefined;
+  /** Parts of the body that came before there was a response to put them into. */
+  #early: Uint8Array<ArrayBuffer>[] | undefined = [];
+  #body: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>> | undefined;
+  #whole = false;
+  #over = false;
+  /** Ends the reading of a request body that is a stream. */
+  #giveUpSource: () => void = ignore;
+  #wake: () => void = ignore;
+  readonly #onAbort = () => this.#aborted();
+
+  constructor(call: Call, settle: Settle) {
+    this.#call = call;
+    this.#settle = settle;
+  }
+
+  begin(way: Way): void {
+    const { signal } = this.#call;
+    if (signal?.aborted) {
+      if ("socket" in way) way.socket.destroy();
+      else this.#phase = "connect";
+      return void this.#aborted();
     }
-    outgoing.on("socket", () => {
-      connected = true;
-    });
-    outgoing.on("error", broken);
-    outgoing.on("upgrade", () =>
-      fail(upstreamError(at, phase, new Error("it switched protocols without being asked"))),
-    );
-    outgoing.on("response", (incoming) => {
-      phase = "response";
-      // From here the response tells its end; the socket may be gone while buffered bytes are still read.
-      own?.off("close", onClose);
-      const empty = call.method === "HEAD" || NULL_BODY_STATUS.has(incoming.statusCode ?? 0);
-      try {
-        checkStatus(call, incoming);
-        if (!empty) body = new BodyReader(incoming, { done, cancelled, broken });
-        const response = new Response(body?.stream ?? null, {
-          status: incoming.statusCode!,
-          statusText: incoming.statusMessage ?? "",
-          headers: headersOf(incoming),
-        });
-        Object.defineProperty(response, "url", { value: call.url.href });
-        phase = "response-body";
-        markConnection(response, { accepted: true, peer: peerOf(own ?? incoming.socket) });
-        resolve(response);
-      } catch (error) {
-        return broken(error);
+    signal?.addEventListener("abort", this.#onAbort, { once: true });
+    try {
+      if ("kept" in way) {
+        this.#out = way.kept.begin(requestOf(this.#call, "keep-alive"), this, signal);
+        return;
       }
-      if (!empty) return;
-      incoming.resume();
-      done();
-    });
-    void send(call, outgoing).catch((error) => {
-      if (phase === "request") phase = "request-body";
-      broken(error);
-    });
-  });
-}
-
-function checkStatus(call: Call, incoming: IncomingMessage): void {
-  const status = incoming.statusCode ?? 0;
-  if (status < 200 || status > 599) throw new Error(`status ${status} is none that a response can have`);
-  if (call.redirect === "error" && [301, 302, 303, 307, 308].includes(status)) {
-    throw new Error(`status ${status} redirects, and redirect: "error" was asked for`);
+      const connection = new Http1Connection(way.socket, NOBODY);
+      if (!connection.usable) return void this.#broken(new Error("the connection was closed"));
+      this.#out = new Http1Call(requestOf(this.#call, "close"), this);
+      this.#out.start(connection);
+    } catch (error) {
+      if ("socket" in way) way.socket.destroy();
+      this.#broken(error);
+    }
   }
-}
 
-function headersOf(incoming: IncomingMessage): Headers {
-  const headers = new Headers();
-  const raw = incoming.rawHeaders;
-  for (let i = 0; i + 1 < raw.length; i += 2) headers.append(raw[i]!, raw[i + 1]!);
-  return headers;
-}
-
-async function send(call: Call, outgoing: ClientRequest): Promise<void> {
-  if (call.body === undefined) return void outgoing.end();
-  if ("bytes" in call.body) return void outgoing.end(call.body.bytes);
-  const reader = call.body.stream.getReader();
-  // The source must learn when nobody reads on, also while it is waited for.
-  outgoing.once("close", () => reader.cancel().catch(() => {}));
-  const declared = call.headers.get("content-length");
-  let sent = 0;
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (outgoing.destroyed) return;
-    if (done) break;
-    sent += value.byteLength;
-    // More than was declared would be read as the start of another request.
-    if (declared !== null && sent > Number(declared)) throw new Error("the body is longer than its content-length");
-    if (!outgoing.write(value)) await drained(outgoing);
+  connected(): void {
+    const { body } = this.#call;
+    const out = this.#out!;
+    if (body === undefined) return;
+    if ("stream" in body) {
+      this.#send(body.stream, out).catch((error) => {
+        if (this.#phase === "request") this.#phase = "request-body";
+        this.#broken(error);
+      });
+      return;
+    }
+    out.write(body.bytes);
+    out.end([]);
   }
-  if (declared !== null && sent !== Number(declared)) throw new Error("the body is shorter than its content-length");
-  outgoing.end();
-}
 
-function drained(outgoing: ClientRequest): Promise<void> {
-  return new Promise((resolve) => {
-    const go = () => {
-      outgoing.off("drain", go).off("close", go).off("error", go);
-      resolve();
+  async #send(stream: ReadableStream<Uint8Array>, out: Http1Call): Promise<void> {
+    const reader = stream.getReader();
+    let given = false;
+    // The source must learn when nobody reads on, also while it is waited for.
+    this.#giveUpSource = () => {
+      if (given) return;
+      given = true;
+      out.destroy();
+      reader.cancel().catch(ignore);
+      this.#wake();
     };
-    outgoing.on("drain", go).on("close", go).on("error", go);
-  });
-}
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (given) return;
+      if (done) break;
+      if (out.write(value)) continue;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+      if (given) return;
+    }
+    this.#giveUpSource = ignore;
+    out.end([]);
+  }
 
-/** How a body ends: read whole, given up by its reader, or broken. */
-interface Ends {
-  done(): void;
-  cancelled(): void;
-  broken(error: unknown): void;
-}
+  drained(): void {
+    this.#wake();
+  }
 
-/** A response body as a web stream that reads from the socket no faster than it is read. */
-class BodyReader {
-  readonly stream: ReadableStream<Uint8Array>;
-  #controller!: ReadableStreamDefaultController<Uint8Array>;
-  #ended = false;
+  unwanted(): void {
+    this.#giveUpSource();
+  }
 
-  constructor(incoming: IncomingMessage, { done, cancelled, broken }: Ends) {
-    this.stream = new ReadableStream<Uint8Array>(
+  head(_call: unknown, status: number, fields: readonly string[], reason = ""): void {
+    try {
+      this.#head = { status, fields, reason, peer: peerOf(this.#out!.socket) };
+    } catch (error) {
+      return void this.#broken(error);
+    }
+    // What came in the same piece is read before that.
+    queueMicrotask(() => this.#respond());
+  }
+
+  data(_call: unknown, chunk: Uint8Array): void {
+    if (this.#over || this.#hasNoBody) return;
+    const part = new Uint8Array(chunk.buffer as ArrayBuffer, chunk.byteOffset, chunk.byteLength);
+    if (this.#body === undefined) this.#early?.push(part);
+    else {
+      this.#body.enqueue(part);
+      if ((this.#body.desiredSize ?? 0) <= 0) this.#out?.pause();
+    }
+  }
+
+  ended(): void {
+    this.#whole = true;
+    this.#giveUpSource();
+    if (this.#body === undefined) return;
+    this.#body.close();
+    this.#done();
+  }
+
+  failed(_call: unknown, error: unknown): void {
+    this.#broken(error);
+  }
+
+  get #hasNoBody(): boolean {
+    return this.#call.method === "HEAD" || NULL_BODY_STATUS.has(this.#head!.status);
+  }
+
+  /** Gives the response, whole if it is there, else with what is to come as a stream. */
+  #respond(): void {
+    if (this.#over) return;
+    const { status, fields, reason: statusText, peer } = this.#head!;
+    this.#phase = "response";
+    try {
+      checkStatus(this.#call, status);
+      const headers = new Headers();
+      for (let i = 0; i + 1 < fields.length; i += 2) headers.append(fields[i]!, fields[i + 1]!);
+      const response = new Response(this.#bodyNow(), { status, statusText, headers });
+      Object.defineProperty(response, "url", { value: this.#call.url.href });
+      markConnection(response, { accepted: true, peer });
+      this.#phase = "response-body";
+      this.#settle.resolve(response);
+    } catch (error) {
+      return void this.#broken(error);
+    }
+    if (this.#whole) this.#done();
+  }
+
+  #bodyNow(): ReadableStream<Uint8Array<ArrayBuffer>> | Uint8Array<ArrayBuffer> | null {
+    const early = this.#early!;
+    this.#early = undefined;
+    if (this.#hasNoBody) return null;
+    if (this.#whole && early.length <= 1) return early[0] ?? new Uint8Array();
+    const whole = this.#whole;
+    return new ReadableStream<Uint8Array<ArrayBuffer>>(
       {
         start: (controller) => {
-          this.#controller = controller;
+          for (const part of early) controller.enqueue(part);
+          if (whole) controller.close();
+          else this.#body = controller;
         },
-        pull: () => void incoming.resume(),
-        cancel: () => {
-          this.#ended = true;
-          cancelled();
-        },
+        pull: () => this.#out?.resume(),
+        cancel: () => this.#cancelled(),
       },
-      new ByteLengthQueuingStrategy({ highWaterMark: READ_AHEAD }),
+      new ByteLengthQueuingStrategy({ highWaterMark: READ_AHEAD }) as QueuingStrategy<Uint8Array<ArrayBuffer>>,
     );
-    incoming.on("data", (chunk: Uint8Array) => {
-      if (this.#ended) return;
-      this.#controller.enqueue(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength));
-      if ((this.#controller.desiredSize ?? 0) <= 0) incoming.pause();
-    });
-    incoming.on("end", () => {
-      if (this.#ended) return;
-      // A body that stops before its announced end also ends here on some runtimes.
-      if (!incoming.complete) return broken(new Error("the response ended early"));
-      this.#ended = true;
-      this.#controller.close();
-      done();
-    });
-    incoming.on("error", broken);
-    incoming.on("close", () => {
-      if (!this.#ended && !incoming.complete) broken(new Error("the response ended early"));
-    });
   }
 
-  fail(error: SpiffeError): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#controller.error(error);
+  #done(): void {
+    this.#over = true;
+    this.#call.signal?.removeEventListener("abort", this.#onAbort);
+  }
+
+  #cancelled(): void {
+    if (this.#over) return;
+    this.#done();
+    this.#out?.destroy();
+    this.#giveUpSource();
+  }
+
+  #aborted(): void {
+    const { signal, url } = this.#call;
+    if (this.#out === undefined || this.#out.socket !== undefined)
+      return void this.#fail(abortError(signal!, url.host, this.#phase));
+    // The dial hears of it as well, and knows how far it came.
+    setImmediate(() => this.#fail(abortError(signal!, url.host, "connect")));
+  }
+
+  #broken(error: unknown): void {
+    // What ended the connection on purpose says so itself.
+    if (isSpiffeError(error)) return void this.#fail(error);
+    const failure = upstreamError(this.#call.url.host, this.#phase, error);
+    if (this.#phase === "request" && this.#out?.reused === true && !(error instanceof NoAnswer)) stale.add(failure);
+    this.#fail(failure);
+  }
+
+  #fail(error: SpiffeError): void {
+    if (this.#over) return;
+    this.#done();
+    this.#out?.destroy();
+    this.#giveUpSource();
+    // Whose connection never came about reads nothing of the body.
+    const { body } = this.#call;
+    if (body !== undefined && "stream" in body && !body.stream.locked) body.stream.cancel(error).catch(ignore);
+    this.#settle.reject(error);
+    this.#body?.error(error);
+  }
+}
+
+function ignore(): void {}
+
+function requestOf({ method, url, headers, body }: Call, connection: "close" | "keep-alive"): UpstreamRequest {
+  const fields: Field[] = [...headers];
+  fields.push(["connection", connection]);
+  if (body === undefined && !WITHOUT_LENGTH.has(method)) fields.push(["content-length", "0"]);
+  if (body !== undefined && !headers.has("content-length")) fields.push(["transfer-encoding", "chunked"]);
+  return { method, target: url.pathname + url.search, fields, withBody: body !== undefined };
+}
+
+function checkStatus(call: Call, status: number): void {
+  if (status > 599) throw new Error(`status ${status} is none that a response can have`);
+  if (call.redirect === "error" && REDIRECTS.has(status)) {
+    throw new Error(`status ${status} redirects, and redirect: "error" was asked for`);
   }
 }
 

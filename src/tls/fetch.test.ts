@@ -174,6 +174,21 @@ describe("createFetch", () => {
     short.close();
   });
 
+  it("an answer whose end is that of its connection arrives whole, also for a slow reader", async () => {
+    const length = 2_000_000;
+    const peer = await answering(`HTTP/1.1 200 OK\r\n\r\n${"x".repeat(length)}`);
+    const reader = (await call(peer.url)).body!.getReader();
+    let read = 0;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      read += value.length;
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    assert.equal(read, length);
+    peer.close();
+  });
+
   const slow = "lets the peer wait while nobody reads";
   const { readBackpressure } = capabilities;
   it(slow, skipWhen(slow, readBackpressure.value ? undefined : readBackpressure.why), async () => {

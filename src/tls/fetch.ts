@@ -1,6 +1,5 @@
 /** A fetch whose peer is a SPIFFE ID. */
 import { type Clock, systemClock } from "../base/clock.ts";
-import { capabilities } from "../runtime/capabilities.ts";
 import { type Authorizer, authorizerFor, expectationOf, type PeerExpectation } from "./authorizers.ts";
 import { inRange, onlyKnown } from "./check-options.ts";
 import { connect, type VerifiedConnection } from "./connect.ts";
@@ -83,10 +82,9 @@ export function createFetch(identity: TlsIdentity, options: FetchOptions): Spiff
     }
     return exchange(call, connection);
   };
-  const keeps = capabilities.keptConnections.value && expectation !== undefined;
   return async (input, init) => {
     const call = readCall(input, init);
-    if (!keeps || !isRepeatable(call)) return alone(call);
+    if (expectation === undefined || !isRepeatable(call)) return alone(call);
     const { host, port } = addressOf(call.url);
     let kept: KeptConnections;
     try {

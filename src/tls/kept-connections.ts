@@ -1,10 +1,12 @@
 /** Connections kept for the next request, each used again only where a new one would be verified by the very same things (S-6). */
-import { Agent } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../base/clock.ts";
 import type { TrustDomain } from "../id/index.ts";
 import type { X509Bundle, X509Svid } from "../x509/index.ts";
 import type { VerifiedConnection } from "./connect.ts";
+import type { CallEvents, UpstreamRequest } from "./http1/call.ts";
+import type { Http1Call } from "./http1/connection.ts";
+import { Http1Pool } from "./http1/pool.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { ownSvid } from "./own-identity.ts";
 import { rest } from "./rest.ts";
@@ -20,32 +22,33 @@ const IDLE_MS = 30_000;
 export type Dial = (signal: AbortSignal | undefined, onDrain: () => void) => Promise<VerifiedConnection>;
 
 /** Connections to one address, for one expectation, verified with one state of own SVID and bundles. */
-export class KeptConnections extends Agent {
+export class KeptConnections {
   readonly #identity: TlsIdentity;
   readonly #own: X509Svid;
   readonly #dial: Dial;
+  readonly #pool: Http1Pool;
   /** The bundles that vouched for the peers so far. */
   readonly #bundles = new Map<TrustDomain, X509Bundle | undefined>();
   #retired = false;
   used = true;
 
-  constructor(identity: TlsIdentity, own: X509Svid, dial: Dial) {
-    super({ keepAlive: true, maxFreeSockets: MAX_IDLE });
+  constructor(identity: TlsIdentity, own: X509Svid, dial: Dial, clock: Clock) {
     this.#identity = identity;
     this.#own = own;
     this.#dial = dial;
+    this.#pool = new Http1Pool((signal) => this.#open(signal), clock, MAX_IDLE);
   }
 
-  override createConnection(options: object, callback?: (error: Error | null, stream: Duplex) => void): undefined {
-    this.#dial((options as { dialSignal?: AbortSignal }).dialSignal, () => this.retire()).then(
-      ({ socket, peer, rejudge }) => {
-        if (this.#note(peer.id.trustDomain) && rejudge().ok === true) return callback?.(null, socket);
-        this.retire();
-        callback?.(null, socket.destroy());
-      },
-      (error: Error) => callback?.(error, undefined as never),
-    );
-    return undefined;
+  /** Begins a call on an idle connection, or on a new one. Throws for a request that cannot be written. */
+  begin(request: UpstreamRequest, events: CallEvents, signal: AbortSignal | undefined): Http1Call {
+    return this.#pool.begin(request, events, signal);
+  }
+
+  async #open(signal: AbortSignal | undefined): Promise<Duplex> {
+    const { socket, peer, rejudge } = await this.#dial(signal, () => this.retire());
+    if (this.#note(peer.id.trustDomain) && rejudge().ok === true) return socket;
+    this.retire();
+    return socket.destroy();
   }
 
   /** Notes the bundle that vouches for a peer; it may have changed since the verdict, and a source that throws vouches for nobody. */
@@ -71,8 +74,7 @@ export class KeptConnections extends Agent {
   /** Ends what is idle; what is busy ends after its answer. */
   retire(): void {
     this.#retired = true;
-    (this as unknown as { keepAlive: boolean }).keepAlive = false;
-    for (const sockets of Object.values(this.freeSockets)) for (const socket of [...(sockets ?? [])]) socket.destroy();
+    this.#pool.retire();
   }
 
   #knows(trustDomain: TrustDomain): boolean {
@@ -103,7 +105,7 @@ export class Pool {
     let kept = this.#kept.get(key);
     if (kept?.isCurrent(this.#clock) !== true) {
       kept?.retire();
-      kept = new KeptConnections(this.#identity, ownSvid(this.#identity, this.#clock), dial);
+      kept = new KeptConnections(this.#identity, ownSvid(this.#identity, this.#clock), dial, this.#clock);
     }
     kept.used = true;
     // Map order is age: the key moves to the young end.

@@ -83,7 +83,10 @@ export interface ListenOptions {
   maxConnectionAgeMs?: number;
   /** Load balancers that tell the caller's address by a PROXY header of version 2 before TLS. Default: nobody. */
   proxyProtocol?: ProxyProtocolOptions;
-  /** When an address with many refusals is shut out; false: never. */
+  /**
+   * When a caller with many refusals is shut out; false: never. A caller is an IPv4 address, also where it comes in IPv6
+   * form, or an IPv6 /64.
+   */
   throttle?: Partial<ThrottleLimits> | false;
   clock?: Clock;
   logger?: Logger;

@@ -1,6 +1,5 @@
 /** The server behind `listen()`: gates before TLS and before HTTP, and the connections that passed them. */
 import type { Http2SecureServer } from "node:http2";
-import { createServer as createPlainServer, type Server, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { type Clock, systemClock, timeOf } from "../base/clock.ts";
 import type { Reason } from "../base/codes.ts";
@@ -12,6 +11,7 @@ import { capabilities } from "../runtime/capabilities.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { authorizeAny } from "./authorizers.ts";
 import { inRange } from "./check-options.ts";
+import { ConnectionGate } from "./connection-gate.ts";
 import { Connection, type LifeLog } from "./connections.ts";
 import { type ListenerCounters, newCounters } from "./counters.ts";
 import { attend, guardEntries, type Handler } from "./entries.ts";
@@ -25,10 +25,10 @@ import { type Bound, type ListenPlace, listening } from "./listening.ts";
 import { createServer, swapServerContext } from "./options.ts";
 import { ownIdentityLost } from "./own-identity.ts";
 import { type ConnectionVerdict, markConnection } from "./peer.ts";
-import { ProxyList, readHeaderOf, tellAddress } from "./proxy-gate.ts";
+import { tellAddress } from "./proxy-gate.ts";
 import { thatNeverThrows } from "./quiet-logger.ts";
 import type { CertificateSource, ServerCertificate } from "./server-certificate.ts";
-import { Throttle } from "./throttle.ts";
+import { takeListeners } from "./taken-listeners.ts";
 
 /** Refusals that say nothing about the client. */
 const OWN_FAULTS: ReadonlySet<Reason> = new Set<Reason>(["peer.own-identity-lost", "peer.own-expired"]);
@@ -48,19 +48,11 @@ export class Listener implements TlsListener {
   readonly #options: ListenOptions;
   readonly #clock: Clock;
   readonly #logger: Logger;
-  readonly #throttle: Throttle | undefined;
   readonly #server: Http2SecureServer;
-  /** What listens: the TLS server itself, or a plain server before it. */
-  readonly #door: Server;
-  readonly #proxies: ProxyList | undefined;
-  /** Addresses of callers behind load balancers, by TCP socket. */
-  readonly #behind = new WeakMap<object, { readonly address: string; readonly port: number }>();
+  readonly #gate: ConnectionGate;
   /** What the handshakes that begin now are done with. */
   #served: ServerCertificate;
   readonly #connections = new Map<ConnectionVerdict, Connection>();
-  readonly #shutOut = new WeakSet<object>();
-  /** TCP sockets before the end of their handshake, with the certificate it is done with. */
-  readonly #pending = new Map<object, ServerCertificate>();
   readonly #stop = new AbortController();
   /** Counts and tells why connections drain and end. */
   readonly #lifeLog: LifeLog = {
@@ -73,7 +65,6 @@ export class Listener implements TlsListener {
       this.#logger.info("connection ended", { reason, detail: message, peer: peer?.id.uri });
     },
   };
-  #full = false;
   #bound: Bound | undefined;
   #closing: Promise<{ cut: number }> | undefined;
   #onEmpty: () => void = ignore;
@@ -96,15 +87,20 @@ export class Listener implements TlsListener {
     this.#judgement = { identity, authorize: options.authorize ?? authorizeAny(), clock: this.#clock, verifier };
     this.#certificate = certificate;
     this.#ground = { identity, clock: this.#clock, lost: () => this.#ownLoss() };
-    if (settings.throttle !== undefined) this.#throttle = new Throttle(settings.throttle, this.#clock);
     this.#served = certificate.current();
     this.#server = createServer(this.#served.material(), settings.server);
-    const { proxyProtocol } = options;
-    this.#proxies = proxyProtocol === undefined ? undefined : new ProxyList(proxyProtocol.from);
-    const inFront = this.#proxies !== undefined && capabilities.beforeTls.value === "front-server";
-    this.#door = inFront ? createPlainServer({ allowHalfOpen: true, noDelay: true }) : this.#server;
-    this.closed = new Promise((resolve) => this.#door.once("close", resolve));
-    this.#gateConnections();
+    this.#gate = new ConnectionGate(this.#server, {
+      counters: this.counters,
+      clock: this.#clock,
+      logger: this.#logger,
+      throttle: settings.throttle,
+      proxyProtocol: options.proxyProtocol,
+      maxConnections: settings.maxConnections,
+      handshakeTimeoutMs: settings.server.handshakeTimeoutMs,
+      served: () => this.#served,
+      report: (refusal, address, port) => this.#report(refusal, address, port),
+    });
+    this.closed = new Promise((resolve) => this.#gate.door.once("close", resolve));
     this.#gateHandshakes();
     const failed = (error: unknown) => this.#handlerFailed(error);
     const handler = options.fetch === undefined ? options.handler : bridge?.(options.fetch, failed);
@@ -120,8 +116,8 @@ export class Listener implements TlsListener {
   }
 
   async open(to: ListenPlace): Promise<void> {
-    this.#bound = await listening(this.#door, { ...to, name: "the TLS listener" });
-    this.#door.on("error", (error) => this.#logger.error("listener error", { error: error.message }));
+    this.#bound = await listening(this.#gate.door, { ...to, name: "the TLS listener" });
+    this.#gate.door.on("error", (error) => this.#logger.error("listener error", { error: error.message }));
     if (!capabilities.resumptionOff.value) {
       this.#logger.warn("TLS sessions can be resumed on this runtime; each resumed connection is verified anew", {
         why: capabilities.resumptionOff.why,
@@ -160,114 +156,15 @@ export class Listener implements TlsListener {
     this.#logger.error("a new certificate can not be served; the old one stays", { error: why });
   }
 
-  /** Before TLS: addresses that were refused too often get no handshake (S-7). */
-  #gateConnections(): void {
-    const own = takeListeners(this.#server, "connection");
-    const begin = (socket: Socket) => {
-      for (const listener of own) Reflect.apply(listener, this.#server, [socket]);
-    };
-    this.#door.on("connection", (socket: Socket) => {
-      if (this.#isFull()) {
-        this.counters.overLimit++;
-        this.#shut(socket);
-        return;
-      }
-      const { remoteAddress, remotePort } = socket;
-      if (this.#proxies?.has(remoteAddress) === true) return void this.#admitProxied(socket, begin);
-      if (this.#isShut(socket, remoteAddress, remotePort)) return;
-      this.#await(socket);
-      if (this.#door !== this.#server) this.#limitHandshake(socket);
-      begin(socket);
-    });
-    this.#server.on("tlsClientError", (error: Error & { code?: string }, socket?: object) => {
-      // A connection shut out above breaks in TLS as well on one runtime; it is counted once.
-      if (socket !== undefined && (this.#shutOut.has(socket) || this.#shutOut.has(tcpOf(socket)))) return;
-      if (socket !== undefined) this.#pending.delete(tcpOf(socket));
-      if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT" || error.message === "TLS handshake timeout")
-        this.counters.timedOut++;
-      else this.counters.failed++;
-    });
-  }
-
-  /** Whether an address is shut out; its connection is closed then. */
-  #isShut(socket: Socket, address: string | undefined, port: number | undefined): boolean {
-    if (address === undefined || this.#throttle?.isShut(address) !== true) return false;
-    this.counters.throttled++;
-    this.#shut(socket);
-    this.#report(refuse("peer.throttled", "Too many refused handshakes from this address"), address, port);
-    return true;
-  }
-
-  /** Notes a connection whose handshake is to come. */
-  #await(socket: Socket): void {
-    this.#pending.set(socket, this.#served);
-    socket.once("close", () => this.#pending.delete(socket));
-  }
-
-  /** Ends a connection whose handshake is not over in time, where that time began before TLS. */
-  #limitHandshake(socket: Socket): void {
-    const over = new AbortController();
-    socket.once("close", () => over.abort());
-    this.#clock.sleep(this.#settings.server.handshakeTimeoutMs, over.signal).then(() => {
-      if (!this.#pending.has(socket)) return;
-      this.counters.timedOut++;
-      this.#shut(socket);
-    }, ignore);
-  }
-
-  /** A connection of a load balancer: its header first, and then the caller behind it as if it had come by itself. */
-  async #admitProxied(socket: Socket, begin: (socket: Socket) => void): Promise<void> {
-    const { remoteAddress, remotePort } = socket;
-    socket.on("error", ignore);
-    this.#await(socket);
-    this.#limitHandshake(socket);
-    const header = await readHeaderOf(socket);
-    if (socket.destroyed) return;
-    if (header.ok !== true) {
-      // counted as a refusal, and not against the load balancer: all of its callers would be shut out
-      this.counters.refused++;
-      this.counters.reasons[header.reason] = (this.counters.reasons[header.reason] ?? 0) + 1;
-      this.#shut(socket);
-      return this.#report(header, remoteAddress, remotePort);
-    }
-    const { source } = header.value;
-    if (source !== undefined) {
-      if (this.#isShut(socket, source.address, source.port)) return;
-      this.#behind.set(socket, source);
-    }
-    // it may have begun before a rotation
-    this.#pending.set(socket, this.#served);
-    begin(socket);
-  }
-
-  /** Whether there is room for one more; says so once each time there is none. */
-  #isFull(): boolean {
-    const full = this.#pending.size + this.counters.open >= this.#settings.maxConnections;
-    if (full && !this.#full) {
-      const { maxConnections } = this.#settings;
-      this.#logger.warn("as many connections as are allowed; more are closed before TLS", { maxConnections });
-    }
-    this.#full = full;
-    return full;
-  }
-
-  #shut(socket: Socket): void {
-    this.#shutOut.add(socket);
-    socket.on("error", ignore);
-    socket.destroy();
-  }
-
   /** After TLS, before HTTP: the server's own listeners see a socket only when its peer is welcome (S-1). */
   #gateHandshakes(): void {
     const own = takeListeners(this.#server, "secureConnection");
     this.#server.on("secureConnection", (socket: TLSSocket) => {
       try {
         socket.on("error", ignore);
-        const behind = this.#behind.get(tcpOf(socket));
+        const { behind, shown = this.#served } = this.#gate.passed(socket);
         if (behind !== undefined) tellAddress(socket, behind);
         const { remoteAddress, remotePort } = socket;
-        const shown = this.#pending.get(tcpOf(socket)) ?? this.#served;
-        this.#pending.delete(tcpOf(socket));
         if (socket.destroyed) return;
         if (this.#closing !== undefined) return void socket.destroy();
         const verdict = this.#admit(socket, shown);
@@ -340,7 +237,7 @@ export class Listener implements TlsListener {
     this.counters.refused++;
     this.counters.reasons[refusal.reason] = (this.counters.reasons[refusal.reason] ?? 0) + 1;
     // Nobody is shut out for what this side lacks.
-    if (address !== undefined && !OWN_FAULTS.has(refusal.reason)) this.#throttle?.refused(address);
+    if (address !== undefined && !OWN_FAULTS.has(refusal.reason)) this.#gate.refused(address);
     this.#report(refusal, address, port);
   }
 
@@ -424,8 +321,8 @@ export class Listener implements TlsListener {
     const empty = new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
     });
-    this.#door.close();
-    for (const socket of [...this.#pending.keys()]) (socket as Socket).destroy();
+    this.#gate.door.close();
+    this.#gate.endPending();
     for (const connection of [...this.#connections.values()]) connection.drain();
     const timer = new AbortController();
     if (this.#connections.size > 0) {
@@ -442,17 +339,4 @@ export class Listener implements TlsListener {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
-}
-
-type AnyListener = (...args: unknown[]) => void;
-
-/** The TCP socket below: itself on one runtime, its `_parent` on the others. */
-function tcpOf(socket: object): object {
-  return (socket as { _parent?: object | null })._parent ?? socket;
-}
-
-function takeListeners(server: Http2SecureServer, event: string): AnyListener[] {
-  const own = server.listeners(event) as AnyListener[];
-  server.removeAllListeners(event);
-  return own;
 }

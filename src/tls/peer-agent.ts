@@ -17,7 +17,7 @@ export interface PeerAgentOptions {
   peer: PeerExpectation;
   /** Whether connections are used again. Default true; on Deno false, where its agent would send a request twice. */
   keepAlive?: boolean;
-  /** Connections per host and port, at most. Default: no limit. */
+  /** Connections per host and port, at most, those that are opened just now included. Default: no limit. */
   maxSockets?: number;
   /**
    * Connections over all hosts, at most, those that are opened just now included. One more waits, and an idle one makes
@@ -126,6 +126,14 @@ interface AgentInside {
   getName(options: object): string;
 }
 
+// The forms of the class itself: what a program puts on one agent changes nothing here.
+const inside = Agent.prototype as unknown as AgentInside;
+
+interface Held {
+  readonly request: ClientRequest;
+  readonly options: object;
+}
+
 type Dial = (target: DialTarget, onDrain: () => void) => Promise<VerifiedConnection>;
 
 // Built on the agent of plain HTTP: that one neither does TLS by itself nor remembers sessions.
@@ -138,6 +146,10 @@ class PeerAgent extends Agent {
   readonly #asks: boolean;
   readonly #places: Places;
   readonly #isCurrent = new WeakMap<object, () => boolean>();
+  /** Dials under way, by name: the agent counts a connection only once it is there. */
+  readonly #dials = new Map<string, number>();
+  /** Requests that wait for a dial to be over, by name. */
+  readonly #held = new Map<string, Held[]>();
 
   constructor(identity: TlsIdentity, dial: Dial, asks: boolean, places: Places, options: AgentOptions) {
     super(options);
@@ -161,7 +173,8 @@ class PeerAgent extends Agent {
 
   /** Whether a request waits for a connection with these options to be free. */
   #isAskedFor(options: object): boolean {
-    return (this.requests[(this as unknown as AgentInside).getName(options)]?.length ?? 0) > 0;
+    const name = this.#nameOf(options);
+    return (this.requests[name]?.length ?? 0) > 0 || this.#held.has(name);
   }
 
   /** Ends the connection that is idle for longest, of whatever host. */
@@ -177,19 +190,55 @@ class PeerAgent extends Agent {
     for (const name of FOREIGN) {
       if ((options as Record<string, unknown>)[name] !== undefined) throw overridden(name);
     }
-    const own = Agent.prototype as unknown as AgentInside;
-    for (const socket of [...(this.freeSockets[own.getName.call(this, options)] ?? [])]) {
-      this.#endIfStale(socket);
-    }
-    own.addRequest.call(this, request, options);
+    const name = this.#nameOf(options);
+    for (const socket of [...(this.freeSockets[name] ?? [])]) this.#endIfStale(socket);
+    if (!this.#overfull(name)) return void inside.addRequest.call(this, request, options);
+    const held = this.#held.get(name);
+    if (held === undefined) this.#held.set(name, [{ request, options }]);
+    else held.push({ request, options });
+  }
+
+  #nameOf(options: object): string {
+    return inside.getName.call(this, options);
+  }
+
+  /** Whether the dials under way will make as many connections of a name as there may be. */
+  #overfull(name: string): boolean {
+    const dials = this.#dials.get(name) ?? 0;
+    if (dials === 0 || (this.freeSockets[name]?.length ?? 0) > 0) return false;
+    return (this.sockets[name]?.length ?? 0) + dials >= this.maxSockets;
+  }
+
+  #dialBegins(name: string): void {
+    this.#dials.set(name, (this.#dials.get(name) ?? 0) + 1);
+  }
+
+  /** Lets those on that waited for it: to its connection, or to a dial in its place. */
+  #dialIsOver(name: string): void {
+    const left = (this.#dials.get(name) ?? 1) - 1;
+    if (left > 0) this.#dials.set(name, left);
+    else this.#dials.delete(name);
+    const held = this.#held.get(name);
+    this.#held.delete(name);
+    for (const { request, options } of held ?? []) this.addRequest(request, options);
   }
 
   override createConnection(target: object, callback?: (error: Error | null, socket: Duplex) => void): undefined {
     if (callback === undefined)
       throw usage("Expected this agent to be used by https.request; another part wants a socket at once");
+    const name = this.#nameOf(target);
+    this.#dialBegins(name);
     const placed = this.#places.take();
     if (this.#places.wanted) this.#endIdle();
-    void placed.then((leave) => this.#open(target as DialTarget, leave, callback));
+    void placed.then((leave) =>
+      this.#open(target as DialTarget, leave, (error, socket) => {
+        try {
+          callback(error, socket);
+        } finally {
+          this.#dialIsOver(name);
+        }
+      }),
+    );
   }
 
   #open(target: DialTarget, leave: () => void, callback: (error: Error | null, socket: Duplex) => void): void {

@@ -15,7 +15,7 @@ export interface ProxyProtocolOptions {
 const MAPPED = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
 
 /** An IPv4 address in IPv6 form as that IPv4 address, whatever it is spelled like; every other without its zone. */
-function plain(address: string): string {
+export function plainAddress(address: string): string {
   const bytes = addressBytes(address);
   const isMapped = bytes?.length === 16 && MAPPED.every((byte, i) => bytes[i] === byte);
   return isMapped ? bytes.subarray(12).join(".") : address.replace(/%.*$/, "");
@@ -47,7 +47,7 @@ export class ProxyList {
       const prefix = parsePrefix(text);
       if (prefix === undefined) continue;
       const { address, bits, family } = prefix;
-      const bare = plain(address);
+      const bare = plainAddress(address);
       if (family === "ipv4") this.#ipv4.addSubnet(address, bits, family);
       else if (bare !== address && bits >= 96) this.#ipv4.addSubnet(bare, bits - 96, "ipv4");
       else this.#ipv6.addSubnet(address, bits, family);
@@ -56,7 +56,7 @@ export class ProxyList {
 
   has(address: string | undefined): boolean {
     if (address === undefined) return false;
-    const bare = plain(address);
+    const bare = plainAddress(address);
     const kind = isIP(bare);
     return kind === 4 ? this.#ipv4.check(bare, "ipv4") : kind === 6 && this.#ipv6.check(bare, "ipv6");
   }

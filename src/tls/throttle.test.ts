@@ -18,6 +18,37 @@ describe("Throttle", () => {
     assert.equal(throttle.isShut("10.0.0.1"), false);
   });
 
+  it("[S-7] counts an IPv4 address together with its IPv6 form, and IPv6 by /64", () => {
+    const together: [string, string][] = [
+      ["10.0.0.1", "::ffff:10.0.0.1"],
+      ["::ffff:10.0.0.1", "::FFFF:a00:1"],
+      ["2001:db8:0:1::1", "2001:DB8::1:ffff:ffff:ffff:ffff"],
+      ["fe80::1%eth0", "fe80::2%eth0"],
+      ["::1", "::2"],
+    ];
+    const apart: [string, string][] = [
+      ["10.0.0.1", "::ffff:10.0.0.2"],
+      ["::ffff:10.0.0.1", "::fffe:10.0.0.1"],
+      ["2001:db8:0:1::1", "2001:db8:0:2::1"],
+      ["fe80::1%eth0", "fe80::1%eth1"],
+    ];
+    for (const [pairs, shut] of [
+      [together, true],
+      [apart, false],
+    ] as const) {
+      for (const [first, second] of [...pairs, ...pairs.map(([a, b]) => [b, a] as const)]) {
+        const throttle = new Throttle(DEFAULT_THROTTLE, new ManualClock());
+        for (let i = 0; i < DEFAULT_THROTTLE.refusals; i++) throttle.refused(first);
+        assert.equal(throttle.isShut(second), shut, `${first} and ${second}`);
+        assert.equal(throttle.isShut(first), true, first);
+      }
+    }
+    const throttle = new Throttle(DEFAULT_THROTTLE, new ManualClock());
+    const spread = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4", "2001:db8::5"];
+    for (const address of spread) throttle.refused(address);
+    assert.equal(throttle.isShut("2001:db8::6"), true, "five refusals from one prefix");
+  });
+
   it("[S-7] refusals further apart than the window do not add up", async () => {
     const clock = new ManualClock();
     const throttle = new Throttle(DEFAULT_THROTTLE, clock);

@@ -1,5 +1,7 @@
 /** Addresses whose handshakes keep being refused, shut out for a while before TLS costs anything (S-7). */
 import type { Clock } from "../base/clock.ts";
+import { addressBytes } from "../encoding/proxy-protocol.ts";
+import { plainAddress } from "./proxy-gate.ts";
 
 /** When an address is shut out, and for how long. */
 export interface ThrottleLimits {
@@ -9,7 +11,7 @@ export interface ThrottleLimits {
   readonly windowMs: number;
   /** Milliseconds for which an address stays shut out. */
   readonly penaltyMs: number;
-  /** Addresses remembered at most; the one that was refused longest ago is forgotten first. */
+  /** Addresses and prefixes remembered at most; the one that was refused longest ago is forgotten first. */
   readonly addresses: number;
 }
 
@@ -26,7 +28,20 @@ interface Row {
   shutUntil: number;
 }
 
-/** The bounded table of refusals per address. */
+/**
+ * What counts together: an IPv4 address in either of its forms, or the /64 that an IPv6 address is in, of which whoever
+ * has one address has all.
+ */
+function callerAt(address: string): string {
+  const plain = plainAddress(address);
+  const bytes = addressBytes(plain);
+  if (bytes?.length !== 16) return plain;
+  // link-local prefixes are the same on every link
+  const zone = /%.*$/.exec(address)?.[0] ?? "";
+  return bytes.subarray(0, 8).join(":") + zone;
+}
+
+/** The bounded table of refusals, by IPv4 address and IPv6 /64. */
 export class Throttle {
   readonly #limits: ThrottleLimits;
   readonly #clock: Clock;
@@ -45,7 +60,8 @@ export class Throttle {
   /** Notes a refused handshake. */
   refused(address: string): void {
     const now = this.#clock.monotonic();
-    const row = this.#rows.get(address) ?? { times: [], shutUntil: 0 };
+    const caller = callerAt(address);
+    const row = this.#rows.get(caller) ?? { times: [], shutUntil: 0 };
     row.times = row.times.filter((time) => now - time < this.#limits.windowMs);
     row.times.push(now);
     if (row.times.length >= this.#limits.refusals) {
@@ -53,14 +69,15 @@ export class Throttle {
       row.times = [];
     }
     // Map order is age: the row moves to the young end.
-    this.#rows.delete(address);
-    this.#rows.set(address, row);
+    this.#rows.delete(caller);
+    this.#rows.set(caller, row);
     if (this.#rows.size > this.#limits.addresses) this.#rows.delete(this.#rows.keys().next().value!);
   }
 
   /** Whether an address is shut out now. */
   isShut(address: string): boolean {
-    const row = this.#rows.get(address);
+    if (this.#rows.size === 0) return false;
+    const row = this.#rows.get(callerAt(address));
     return row !== undefined && row.shutUntil > this.#clock.monotonic();
   }
 }

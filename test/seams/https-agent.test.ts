@@ -174,6 +174,39 @@ describe("node:https with createAgent", () => {
     }
   });
 
+  it("[S-6] connections per host are bounded by maxSockets, also when all are asked for in one turn", async () => {
+    let [open, most] = [0, 0];
+    const host = await listen(world.server, {
+      port: 0,
+      address: "127.0.0.1",
+      throttle: false,
+      onConnection: (socket) => {
+        most = Math.max(most, ++open);
+        socket.once("close", () => open--);
+        socket.on("data", () => socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"));
+      },
+    });
+    const all = (by: Agent, port = host.port) =>
+      Promise.allSettled(Array.from({ length: 20 }, () => call({ agent: by }, port)));
+    const answered = (outcomes: PromiseSettledResult<Answer>[]) =>
+      outcomes.filter((outcome) => outcome.status === "fulfilled").length;
+    try {
+      const bounded = agent({ maxSockets: 2 });
+      for (let round = 0; round < 3; round++) assert.equal(answered(await all(bounded)), 20);
+      assert.ok(most <= 2, `${most} at a time`);
+      // Who waited for a dial that fails gets one of its own.
+      assert.equal(answered(await all(bounded, 1)), 0);
+      assert.equal(answered(await all(bounded)), 20);
+      bounded.destroy();
+      await until(() => open === 0);
+      most = 0;
+      assert.equal(answered(await all(agent())), 20);
+      assert.ok(most > 3, "without the bound more run at a time");
+    } finally {
+      await host.close({ deadlineMs: 0 });
+    }
+  });
+
   it("[S-5] what a request or program brings along to decide by itself is refused", async () => {
     const kept = agent();
     await call({ agent: kept });

@@ -1,7 +1,7 @@
 /** The head of an answer to an upgrade, by the rules of {@link AnswerParser}. */
 import type { Duplex } from "node:stream";
+import { MAX_INTERIM, NoAnswer, readHead, VALUE } from "../../tls/http1/parser.ts";
 import type { Field } from "../headers.ts";
-import { MAX_INTERIM, NoAnswer, readHead, VALUE } from "./http1-parser.ts";
 
 /** A head, and the bytes behind it. */
 export class AnswerHead {

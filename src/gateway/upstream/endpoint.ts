@@ -3,11 +3,11 @@ import { connect as dialPlain, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type Clock, SpiffeError } from "../../base/index.ts";
 import type { SpiffeId } from "../../id/index.ts";
+import type { CallEvents, UpstreamCall, UpstreamRequest } from "../../tls/http1/call.ts";
+import { Http1Pool } from "../../tls/http1/pool.ts";
 import { connect as dialVerified, type TlsIdentity } from "../../tls/index.ts";
 import type { X509Bundle, X509Svid } from "../../x509/index.ts";
 import type { UpstreamTarget } from "../upstream-url.ts";
-import type { CallEvents, UpstreamCall, UpstreamRequest } from "./call.ts";
-import { Http1Pool } from "./http1-pool.ts";
 import { Http2Pool } from "./http2-pool.ts";
 
 /** Milliseconds to a connection that may carry requests. */

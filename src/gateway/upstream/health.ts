@@ -1,7 +1,7 @@
 /** Active health: every address of an upstream is asked from time to time, over the connection that requests take. */
 import type { Clock } from "../../base/index.ts";
+import type { UpstreamCall } from "../../tls/http1/call.ts";
 import type { Field } from "../headers.ts";
-import type { UpstreamCall } from "./call.ts";
 import type { Endpoint } from "./endpoint.ts";
 
 /** Milliseconds that a check may take. */

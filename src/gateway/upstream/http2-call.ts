@@ -1,9 +1,9 @@
 /** A call over HTTP/2: one stream of a session. */
 import { type ClientHttp2Session, type ClientHttp2Stream, constants, type OutgoingHttpHeaders } from "node:http2";
+import { type CallEvents, Unsendable, type UpstreamCall, type UpstreamRequest } from "../../tls/http1/call.ts";
+import { checkFields } from "../../tls/http1/connection.ts";
+import { LENGTH, NoAnswer } from "../../tls/http1/parser.ts";
 import { type Field, toHeaderObject, toTrailerObject } from "../headers.ts";
-import { type CallEvents, Unsendable, type UpstreamCall, type UpstreamRequest } from "./call.ts";
-import { checkFields } from "./http1-connection.ts";
-import { LENGTH, NoAnswer } from "./http1-parser.ts";
 
 const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = constants;
 

@@ -1,8 +1,8 @@
 /** The HTTP/2 sessions to one address: many requests on each, and another one where those have no room. */
 import { type ClientHttp2Session, connect as openSession } from "node:http2";
 import type { Duplex } from "node:stream";
-import type { CallEvents, UpstreamCall, UpstreamRequest } from "./call.ts";
-import { dialFailure } from "./http1-pool.ts";
+import type { CallEvents, UpstreamCall, UpstreamRequest } from "../../tls/http1/call.ts";
+import { dialFailure } from "../../tls/http1/pool.ts";
 import { type CarryingSession, Http2Call } from "./http2-call.ts";
 
 /** Streams of one session, where the upstream allows as many. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { AnswerParser, NoAnswer } from "./http1-parser.ts";
+import { AnswerParser, NoAnswer } from "./parser.ts";
 
 /** What is read of some bytes, given in parts of a size; a last line for what is left over or missing. */
 function read(text: string, size: number, method = "GET", closed = false): string {

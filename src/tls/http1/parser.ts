@@ -9,7 +9,7 @@ const CHUNK_LINE_BYTES = 256;
 /** Interim answers before the real one. */
 export const MAX_INTERIM = 16;
 
-const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?$/;
+const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
 /** What a field's name and value are made of; also of requests. */
 export const NAME: RegExp = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 export const VALUE: RegExp = /^[\t\x20-\x7e\x80-\xff]*$/;
@@ -23,7 +23,7 @@ export class NoAnswer extends Error {}
 /** What is read. */
 export interface AnswerEvents {
   /** Fields as names and values in turn. */
-  head(status: number, fields: readonly string[]): void;
+  head(status: number, fields: readonly string[], reason: string): void;
   data(chunk: Uint8Array): void;
   ended(trailers: readonly string[]): void;
 }
@@ -119,7 +119,7 @@ export class AnswerParser {
   #readHead(bytes: Buffer): Buffer | undefined {
     const read = readHead(bytes);
     if (read === undefined) return undefined;
-    const { status, fields, persistent, end } = read;
+    const { status, fields, reason, persistent, end } = read;
     const rest = bytes.subarray(end);
     if (status === 101) throw new NoAnswer("The upstream switched protocols without being asked");
     if (status < 200) {
@@ -129,7 +129,7 @@ export class AnswerParser {
     this.#frame(status, persistent, fields);
     const empty = this.#step === "done";
     // the head is told before its end, whatever follows
-    this.#events.head(status, fields);
+    this.#events.head(status, fields, reason);
     if (empty) this.#events.ended([]);
     return rest;
   }
@@ -208,6 +208,7 @@ export class AnswerParser {
 /** The head of an answer. */
 export interface ReadHead {
   readonly status: number;
+  readonly reason: string;
   /** Whether the version keeps connections. */
   readonly persistent: boolean;
   /** Names and values in turn. */
@@ -223,7 +224,8 @@ export function readHead(bytes: Buffer): ReadHead | undefined {
   const lines = bytes.toString("latin1", 0, end).split("\r\n");
   const line = STATUS_LINE.exec(lines[0] as string);
   if (line === null) throw new NoAnswer("The upstream's answer begins with no status line");
-  return { status: Number(line[2]), persistent: line[1] === "1", fields: fieldsOf(lines, 1), end: end + 4 };
+  const [, minor, status, reason = ""] = line;
+  return { status: Number(status), reason, persistent: minor === "1", fields: fieldsOf(lines, 1), end: end + 4 };
 }
 
 /** Where a part ends; undefined while its end has not come. */

@@ -1,5 +1,7 @@
 /** One request at one address, whatever its protocol: what is sent, and what is told of it. */
-import type { Field } from "../headers.ts";
+
+/** One field: name, value. */
+export type Field = readonly [name: string, value: string];
 
 /** What goes to an upstream, beside the body. */
 export interface UpstreamRequest {
@@ -14,8 +16,8 @@ export interface UpstreamRequest {
 export interface CallEvents {
   /** There is a connection that takes the body; not told of requests without one. */
   connected(call: UpstreamCall): void;
-  /** The head of the answer; fields as names and values in turn. */
-  head(call: UpstreamCall, status: number, fields: readonly string[]): void;
+  /** The head of the answer; fields as names and values in turn. The reason is that of HTTP/1.1. */
+  head(call: UpstreamCall, status: number, fields: readonly string[], reason?: string): void;
   data(call: UpstreamCall, chunk: Uint8Array): void;
   /** The answer is whole; trailers as names and values in turn. */
   ended(call: UpstreamCall, trailers: readonly string[]): void;

@@ -1,8 +1,9 @@
 /** A connection that carries HTTP/1.1 requests to an upstream, one after another, and each of them once. */
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import type { Field } from "../headers.ts";
-import type { CallEvents, UpstreamCall, UpstreamRequest } from "./call.ts";
-import { type AnswerEvents, AnswerParser, NAME, VALUE } from "./http1-parser.ts";
+import { readOn, stopReading } from "../read-stop.ts";
+import type { CallEvents, Field, UpstreamCall, UpstreamRequest } from "./call.ts";
+import { type AnswerEvents, AnswerParser, NAME, VALUE } from "./parser.ts";
 
 /** Seconds before an upstream ends an idle connection at which it is not used any more. */
 const MARGIN_SECONDS = 1;
@@ -60,6 +61,10 @@ export class Http1Connection {
     });
   }
 
+  get socket(): Duplex {
+    return this.#socket;
+  }
+
   get usable(): boolean {
     return !this.#gone && !this.#socket.destroyed;
   }
@@ -72,6 +77,7 @@ export class Http1Connection {
   /** Sends the head of a request. */
   carry(call: Http1Call, head: string): void {
     this.#call = call;
+    if (this.#used) this.#holdProcess(true);
     this.#socket.write(head, "latin1");
   }
 
@@ -88,11 +94,11 @@ export class Http1Connection {
   }
 
   pause(): void {
-    this.#socket.pause();
+    stopReading(this.#socket);
   }
 
   resume(): void {
-    this.#socket.resume();
+    readOn(this.#socket);
   }
 
   /** The call is through in both directions. */
@@ -104,8 +110,16 @@ export class Http1Connection {
       this.destroy();
       return;
     }
-    this.#socket.resume();
+    this.resume();
+    this.#holdProcess(false);
     this.#owner.free(this);
+  }
+
+  /** While it is idle it keeps no process alive that has nothing else to do. */
+  #holdProcess(holds: boolean): void {
+    const socket = this.#socket as Partial<Pick<Socket, "ref" | "unref">>;
+    if (holds) socket.ref?.();
+    else socket.unref?.();
   }
 
   destroy(): void {
@@ -156,6 +170,11 @@ export class Http1Call implements UpstreamCall, AnswerEvents {
     this.#chunked = request.withBody && length === undefined;
     this.#left = length === undefined ? 0 : Number(length);
     this.#parser = new AnswerParser(request.method, this);
+  }
+
+  /** What it goes over; undefined before there is a connection, and when the call is over. */
+  get socket(): Duplex | undefined {
+    return this.#connection?.socket;
   }
 
   get reused(): boolean {
@@ -257,8 +276,8 @@ export class Http1Call implements UpstreamCall, AnswerEvents {
     return false;
   }
 
-  head(status: number, fields: readonly string[]): void {
-    this.#events.head(this, status, fields);
+  head(status: number, fields: readonly string[], reason: string): void {
+    this.#events.head(this, status, fields, reason);
   }
 
   data(chunk: Uint8Array): void {

@@ -1,8 +1,8 @@
 /** The HTTP/1.1 connections to one address: kept while idle, given to one request at a time. */
 import type { Duplex } from "node:stream";
 import type { Clock } from "../../base/index.ts";
-import type { CallEvents, UpstreamCall, UpstreamRequest } from "./call.ts";
-import { type ConnectionOwner, Http1Call, Http1Connection } from "./http1-connection.ts";
+import type { CallEvents, UpstreamRequest } from "./call.ts";
+import { type ConnectionOwner, Http1Call, Http1Connection } from "./connection.ts";
 
 /** Idle connections kept per address. */
 const MAX_IDLE = 64;
@@ -29,23 +29,29 @@ export function dialFailure(cause: unknown): Error {
 
 /** Connections that one function opens. */
 export class Http1Pool implements ConnectionOwner {
-  readonly #open: () => Promise<Duplex>;
+  readonly #open: (signal: AbortSignal | undefined) => Promise<Duplex>;
+  readonly #maxIdle: number;
   readonly #clock: Clock;
   readonly #all = new Set<Http1Connection>();
   #idle: Idle[] = [];
   #keeps = true;
   #closed = false;
 
-  constructor(open: () => Promise<Duplex>, clock: Clock) {
+  constructor(open: (signal: AbortSignal | undefined) => Promise<Duplex>, clock: Clock, maxIdle: number = MAX_IDLE) {
     this.#open = open;
+    this.#maxIdle = maxIdle;
     this.#clock = clock;
   }
 
-  /** Begins a request, on a kept connection where there is one. Throws for a request that cannot be written. */
-  begin(request: UpstreamRequest, events: CallEvents): UpstreamCall {
+  /**
+   * Begins a request, on a kept connection where there is one. Throws for a request that cannot be written.
+   *
+   * @param signal given to the function that opens, where a connection has to be
+   */
+  begin(request: UpstreamRequest, events: CallEvents, signal?: AbortSignal): Http1Call {
     const call = new Http1Call(request, events);
     const kept = this.#take();
-    if (kept === undefined) this.#dial(call);
+    if (kept === undefined) this.#dial(call, signal);
     // who begins gets the call before its first event
     else if (request.withBody) queueMicrotask(() => (call.destroyed ? this.free(kept) : call.start(kept)));
     else call.start(kept);
@@ -53,7 +59,7 @@ export class Http1Pool implements ConnectionOwner {
   }
 
   free(connection: Http1Connection): void {
-    if (!this.#keeps || this.#idle.length >= MAX_IDLE || !connection.usable) {
+    if (!this.#keeps || this.#idle.length >= this.#maxIdle || !connection.usable) {
       connection.destroy();
       return;
     }
@@ -93,8 +99,8 @@ export class Http1Pool implements ConnectionOwner {
     return undefined;
   }
 
-  #dial(call: Http1Call): void {
-    this.#open().then(
+  #dial(call: Http1Call, signal: AbortSignal | undefined): void {
+    this.#open(signal).then(
       (socket) => {
         const connection = new Http1Connection(socket, this);
         this.#all.add(connection);

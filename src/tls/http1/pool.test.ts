@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { ManualClock } from "../../authority/testing.ts";
-import type { Field } from "../headers.ts";
-import { until } from "../world.testing.ts";
-import type { UpstreamCall } from "./call.ts";
-import { Http1Pool, isDialFailure } from "./http1-pool.ts";
+import { until } from "../../gateway/world.testing.ts";
+import type { Field, UpstreamCall } from "./call.ts";
+import { Http1Pool, isDialFailure } from "./pool.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -90,6 +90,35 @@ describe("connections to an upstream", () => {
     assert.deepEqual(await Promise.all(both.map(({ outcome }) => outcome)), ["200 ok", "200 ok"]);
     assert.equal(sockets.length, 2);
     assert.equal(both.filter(({ call }) => call.reused).length, 1);
+  });
+
+  it("hold the process while they carry a request, and not while they are idle", async () => {
+    const { port } = server.address() as AddressInfo;
+    const held: string[] = [];
+    const counted = new Http1Pool(async () => {
+      const socket = connect(port, "127.0.0.1");
+      await once(socket, "connect");
+      const noting = (what: string, own: () => Socket) => () => {
+        held.push(what);
+        return own.call(socket);
+      };
+      return Object.assign(socket, { ref: noting("held", socket.ref), unref: noting("left", socket.unref) });
+    }, clock);
+    const none = () => {};
+    const request = { method: "GET", target: "/", fields: [["host", "a"]] as Field[], withBody: false };
+    const asked = () =>
+      new Promise<void>((resolve, reject) => {
+        const failed = (_call: UpstreamCall, error: unknown) => reject(error);
+        const events = { connected: none, drained: none, unwanted: none, head: none, data: none, failed };
+        counted.begin(request, { ...events, ended: () => resolve() });
+      });
+    await asked();
+    await settle();
+    assert.deepEqual(held, ["left"]);
+    await asked();
+    await settle();
+    assert.deepEqual(held, ["left", "held", "left"]);
+    counted.destroy();
   });
 
   it("[S-24] that say more than one answer carry nothing more", async () => {

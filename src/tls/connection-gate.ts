@@ -1,0 +1,176 @@
+/** Before TLS: how many connections there may be, who may shake hands, and for whom a load balancer speaks. */
+import type { Http2SecureServer } from "node:http2";
+import { createServer as createPlainServer, type Server, type Socket } from "node:net";
+import type { Clock } from "../base/clock.ts";
+import { type Refusal, refuse } from "../base/verdict.ts";
+import type { ProxiedAddress } from "../encoding/proxy-protocol.ts";
+import { capabilities } from "../runtime/capabilities.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { ListenerCounters } from "./counters.ts";
+import { ProxyList, type ProxyProtocolOptions, readHeaderOf } from "./proxy-gate.ts";
+import type { ServerCertificate } from "./server-certificate.ts";
+import { takeListeners } from "./taken-listeners.ts";
+import { Throttle, type ThrottleLimits } from "./throttle.ts";
+
+/** What a gate is made with. */
+export interface GateRooms {
+  readonly counters: ListenerCounters;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly throttle: ThrottleLimits | undefined;
+  readonly proxyProtocol: ProxyProtocolOptions | undefined;
+  readonly maxConnections: number;
+  readonly handshakeTimeoutMs: number;
+  /** What the handshakes that begin now are done with. */
+  served(): ServerCertificate;
+  /** Hears of each connection that is refused here. */
+  report(refusal: Refusal, address: string | undefined, port: number | undefined): void;
+}
+
+function ignore(): void {}
+
+/** The gate of a TLS server; put up before anything else listens for its handshakes. */
+export class ConnectionGate {
+  /** What listens: the TLS server itself, or a plain server before it. */
+  readonly door: Server;
+  readonly #rooms: GateRooms;
+  readonly #throttle: Throttle | undefined;
+  readonly #proxies: ProxyList | undefined;
+  /** Addresses of callers behind load balancers, by TCP socket. */
+  readonly #behind = new WeakMap<object, ProxiedAddress>();
+  readonly #shutOut = new WeakSet<object>();
+  /** TCP sockets before the end of their handshake, with the certificate it is done with. */
+  readonly #pending = new Map<object, ServerCertificate>();
+  #full = false;
+
+  constructor(server: Http2SecureServer, rooms: GateRooms) {
+    this.#rooms = rooms;
+    const { throttle, proxyProtocol } = rooms;
+    if (throttle !== undefined) this.#throttle = new Throttle(throttle, rooms.clock);
+    this.#proxies = proxyProtocol === undefined ? undefined : new ProxyList(proxyProtocol.from);
+    const inFront = this.#proxies !== undefined && capabilities.beforeTls.value === "front-server";
+    this.door = inFront ? createPlainServer({ allowHalfOpen: true, noDelay: true }) : server;
+    this.#watch(server);
+  }
+
+  /** A handshake is over: the certificate it was done with, and the caller behind the load balancer it came by. */
+  passed(socket: object): { shown: ServerCertificate | undefined; behind: ProxiedAddress | undefined } {
+    const tcp = tcpOf(socket);
+    const shown = this.#pending.get(tcp);
+    this.#pending.delete(tcp);
+    return { shown, behind: this.#behind.get(tcp) };
+  }
+
+  /** Counts a refused handshake against its address. */
+  refused(address: string): void {
+    this.#throttle?.refused(address);
+  }
+
+  /** Ends what has not finished its handshake. */
+  endPending(): void {
+    for (const socket of [...this.#pending.keys()]) (socket as Socket).destroy();
+  }
+
+  /** Addresses that were refused too often get no handshake (S-7). */
+  #watch(server: Http2SecureServer): void {
+    const { counters } = this.#rooms;
+    const own = takeListeners(server, "connection");
+    const begin = (socket: Socket) => {
+      for (const listener of own) Reflect.apply(listener, server, [socket]);
+    };
+    this.door.on("connection", (socket: Socket) => {
+      if (this.#isFull()) {
+        counters.overLimit++;
+        this.#shut(socket);
+        return;
+      }
+      const { remoteAddress, remotePort } = socket;
+      if (this.#proxies?.has(remoteAddress) === true) return void this.#admitProxied(socket, begin);
+      if (this.#isShut(socket, remoteAddress, remotePort)) return;
+      this.#await(socket);
+      if (this.door !== server) this.#limitHandshake(socket);
+      begin(socket);
+    });
+    server.on("tlsClientError", (error: Error & { code?: string }, socket?: object) => {
+      // A connection shut out above breaks in TLS as well on one runtime; it is counted once.
+      if (socket !== undefined && (this.#shutOut.has(socket) || this.#shutOut.has(tcpOf(socket)))) return;
+      if (socket !== undefined) this.#pending.delete(tcpOf(socket));
+      if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT" || error.message === "TLS handshake timeout") counters.timedOut++;
+      else counters.failed++;
+    });
+  }
+
+  /** Whether an address is shut out; its connection is closed then. */
+  #isShut(socket: Socket, address: string | undefined, port: number | undefined): boolean {
+    if (address === undefined || this.#throttle?.isShut(address) !== true) return false;
+    this.#rooms.counters.throttled++;
+    this.#shut(socket);
+    this.#rooms.report(refuse("peer.throttled", "Too many refused handshakes from this address"), address, port);
+    return true;
+  }
+
+  /** Notes a connection whose handshake is to come. */
+  #await(socket: Socket): void {
+    this.#pending.set(socket, this.#rooms.served());
+    socket.once("close", () => this.#pending.delete(socket));
+  }
+
+  /** Ends a connection whose handshake is not over in time, where that time began before TLS. */
+  #limitHandshake(socket: Socket): void {
+    const over = new AbortController();
+    socket.once("close", () => over.abort());
+    this.#rooms.clock.sleep(this.#rooms.handshakeTimeoutMs, over.signal).then(() => {
+      if (!this.#pending.has(socket)) return;
+      this.#rooms.counters.timedOut++;
+      this.#shut(socket);
+    }, ignore);
+  }
+
+  /** A connection of a load balancer: its header first, and then the caller behind it as if it had come by itself. */
+  async #admitProxied(socket: Socket, begin: (socket: Socket) => void): Promise<void> {
+    const { counters, report, served } = this.#rooms;
+    const { remoteAddress, remotePort } = socket;
+    socket.on("error", ignore);
+    this.#await(socket);
+    this.#limitHandshake(socket);
+    const header = await readHeaderOf(socket);
+    if (socket.destroyed) return;
+    if (header.ok !== true) {
+      // counted as a refusal, and not against the load balancer: all of its callers would be shut out
+      counters.refused++;
+      counters.reasons[header.reason] = (counters.reasons[header.reason] ?? 0) + 1;
+      this.#shut(socket);
+      return report(header, remoteAddress, remotePort);
+    }
+    const { source } = header.value;
+    if (source !== undefined) {
+      if (this.#isShut(socket, source.address, source.port)) return;
+      this.#behind.set(socket, source);
+    }
+    // it may have begun before a rotation
+    this.#pending.set(socket, served());
+    begin(socket);
+  }
+
+  /** Whether there is room for one more; says so once each time there is none. */
+  #isFull(): boolean {
+    const { counters, logger, maxConnections } = this.#rooms;
+    const full = this.#pending.size + counters.open >= maxConnections;
+    if (full && !this.#full) {
+      logger.warn("as many connections as are allowed; more are closed before TLS", { maxConnections });
+    }
+    this.#full = full;
+    return full;
+  }
+
+  #shut(socket: Socket): void {
+    this.#shutOut.add(socket);
+    socket.on("error", ignore);
+    socket.destroy();
+  }
+}
+
+/** The TCP socket below: itself on one runtime, its `_parent` on the others. */
+function tcpOf(socket: object): object {
+  return (socket as { _parent?: object | null })._parent ?? socket;
+}
