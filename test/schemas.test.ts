@@ -55,7 +55,14 @@ const gateway = {
     plain: { url: ["http://10.0.0.1:80", "http://localhost:1"], unsafePlainUpstream: true },
   },
   routes: [
-    { name: "a", listen: ["a"], path: "/a/{tenant}/**", upstream: "proven", timeout: "10s" },
+    {
+      name: "a",
+      listen: ["a"],
+      hosts: ["a.test", "*.b.test"],
+      path: "/a/{tenant}/**",
+      upstream: "proven",
+      timeout: "10s",
+    },
     { name: "b", path: "/b/*", audience: ["spiffe://example.org/b"], upstream: "local", websocket: true },
     { name: "c", listen: ["c"], upstream: "inner", idle: "1h", maxConnectionsPerIdentity: 10 },
   ],

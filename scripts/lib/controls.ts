@@ -1,4 +1,5 @@
 /** The controls whose absence some test must notice, on each runtime. */
+import { HTTP_CONTROLS } from "./controls-http.ts";
 import { JWT_CONTROLS } from "./controls-jwt.ts";
 import { POLICY_CONTROLS } from "./controls-policy.ts";
 import { TCP_CONTROLS } from "./controls-tcp.ts";
@@ -931,6 +932,7 @@ export const CONTROLS: readonly Control[] = [
     ],
     tests: ["src/gateway/middleware/middleware.test.ts"],
   },
+  ...HTTP_CONTROLS,
   ...JWT_CONTROLS,
   ...POLICY_CONTROLS,
   ...TCP_CONTROLS,

@@ -158,6 +158,7 @@ export const REASONS = [
   "request.no-credentials",
   "request.too-large",
   "request.no-route",
+  "request.misdirected",
   "request.rate-limited",
   "request.client-cert",
   "request.upgrade",

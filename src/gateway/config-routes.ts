@@ -1,8 +1,22 @@
 /** `routes` of a gateway file, as far as they carry HTTP. */
+import { checkHosts } from "../policy/conditions.ts";
 import type { Path, Reader } from "./config-reader.ts";
 import type { ByteParts } from "./config-tcp.ts";
 import type { ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
 import { parseRoutePath } from "./routes.ts";
+
+const KEYS = ["name", "listen", "hosts", "path", "audience", "upstream", "timeout", "websocket"];
+
+/** Reads the hosts of a route; an absent list is for any. */
+function readHosts(read: Reader, value: unknown, path: Path): readonly string[] {
+  if (value === undefined) return [];
+  const hosts = checkHosts(value, path, (issue) => read.issues.push(issue));
+  return hosts === undefined ? [] : (value as string[]);
+}
+
+/** Whether two routes have a host in common. */
+const shareHosts = (one: readonly string[], other: readonly string[]): boolean =>
+  one.length === 0 ? other.length === 0 : one.some((host) => other.includes(host));
 
 /** Reads the routes of HTTP listeners; those for bytes are passed over. */
 export function readRoutes(
@@ -21,7 +35,7 @@ export function readRoutes(
   for (const [i, item] of items.entries()) {
     if (bytes.isRoute(item)) continue;
     const path: Path = ["routes", i];
-    const block = read.object(item, path, ["name", "listen", "path", "audience", "upstream", "timeout", "websocket"]);
+    const block = read.object(item, path, KEYS);
     const missing = ["name", "path", "upstream"].filter((key) => block[key] === undefined);
     for (const key of missing) read.report(path, `needs "${key}"`, undefined, expected);
     if (missing.length > 0) continue;
@@ -38,6 +52,7 @@ export function readRoutes(
     }
     const pattern = parseRoutePath(String(block.path));
     if (!pattern.ok) read.report([...path, "path"], pattern.message, undefined, '"/a/b", "/a/{name}/b" or "/a/b/**"');
+    const hosts = readHosts(read, block.hosts, [...path, "hosts"]);
     const audience = read.strings(block.audience, [...path, "audience"], '["spiffe://<domain>/<path>"]');
     const open = listeners.find((one) => one.clientCertificate === "none" && listen.includes(one.name));
     if (open !== undefined && block.audience === undefined) {
@@ -54,7 +69,10 @@ export function readRoutes(
     }
     const twin = routes.find(
       (other) =>
-        pattern.ok && other.path.shape === pattern.value.shape && other.listeners.some((one) => listen.includes(one)),
+        pattern.ok &&
+        other.path.shape === pattern.value.shape &&
+        shareHosts(other.hosts, hosts) &&
+        other.listeners.some((one) => listen.includes(one)),
     );
     if (twin !== undefined) {
       read.report(
@@ -70,7 +88,8 @@ export function readRoutes(
     }
     if (name === undefined || upstream === undefined || !pattern.ok) continue;
     const websocket = block.websocket === true;
-    routes.push({ name, listeners: listen, path: pattern.value, audience, upstream, timeoutMs, websocket });
+    const flags = { websocket };
+    routes.push({ name, listeners: listen, hosts, path: pattern.value, audience, upstream, timeoutMs, ...flags });
   }
   return routes;
 }

@@ -66,6 +66,11 @@ export interface RouteInput {
    * that has text where the others have a wildcard, looked at segment by segment. Absent for bytes.
    */
   readonly path?: string;
+  /**
+   * Hosts it answers for, in small letters without port; `*.` before a name is one label more. A route that names the host
+   * goes before one for any. A host that another listener's route names more exactly than this one's is refused with 421.
+   */
+  readonly hosts?: readonly string[];
   /** Accepts JWT-SVIDs issued for one of these, beside certificates. */
   readonly audience?: readonly string[];
   readonly upstream: string;
@@ -170,6 +175,8 @@ export interface UpstreamConfig {
 export interface RouteConfig {
   readonly name: string;
   readonly listeners: readonly string[];
+  /** Hosts as written; empty for any. */
+  readonly hosts: readonly string[];
   readonly path: RoutePath;
   readonly audience: readonly string[];
   readonly upstream: string;

@@ -103,7 +103,7 @@ const NO_DOOR: Decision = Object.freeze({ verdict: "deny", reason: "policy.defau
 
 /** What is decided now of a request that runs; its path may belong to another route by now, or to none. */
 function decideAgain(room: Room, request: ListenerRequest, { target, route, peer }: Judged): Decision {
-  const now = room.routes.find(target.path) ?? route;
+  const now = room.routes.find(target.path, target.host) ?? route;
   const { token } = peer ?? {};
   const isForNow = token === undefined || token.audience.some((one) => now.audience.includes(one));
   // where tokens are taken, one for somebody else is refused, over a certificate too; elsewhere it says nothing
@@ -150,7 +150,11 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   if (!checked.ok) return badRequest(checked.reason, checked.message);
   const target = checked.value;
   journey.target = target;
-  const route = room.routes.find(target.path);
+  if (room.routes.isElsewhere(target.host)) {
+    const detail = "The host is that of another listener";
+    return { status: 421, code: "ERR_SPIFFE_REQUEST", reason: "request.misdirected", detail };
+  }
+  const route = room.routes.find(target.path, target.host);
   if (route === undefined) {
     return { status: 404, code: "ERR_SPIFFE_REQUEST", reason: "request.no-route", detail: "Nothing is served here" };
   }

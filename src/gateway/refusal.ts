@@ -20,6 +20,7 @@ const CODES: Readonly<Record<number, readonly [grpc: number, connect: string, st
   403: [7, "permission_denied", 403],
   404: [12, "unimplemented", 501],
   413: [8, "resource_exhausted", 429],
+  421: [12, "unimplemented", 501],
   429: [8, "resource_exhausted", 429],
   502: [14, "unavailable", 503],
   503: [14, "unavailable", 503],

@@ -1,0 +1,28 @@
+/** Controls of the gateway's way with HTTP. */
+import type { Control } from "./controls.ts";
+
+function control(name: string, file: string, find: string, replace: string, ...tests: readonly string[]): Control {
+  return {
+    name: `gateway-${name}`,
+    patches: [{ file: `src/gateway/${file}`, find, replace }],
+    tests: tests.map((test) => `src/gateway/${test}`),
+  };
+}
+
+export const HTTP_CONTROLS: readonly Control[] = [
+  control("misdirected", "handler.ts", "if (room.routes.isElsewhere(target.host)) {", "if (false) {", "hosts.test.ts"),
+  control(
+    "misdirected-exactness",
+    "routes.ts",
+    "if (this.#named.has(spelling)) return false;",
+    "if (spellings(host).some((one) => this.#named.has(one))) return false;",
+    "routes.test.ts",
+  ),
+  control(
+    "host-twins",
+    "config-routes.ts",
+    "        shareHosts(other.hosts, hosts) &&\n",
+    "        other.hosts.join() === hosts.join() &&\n",
+    "routes.test.ts",
+  ),
+];
