@@ -25,4 +25,18 @@ export const HTTP_CONTROLS: readonly Control[] = [
     "        other.hosts.join() === hosts.join() &&\n",
     "routes.test.ts",
   ),
+  control(
+    "target-as-judged",
+    "handler.ts",
+    "          target: target.target,\n",
+    '          target: request.url ?? "",\n',
+    "raw-targets.test.ts",
+  ),
+  control(
+    "app-target-as-judged",
+    "app-handler.ts",
+    "    request.url = checked.value.target;\n",
+    "",
+    "raw-targets.test.ts",
+  ),
 ];

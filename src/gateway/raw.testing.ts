@@ -78,8 +78,8 @@ export function raw1(
       const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`);
       const bytes = Buffer.from(`${method} ${target} HTTP/1.1\r\n${lines.join("")}\r\n`, "latin1");
       const answer = await exchange(socket, bytes, answer1);
-      // after a request that nobody understood nothing on the connection means anything
-      if (answer.status !== 200) socket.destroy();
+      // after a request that the runtime refused by itself nothing on the connection means anything
+      if (!/^(?:200|.* .*)$/.test(outcomeOf(answer))) socket.destroy();
       return answer;
     },
     close: () => socket?.destroy(),
@@ -139,6 +139,8 @@ export function raw2(identity: TlsIdentity, port: number): RawClient {
         opening = Buffer.concat([
           Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
           http2Frame(4, 0, 0, new Uint8Array(0)),
+          // room for the bodies of all answers
+          http2Frame(8, 0, 0, Buffer.from([0x3f, 0, 0, 0])),
         ]);
       }
       const own: RawField[] = [
