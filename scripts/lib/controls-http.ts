@@ -39,4 +39,11 @@ export const HTTP_CONTROLS: readonly Control[] = [
     "",
     "raw-targets.test.ts",
   ),
+  control(
+    "token-by-route",
+    "handler.ts",
+    "const dropAuthorization = carried && !route.forwardsToken;",
+    "const dropAuthorization = false;",
+    "forward-token.test.ts",
+  ),
 ];

@@ -5,7 +5,7 @@ import type { ByteParts } from "./config-tcp.ts";
 import type { ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
 import { parseRoutePath } from "./routes.ts";
 
-const KEYS = ["name", "listen", "hosts", "path", "audience", "upstream", "timeout", "websocket"];
+const KEYS = ["name", "listen", "hosts", "path", "audience", "upstream", "unsafeForwardToken", "timeout", "websocket"];
 
 /** Reads the hosts of a route; an absent list is for any. */
 function readHosts(read: Reader, value: unknown, path: Path): readonly string[] {
@@ -83,25 +83,34 @@ export function readRoutes(
       );
     }
     const timeoutMs = read.duration(block.timeout, [...path, "timeout"], 30_000);
-    if (block.websocket !== undefined && block.websocket !== true) {
-      read.report([...path, "websocket"], "is not true", undefined, "true, or leave it out");
+    for (const key of ["websocket", "unsafeForwardToken"]) {
+      if (block[key] !== undefined && block[key] !== true)
+        read.report([...path, key], "is not true", undefined, "true, or leave it out");
+    }
+    if (block.unsafeForwardToken !== undefined && block.audience === undefined) {
+      const why = "what goes on would be verified by nobody";
+      read.report([...path, "unsafeForwardToken"], 'needs "audience" beside it', why, "audience, or leave it out");
     }
     if (name === undefined || upstream === undefined || !pattern.ok) continue;
-    const websocket = block.websocket === true;
-    const flags = { websocket };
+    const flags = { websocket: block.websocket === true, forwardsToken: block.unsafeForwardToken === true };
     routes.push({ name, listeners: listen, hosts, path: pattern.value, audience, upstream, timeoutMs, ...flags });
   }
   return routes;
 }
 
-/** What a route and its upstream cannot do together: a try longer than all tries, WebSocket over HTTP/2. */
+/** What a route and its upstream cannot do together: a try longer than all tries, WebSocket over HTTP/2, tokens in plaintext. */
 export function checkTogether(
   read: Reader,
   routes: readonly RouteConfig[],
   upstreams: readonly UpstreamConfig[],
 ): void {
-  for (const { name, upstream, timeoutMs, websocket } of routes) {
-    const { tryTimeoutMs = 0, protocol } = upstreams.find((one) => one.name === upstream) ?? {};
+  for (const { name, upstream, timeoutMs, websocket, forwardsToken } of routes) {
+    const { tryTimeoutMs = 0, protocol, unsafePlain } = upstreams.find((one) => one.name === upstream) ?? {};
+    if (forwardsToken && unsafePlain) {
+      const what = `route "${name}" forwards tokens`;
+      const why = "whoever sees one on the way can use it";
+      read.report(["upstreams", upstream, "unsafePlainUpstream"], what, why, "https with id, or loopback");
+    }
     if (websocket && protocol === "h2") {
       const what = `route "${name}" takes WebSocket`;
       read.report(["upstreams", upstream, "protocol"], what, "it is passed on over HTTP/1.1 alone", "http1");

@@ -73,6 +73,11 @@ export interface RouteInput {
   readonly hosts?: readonly string[];
   /** Accepts JWT-SVIDs issued for one of these, beside certificates. */
   readonly audience?: readonly string[];
+  /**
+   * Hands the caller's JWT-SVID on in `Authorization`: the upstream, and all to whom it is passed there, can then call as
+   * that caller for as long as the token lives. Without it, the token stays at the gateway.
+   */
+  readonly unsafeForwardToken?: true;
   readonly upstream: string;
   /** Time until the upstream's answer begins; 30s by default. */
   readonly timeout?: string;
@@ -182,6 +187,8 @@ export interface RouteConfig {
   readonly upstream: string;
   readonly timeoutMs: number;
   readonly websocket: boolean;
+  /** Whether a JWT-SVID goes on to the upstream. */
+  readonly forwardsToken: boolean;
 }
 
 /** A checked configuration; only `parseGatewayConfig` and `loadGatewayConfig` make one. */

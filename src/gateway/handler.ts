@@ -315,10 +315,11 @@ export function upstreamOf(room: Room, route: RouteConfig): Upstream {
 export function forwardedFields(
   room: Room,
   request: ListenerRequest,
-  { target, peer, clientCert }: Judged,
+  { target, route, peer, clientCert }: Judged,
   { address, requestId, confirmed }: Journey,
 ): (authority: string) => Field[] {
-  const dropAuthorization = peer?.token !== undefined || carriesSvid(target.authorization);
+  const carried = peer?.token !== undefined || carriesSvid(target.authorization);
+  const dropAuthorization = carried && !route.forwardsToken;
   const received = fieldsOf(request.rawHeaders);
   const authorizer = room.authorizer && { names: room.authorizer.headers, fields: confirmed?.headers ?? [] };
   return (host) =>
