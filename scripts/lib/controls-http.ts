@@ -46,4 +46,25 @@ export const HTTP_CONTROLS: readonly Control[] = [
     "const dropAuthorization = false;",
     "forward-token.test.ts",
   ),
+  control(
+    "grpc-timeout",
+    "exchange.ts",
+    "    if (callMs !== undefined) this.#call =",
+    "    if (false && callMs !== undefined) this.#call =",
+    "grpc-timeout.test.ts",
+  ),
+  control(
+    "grpc-timeout-no-blame",
+    "exchange.ts",
+    "    if (!this.#begun) return void this.failed(problem);\n",
+    "    if (!this.#begun) this.#attempts.expired();\n    if (!this.#begun) return void this.failed(problem);\n",
+    "grpc-timeout.test.ts",
+  ),
+  control(
+    "grpc-timeout-form",
+    "grpc-timeout.ts",
+    'stated.length === 1 ? (stated[0]?.[1] ?? "") : ""',
+    'stated[0]?.[1] ?? ""',
+    "grpc-timeout.test.ts",
+  ),
 ];

@@ -162,6 +162,7 @@ export const REASONS = [
   "request.rate-limited",
   "request.client-cert",
   "request.upgrade",
+  "request.grpc-timeout",
   "request.proxy-header",
   // upstreams of the gateway
   "upstream.unreachable",

@@ -19,6 +19,7 @@ import { connectionPeer, type Handler, type ListenerRequest, type ListenerRespon
 import type { AccessLog } from "./access-log.ts";
 import { answerProblem, cutAnswer } from "./answer.ts";
 import type { GatewayConfig, RouteConfig } from "./config-types.ts";
+import { grpcTimeout } from "./grpc-timeout.ts";
 import { endToEnd, type Field, fieldsOf, requestFields } from "./headers.ts";
 import { type Authentication, authenticate, carriesSvid } from "./middleware/authenticate.ts";
 import type { Problem } from "./middleware/problem.ts";
@@ -79,6 +80,8 @@ export interface Judged {
   readonly route: RouteConfig;
   readonly peer: Peer | undefined;
   readonly clientCert: string | undefined;
+  /** Milliseconds that the caller gives the whole call, from its beginning. */
+  readonly callMs: number | undefined;
 }
 
 /** The headers that the rules look at, of those that the upstream will see. */
@@ -178,7 +181,9 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   if (decision.verdict === "allow") {
     const clientCert = room.xfcc?.value(verdict.peer, fieldsOf(request.rawHeaders));
     if (clientCert?.ok === false) return badRequest(clientCert.reason, clientCert.message);
-    return { target, route, peer, clientCert: clientCert?.value };
+    const callMs = grpcTimeout(request);
+    if (!callMs.ok) return badRequest(callMs.reason, callMs.message);
+    return { target, route, peer, clientCert: clientCert?.value, callMs: callMs.value };
   }
   // whom no rule lets in without an identity is asked for one
   if (refused !== undefined && ruled.verdict === "deny") return refused;
@@ -363,6 +368,7 @@ export function requestHandler(current: () => Room): Handler {
           fields: forwardedFields(room, request, judged, journey),
           reserved: [...room.policy.headers, ...(room.authorizer?.headers ?? [])],
           timeoutMs: route.timeoutMs,
+          callMs: judged.callMs && judged.callMs - (room.clock.monotonic() - journey.startedAt),
           idleMs: room.limits.idleMs,
           bodyBytes: room.limits.bodyBytes,
           requestId,

@@ -234,7 +234,6 @@ describe("[S-22] [A-10] targets in raw bytes, to an app", () => {
   });
   after(async () => {
     for (const server of servers) await server.close({ deadlineMs: 0 });
-    await workload?.close?.();
   });
 
   const host: RawField = ["Host", "edge.example"];
