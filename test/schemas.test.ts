@@ -55,8 +55,22 @@ const gateway = {
     plain: { url: ["http://10.0.0.1:80", "http://localhost:1"], unsafePlainUpstream: true },
   },
   routes: [
-    { name: "a", listen: ["a"], path: "/a/{tenant}/**", upstream: "proven", timeout: "10s" },
-    { name: "b", path: "/b/*", audience: ["spiffe://example.org/b"], upstream: "local", websocket: true },
+    {
+      name: "a",
+      listen: ["a"],
+      hosts: ["a.test", "*.b.test"],
+      path: "/a/{tenant}/**",
+      upstream: "proven",
+      timeout: "10s",
+    },
+    {
+      name: "b",
+      path: "/b/*",
+      audience: ["spiffe://example.org/b"],
+      upstream: "local",
+      websocket: true,
+      unsafeForwardToken: true,
+    },
     { name: "c", listen: ["c"], upstream: "inner", idle: "1h", maxConnectionsPerIdentity: 10 },
   ],
   egress: [
@@ -220,7 +234,7 @@ const BEYOND: readonly RegExp[] = [
   /there is no (?:route|upstream|listener) "/,
   /ends before it begins|is not the last key|could be read in two ways/,
   /is not for this file to say/,
-  /is no address or prefix|is everybody|are longer than the|takes WebSocket|no route is of tcp listener/,
+  /is no address or prefix|is everybody|forwards tokens|are longer than the|takes WebSocket|no route is of tcp listener/,
   // of a route whose listener turns out to carry the other kind
   /routes\[2\]\.\w+: unknown key/,
   /takes no certificates, so this needs "audience"/,

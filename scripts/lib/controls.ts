@@ -1,5 +1,6 @@
 /** The controls whose absence some test must notice, on each runtime. */
 import { ATTACK_CONTROLS } from "./controls-attacks.ts";
+import { HTTP_CONTROLS } from "./controls-http.ts";
 import { JWT_CONTROLS } from "./controls-jwt.ts";
 import { POLICY_CONTROLS } from "./controls-policy.ts";
 import { TCP_CONTROLS } from "./controls-tcp.ts";
@@ -932,6 +933,7 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/gateway/middleware/middleware.test.ts"],
   },
   ...ATTACK_CONTROLS,
+  ...HTTP_CONTROLS,
   ...JWT_CONTROLS,
   ...POLICY_CONTROLS,
   ...TCP_CONTROLS,

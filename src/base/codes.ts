@@ -158,10 +158,12 @@ export const REASONS = [
   "request.no-credentials",
   "request.too-large",
   "request.no-route",
+  "request.misdirected",
   "request.rate-limited",
   "request.client-cert",
   "request.upgrade",
   "request.expectation",
+  "request.grpc-timeout",
   "request.proxy-header",
   // upstreams of the gateway
   "upstream.unreachable",

@@ -1,8 +1,22 @@
 /** `routes` of a gateway file, as far as they carry HTTP. */
+import { checkHosts } from "../policy/conditions.ts";
 import type { Path, Reader } from "./config-reader.ts";
 import type { ByteParts } from "./config-tcp.ts";
 import type { ListenerConfig, RouteConfig, UpstreamConfig } from "./config-types.ts";
 import { parseRoutePath } from "./routes.ts";
+
+const KEYS = ["name", "listen", "hosts", "path", "audience", "upstream", "unsafeForwardToken", "timeout", "websocket"];
+
+/** Reads the hosts of a route; an absent list is for any. */
+function readHosts(read: Reader, value: unknown, path: Path): readonly string[] {
+  if (value === undefined) return [];
+  const hosts = checkHosts(value, path, (issue) => read.issues.push(issue));
+  return hosts === undefined ? [] : (value as string[]);
+}
+
+/** Whether two routes have a host in common. */
+const shareHosts = (one: readonly string[], other: readonly string[]): boolean =>
+  one.length === 0 ? other.length === 0 : one.some((host) => other.includes(host));
 
 /** Reads the routes of HTTP listeners; those for bytes are passed over. */
 export function readRoutes(
@@ -21,7 +35,7 @@ export function readRoutes(
   for (const [i, item] of items.entries()) {
     if (bytes.isRoute(item)) continue;
     const path: Path = ["routes", i];
-    const block = read.object(item, path, ["name", "listen", "path", "audience", "upstream", "timeout", "websocket"]);
+    const block = read.object(item, path, KEYS);
     const missing = ["name", "path", "upstream"].filter((key) => block[key] === undefined);
     for (const key of missing) read.report(path, `needs "${key}"`, undefined, expected);
     if (missing.length > 0) continue;
@@ -38,6 +52,7 @@ export function readRoutes(
     }
     const pattern = parseRoutePath(String(block.path));
     if (!pattern.ok) read.report([...path, "path"], pattern.message, undefined, '"/a/b", "/a/{name}/b" or "/a/b/**"');
+    const hosts = readHosts(read, block.hosts, [...path, "hosts"]);
     const audience = read.strings(block.audience, [...path, "audience"], '["spiffe://<domain>/<path>"]');
     const open = listeners.find((one) => one.clientCertificate === "none" && listen.includes(one.name));
     if (open !== undefined && block.audience === undefined) {
@@ -54,7 +69,10 @@ export function readRoutes(
     }
     const twin = routes.find(
       (other) =>
-        pattern.ok && other.path.shape === pattern.value.shape && other.listeners.some((one) => listen.includes(one)),
+        pattern.ok &&
+        other.path.shape === pattern.value.shape &&
+        shareHosts(other.hosts, hosts) &&
+        other.listeners.some((one) => listen.includes(one)),
     );
     if (twin !== undefined) {
       read.report(
@@ -65,24 +83,34 @@ export function readRoutes(
       );
     }
     const timeoutMs = read.duration(block.timeout, [...path, "timeout"], 30_000);
-    if (block.websocket !== undefined && block.websocket !== true) {
-      read.report([...path, "websocket"], "is not true", undefined, "true, or leave it out");
+    for (const key of ["websocket", "unsafeForwardToken"]) {
+      if (block[key] !== undefined && block[key] !== true)
+        read.report([...path, key], "is not true", undefined, "true, or leave it out");
+    }
+    if (block.unsafeForwardToken !== undefined && block.audience === undefined) {
+      const why = "what goes on would be verified by nobody";
+      read.report([...path, "unsafeForwardToken"], 'needs "audience" beside it', why, "audience, or leave it out");
     }
     if (name === undefined || upstream === undefined || !pattern.ok) continue;
-    const websocket = block.websocket === true;
-    routes.push({ name, listeners: listen, path: pattern.value, audience, upstream, timeoutMs, websocket });
+    const flags = { websocket: block.websocket === true, forwardsToken: block.unsafeForwardToken === true };
+    routes.push({ name, listeners: listen, hosts, path: pattern.value, audience, upstream, timeoutMs, ...flags });
   }
   return routes;
 }
 
-/** What a route and its upstream cannot do together: a try longer than all tries, WebSocket over HTTP/2. */
+/** What a route and its upstream cannot do together: a try longer than all tries, WebSocket over HTTP/2, tokens in plaintext. */
 export function checkTogether(
   read: Reader,
   routes: readonly RouteConfig[],
   upstreams: readonly UpstreamConfig[],
 ): void {
-  for (const { name, upstream, timeoutMs, websocket } of routes) {
-    const { tryTimeoutMs = 0, protocol } = upstreams.find((one) => one.name === upstream) ?? {};
+  for (const { name, upstream, timeoutMs, websocket, forwardsToken } of routes) {
+    const { tryTimeoutMs = 0, protocol, unsafePlain } = upstreams.find((one) => one.name === upstream) ?? {};
+    if (forwardsToken && unsafePlain) {
+      const what = `route "${name}" forwards tokens`;
+      const why = "whoever sees one on the way can use it";
+      read.report(["upstreams", upstream, "unsafePlainUpstream"], what, why, "https with id, or loopback");
+    }
     if (websocket && protocol === "h2") {
       const what = `route "${name}" takes WebSocket`;
       read.report(["upstreams", upstream, "protocol"], what, "it is passed on over HTTP/1.1 alone", "http1");

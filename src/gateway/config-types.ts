@@ -66,8 +66,18 @@ export interface RouteInput {
    * that has text where the others have a wildcard, looked at segment by segment. Absent for bytes.
    */
   readonly path?: string;
+  /**
+   * Hosts it answers for, in small letters without port; `*.` before a name is one label more. A route that names the host
+   * goes before one for any. A host that another listener's route names more exactly than this one's is refused with 421.
+   */
+  readonly hosts?: readonly string[];
   /** Accepts JWT-SVIDs issued for one of these, beside certificates. */
   readonly audience?: readonly string[];
+  /**
+   * Hands the caller's JWT-SVID on in `Authorization`: the upstream, and all to whom it is passed there, can then call as
+   * that caller for as long as the token lives. Without it, the token stays at the gateway.
+   */
+  readonly unsafeForwardToken?: true;
   readonly upstream: string;
   /** Time until the upstream's answer begins; 30s by default. */
   readonly timeout?: string;
@@ -170,11 +180,15 @@ export interface UpstreamConfig {
 export interface RouteConfig {
   readonly name: string;
   readonly listeners: readonly string[];
+  /** Hosts as written; empty for any. */
+  readonly hosts: readonly string[];
   readonly path: RoutePath;
   readonly audience: readonly string[];
   readonly upstream: string;
   readonly timeoutMs: number;
   readonly websocket: boolean;
+  /** Whether a JWT-SVID goes on to the upstream. */
+  readonly forwardsToken: boolean;
 }
 
 /** A checked configuration; only `parseGatewayConfig` and `loadGatewayConfig` make one. */

@@ -6,9 +6,11 @@ import { answerProblem, cutAnswer, endUnread, hasBody } from "./answer.ts";
 import { type Attempting, Attempts } from "./attempts.ts";
 import type { Deadline } from "./deadlines.ts";
 import { askForBody } from "./expectation.ts";
+import { callDeadline } from "./grpc-timeout.ts";
 import { type Field, fieldsOf, responseFields, toHeaderObject, toTrailerObject, trailerFields } from "./headers.ts";
 import type { Problem } from "./middleware/problem.ts";
 import type { Passage, Passed } from "./proxy-stream.ts";
+import { refusalAnswer } from "./refusal.ts";
 import { badGateway, timeout } from "./upstream-problem.ts";
 
 /** One request and its answer. */
@@ -23,6 +25,10 @@ export class Exchange implements Attempting {
   readonly #startedAt: number;
   /** Until the answer begins. */
   #deadline: Deadline | undefined;
+  /** Until the caller does not wait any more. */
+  #call: Deadline | undefined;
+  /** The caller takes no more for the moment. */
+  #full = false;
   /** Until a body has stood still too long. */
   #idle: Deadline | undefined;
   /** The request body is being read. */
@@ -66,7 +72,7 @@ export class Exchange implements Attempting {
   }
 
   begin(): void {
-    const { timeoutMs, idleMs, bodyBytes, upstream } = this.#passage;
+    const { timeoutMs, callMs, idleMs, bodyBytes, upstream, clock } = this.#passage;
     const response = this.#response;
     response.once("finish", () => {
       this.#finished = true;
@@ -82,6 +88,9 @@ export class Exchange implements Attempting {
     if ((this.#declared ?? 0) > bodyBytes) return void this.#tooLarge();
     this.#deadline = upstream.deadlines.after(timeoutMs, () => this.#guard(() => this.#expired()), this.#startedAt);
     this.#idle = upstream.deadlines.after(idleMs, () => this.#guard(() => this.#checkIdle()), this.#startedAt);
+    // a caller's haste says nothing about the upstream
+    if (callMs !== undefined && callMs <= 0) return void this.#callOver();
+    if (callMs !== undefined) this.#call = callDeadline(clock, callMs, () => this.#guard(() => this.#callOver()));
     this.#attempts.begin();
   }
 
@@ -114,7 +123,11 @@ export class Exchange implements Attempting {
       return void this.failed(badGateway("The upstream's answer cannot be passed on"), error);
     }
     this.#empty = this.#passage.method === "HEAD" || status === 204 || status === 304;
-    if (!this.#empty) response.on("drain", () => this.#attempts.resume());
+    if (!this.#empty)
+      response.on("drain", () => {
+        this.#full = false;
+        this.#attempts.resume();
+      });
     // a head without body bytes yet, as before the first event of a stream, must not wait for them
     setImmediate(() => {
       if (!this.#over && this.#bytesOut === 0 && !response.writableEnded) response.flushHeaders();
@@ -133,7 +146,9 @@ export class Exchange implements Attempting {
     if (this.#over || this.#empty) return;
     this.#bytesOut += chunk.byteLength;
     this.#moved();
-    if (!this.#response.write(chunk)) this.#attempts.pause();
+    if (this.#response.write(chunk)) return;
+    this.#full = true;
+    this.#attempts.pause();
   }
 
   ended(received: readonly string[]): void {
@@ -218,6 +233,21 @@ export class Exchange implements Attempting {
     this.failed(timeout("The upstream's answer did not begin in time"));
   }
 
+  /** The caller's time for the whole call is over: gRPC's status says so, also after the answer has begun. */
+  #callOver(): void {
+    if (this.#over || this.#answered || this.#problem !== undefined) return;
+    const { explain, requestId } = this.#passage;
+    const problem = timeout("The call took longer than its grpc-timeout");
+    if (!this.#begun) return void this.failed(problem);
+    const { trailers } = refusalAnswer(this.#request, { ...problem, requestId }, explain);
+    if (trailers === undefined || this.#full) return void this.#cut(new Error(problem.detail));
+    this.#problem = problem;
+    this.#answered = true;
+    this.#release();
+    this.#response.addTrailers(trailers);
+    this.#response.end();
+  }
+
   /** Ends bodies that stand still; waiting for the answer has its own time. */
   #checkIdle(): void {
     const { clock, idleMs, upstream } = this.#passage;
@@ -255,6 +285,7 @@ export class Exchange implements Attempting {
 
   #forgetTimes(): void {
     this.#deadline?.cancel();
+    this.#call?.cancel();
     this.#idle?.cancel();
   }
 

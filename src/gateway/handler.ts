@@ -20,6 +20,7 @@ import type { AccessLog } from "./access-log.ts";
 import { answerProblem, cutAnswer } from "./answer.ts";
 import type { GatewayConfig, RouteConfig } from "./config-types.ts";
 import { expectationFault } from "./expectation.ts";
+import { grpcTimeout } from "./grpc-timeout.ts";
 import { endToEnd, type Field, fieldsOf, requestFields } from "./headers.ts";
 import { type Authentication, authenticate, carriesSvid } from "./middleware/authenticate.ts";
 import type { Problem } from "./middleware/problem.ts";
@@ -80,6 +81,8 @@ export interface Judged {
   readonly route: RouteConfig;
   readonly peer: Peer | undefined;
   readonly clientCert: string | undefined;
+  /** Milliseconds that the caller gives the whole call, from its beginning. */
+  readonly callMs: number | undefined;
 }
 
 /** The headers that the rules look at, of those that the upstream will see. */
@@ -104,7 +107,7 @@ const NO_DOOR: Decision = Object.freeze({ verdict: "deny", reason: "policy.defau
 
 /** What is decided now of a request that runs; its path may belong to another route by now, or to none. */
 function decideAgain(room: Room, request: ListenerRequest, { target, route, peer }: Judged): Decision {
-  const now = room.routes.find(target.path) ?? route;
+  const now = room.routes.find(target.path, target.host) ?? route;
   const { token } = peer ?? {};
   const isForNow = token === undefined || token.audience.some((one) => now.audience.includes(one));
   // where tokens are taken, one for somebody else is refused, over a certificate too; elsewhere it says nothing
@@ -151,7 +154,11 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   if (!checked.ok) return badRequest(checked.reason, checked.message);
   const target = checked.value;
   journey.target = target;
-  const route = room.routes.find(target.path);
+  if (room.routes.isElsewhere(target.host)) {
+    const detail = "The host is that of another listener";
+    return { status: 421, code: "ERR_SPIFFE_REQUEST", reason: "request.misdirected", detail };
+  }
+  const route = room.routes.find(target.path, target.host);
   if (route === undefined) {
     return { status: 404, code: "ERR_SPIFFE_REQUEST", reason: "request.no-route", detail: "Nothing is served here" };
   }
@@ -177,7 +184,9 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
     if (clientCert?.ok === false) return badRequest(clientCert.reason, clientCert.message);
     const unmet = expectationFault(request);
     if (unmet !== undefined) return unmet;
-    return { target, route, peer, clientCert: clientCert?.value };
+    const callMs = grpcTimeout(request);
+    if (!callMs.ok) return badRequest(callMs.reason, callMs.message);
+    return { target, route, peer, clientCert: clientCert?.value, callMs: callMs.value };
   }
   // whom no rule lets in without an identity is asked for one
   if (refused !== undefined && ruled.verdict === "deny") return refused;
@@ -314,10 +323,11 @@ export function upstreamOf(room: Room, route: RouteConfig): Upstream {
 export function forwardedFields(
   room: Room,
   request: ListenerRequest,
-  { target, peer, clientCert }: Judged,
+  { target, route, peer, clientCert }: Judged,
   { address, requestId, confirmed }: Journey,
 ): (authority: string) => Field[] {
-  const dropAuthorization = peer?.token !== undefined || carriesSvid(target.authorization);
+  const carried = peer?.token !== undefined || carriesSvid(target.authorization);
+  const dropAuthorization = carried && !route.forwardsToken;
   const received = fieldsOf(request.rawHeaders);
   const authorizer = room.authorizer && { names: room.authorizer.headers, fields: confirmed?.headers ?? [] };
   return (host) =>
@@ -361,6 +371,7 @@ export function requestHandler(current: () => Room): Handler {
           fields: forwardedFields(room, request, judged, journey),
           reserved: [...room.policy.headers, ...(room.authorizer?.headers ?? [])],
           timeoutMs: route.timeoutMs,
+          callMs: judged.callMs && judged.callMs - (room.clock.monotonic() - journey.startedAt),
           idleMs: room.limits.idleMs,
           bodyBytes: room.limits.bodyBytes,
           requestId,

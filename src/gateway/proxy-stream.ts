@@ -19,6 +19,8 @@ export interface Passage {
   readonly reserved?: readonly string[] | undefined;
   /** Milliseconds until the answer begins, over all tries. */
   readonly timeoutMs: number;
+  /** Milliseconds until the whole answer is through, where the caller says how long it waits. */
+  readonly callMs?: number | undefined;
   /** Milliseconds without a byte of a body. */
   readonly idleMs: number;
   /** Bytes of the request body. */

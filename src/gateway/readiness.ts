@@ -43,6 +43,9 @@ function warningsOf({ config, clock, reload }: View): string[] {
   const plain = [...config.upstreams, ...config.bytes.upstreams].filter((upstream) => upstream.unsafePlain);
   return [
     ...plain.map(({ name }) => `upstream ${name} is reached in plaintext over a network`),
+    ...config.routes
+      .filter((route) => route.forwardsToken)
+      .map(({ name, upstream }) => `route ${name} hands JWT-SVIDs of its callers on to upstream ${upstream}`),
     ...config.policy.audits(timeOf(clock)).map((rule) => `rule ${rule} is in audit and not enforced`),
     ...(last?.result === "refused"
       ? [`the configuration was not reloaded at ${last.at.toISOString()}: ${last.error?.split("\n")[0]}`]

@@ -21,6 +21,7 @@ const CODES: Readonly<Record<number, readonly [grpc: number, connect: string, st
   404: [12, "unimplemented", 501],
   413: [8, "resource_exhausted", 429],
   417: [3, "invalid_argument", 400],
+  421: [12, "unimplemented", 501],
   429: [8, "resource_exhausted", 429],
   502: [14, "unavailable", 503],
   503: [14, "unavailable", 503],
@@ -32,6 +33,12 @@ const GRPC = /^application\/grpc(?:-web(?:-text)?)?(?:\+[a-z0-9.-]+)?(?:;|$)/i;
 const GRPC_WEB = /^application\/grpc-web/i;
 const CONNECT_STREAM = /^application\/connect\+[a-z0-9.-]+(?:;|$)/i;
 const CONNECT_UNARY = /^application\/(?:json|proto)(?:;|$)/i;
+
+/** Whether a request is a gRPC call. Over HTTP/1.1, gRPC itself cannot be spoken, its form for browsers can. */
+export function speaksGrpc({ headers, httpVersionMajor }: ListenerRequest): boolean {
+  const type = headers["content-type"] ?? "";
+  return GRPC.test(type) && (httpVersionMajor === 2 || GRPC_WEB.test(type));
+}
 
 /** What a problem says at a level. */
 function told(problem: Problem, explain: Explain): ShownProblem {
@@ -97,10 +104,7 @@ export function refusalAnswer(request: ListenerRequest, problem: Problem, explai
   const shown = told(problem, explain);
   const { headers } = request;
   const type = headers["content-type"] ?? "";
-  // over HTTP/1.1, gRPC itself cannot be spoken, its form for browsers can
-  if (GRPC.test(type) && (request.httpVersionMajor === 2 || GRPC_WEB.test(type))) {
-    return grpcAnswer(type, shown);
-  }
+  if (speaksGrpc(request)) return grpcAnswer(type, shown);
   if (CONNECT_STREAM.test(type)) return connectAnswer(shown, type);
   const post = headers["connect-protocol-version"] === "1" && CONNECT_UNARY.test(type);
   const get = request.method === "GET" && /[?&]connect=v1(?:&|$)/.test(request.url ?? "");

@@ -51,7 +51,7 @@ describe("which route a request takes", () => {
     ["/__proto__", undefined],
     ["/constructor/health", "/*/health"],
   ] as const) {
-    it(`${path.slice(0, 40)}: ${route ?? "none"}`, () => assert.equal(table.find(path)?.path.text, route));
+    it(`${path.slice(0, 40)}: ${route ?? "none"}`, () => assert.equal(table.find(path, "any.test")?.path.text, route));
   }
 
   it("text before a wildcard, segment by segment, as a plain comparison of all of them finds, 30,000 random paths", () => {
@@ -78,7 +78,7 @@ describe("which route a request takes", () => {
         // text sorts before a wildcard, a wildcard before **; the end of a path before everything
         const rank = (one: string) => one.replace(/\*\*/g, "~").replace(/\*|\{x\}/g, "}");
         const [best] = fitting.sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
-        assert.equal(drawn.find(path)?.path.text, best, `${path} of ${paths.join(" ")}`);
+        assert.equal(drawn.find(path, "any.test")?.path.text, best, `${path} of ${paths.join(" ")}`);
         if (best !== undefined) matched++;
         if (fitting.length > 1) contested++;
       }
@@ -108,4 +108,90 @@ describe("paths of routes that take the same requests", () => {
       assert.equal(said(one, twin), "accepted");
     });
   }
+});
+
+describe("routes that name hosts", () => {
+  const routesOf = (...routes: (readonly [listen: string, path: string, hosts?: readonly string[] | undefined])[]) =>
+    parseGatewayConfig({
+      listen: [{ name: "a" }, { name: "b", port: 8444 }],
+      upstreams: { up: { url: "http://127.0.0.1:1" } },
+      routes: routes.map(([listen, path, hosts], i) => ({
+        name: `r${i}`,
+        listen: [listen],
+        path,
+        upstream: "up",
+        ...(hosts === undefined ? {} : { hosts }),
+      })),
+      policy: [{ rule: "all", allow: { via: ["x509"] } }],
+    }).routes;
+
+  it("[S-23] the host before the star, the star before any host, whatever their paths", () => {
+    const table = new RouteTable(
+      routesOf(
+        ["a", "/x"],
+        ["a", "/**", ["*.example"]],
+        ["a", "/x/**", ["one.example", "two.example"]],
+        ["a", "/y", ["one.example"]],
+        ["b", "/z", ["one.example"]],
+      ),
+      "a",
+    );
+    for (const [host, path, route] of [
+      ["other.test", "/x", "r0"],
+      ["other.test", "/y", undefined],
+      ["three.example", "/x", "r1"],
+      ["one.example", "/x", "r2"],
+      ["two.example", "/x/1", "r2"],
+      ["one.example", "/y", "r3"],
+      ["two.example", "/y", "r1"],
+      ["one.example", "/z", "r1"],
+      ["sub.one.example", "/x", "r0"],
+      ["example", "/x", "r0"],
+      ["*.example", "/x", "r1"],
+      ["[::1]", "/x", "r0"],
+      ["__proto__", "/x", "r0"],
+    ] as const)
+      assert.equal(table.find(path, host)?.name, route, `${host}${path}`);
+  });
+
+  it("[S-23] a host is elsewhere when another listener names it more exactly, and only then", () => {
+    const routes = routesOf(["a", "/", ["*.example", "a.test"]], ["b", "/", ["b.example", "*.test", "*.deep.test"]]);
+    const [a, b] = [new RouteTable(routes, "a"), new RouteTable(routes, "b")];
+    for (const [host, inA, inB] of [
+      ["b.example", true, false],
+      ["c.example", false, true],
+      ["a.test", false, true],
+      ["c.test", true, false],
+      ["x.deep.test", true, false],
+      ["x.y.example", false, false],
+      ["test", false, false],
+      ["other", false, false],
+    ] as const)
+      assert.deepEqual([a.isElsewhere(host), b.isElsewhere(host)], [inA, inB], host);
+    assert.equal(new RouteTable(routesOf(["a", "/"], ["b", "/"]), "a").isElsewhere("b.example"), false);
+  });
+
+  it("of one path and one host there is one route", () => {
+    const said = (one: readonly string[] | undefined, other: readonly string[] | undefined) => {
+      try {
+        routesOf(["a", "/x/{y}", one], ["a", "/x/*", other]);
+        return "accepted";
+      } catch (error) {
+        return (error as Error).message;
+      }
+    };
+    const twins = /routes\[1\]\.path: route "r0" takes the same paths on the same listener/;
+    assert.match(said(["a.example", "b.example"], ["c.example", "b.example"]), twins);
+    assert.match(said(undefined, undefined), twins);
+    assert.equal(said(["a.example"], ["b.example"]), "accepted");
+    assert.equal(said(["a.example"], ["*.example"]), "accepted");
+    assert.equal(said(["a.example"], undefined), "accepted");
+  });
+
+  it("hosts that no request can name are faults", () => {
+    for (const host of ["A.example", "a.example:1", "a.example.", "*", "a.*.example", "", "\u00e4.example", "a b"])
+      assert.throws(() => routesOf(["a", "/", [host]]), /routes\[0\]\.hosts\[0\]: ".*" is no host/, host);
+    assert.throws(() => routesOf(["a", "/", []]), /routes\[0\]\.hosts: is empty/);
+    assert.equal(routesOf(["a", "/", ["*.a.example", "a.example", "[::1]", "127.0.0.1"]]).length, 1);
+  });
 });

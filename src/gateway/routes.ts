@@ -40,39 +40,80 @@ interface Place {
 
 const newPlace = (): Place => ({ texts: new Map(), any: undefined, end: undefined, below: undefined });
 
-/** The routes of one listener, as a tree of segments. */
+/** Adds a route to a tree. */
+function plant(root: Place, route: RouteConfig): void {
+  const { texts, rest } = route.path.pattern;
+  let place = root;
+  for (const text of texts) {
+    let next = text === undefined ? place.any : place.texts.get(text);
+    if (next === undefined) {
+      next = newPlace();
+      if (text === undefined) place.any = next;
+      else place.texts.set(text, next);
+    }
+    place = next;
+  }
+  place[rest ? "below" : "end"] = route;
+}
+
+/** What a route has to write to name a host: itself, or `*.` for its first label. */
+function spellings(host: string): [exact: string, wild: string] {
+  const dot = host.indexOf(".");
+  return [host, dot > 0 ? `*${host.slice(dot)}` : ""];
+}
+
+/** The routes of one listener, as trees of segments: one for each host that is named, and one for any host. */
 export class RouteTable {
-  readonly #root = newPlace();
+  readonly #any = newPlace();
+  readonly #named = new Map<string, Place>();
+  /** Hosts that routes of other listeners name. */
+  readonly #elsewhere = new Set<string>();
   /** Segments that the routes can tell apart, and one more. */
   readonly #limit: number;
 
   constructor(routes: readonly RouteConfig[], listener: string) {
     let longest = 0;
     for (const route of routes) {
-      if (!route.listeners.includes(listener)) continue;
-      const { texts, rest } = route.path.pattern;
-      longest = Math.max(longest, texts.length);
-      let place = this.#root;
-      for (const text of texts) {
-        let next = text === undefined ? place.any : place.texts.get(text);
-        if (next === undefined) {
-          next = newPlace();
-          if (text === undefined) place.any = next;
-          else place.texts.set(text, next);
-        }
-        place = next;
+      if (!route.listeners.includes(listener)) {
+        for (const host of route.hosts) this.#elsewhere.add(host);
+        continue;
       }
-      place[rest ? "below" : "end"] = route;
+      longest = Math.max(longest, route.path.pattern.texts.length);
+      if (route.hosts.length === 0) plant(this.#any, route);
+      for (const host of route.hosts) {
+        const root = this.#named.get(host) ?? newPlace();
+        this.#named.set(host, root);
+        plant(root, route);
+      }
     }
     this.#limit = longest + 1;
   }
 
+  /** Whether another listener's routes name a host more exactly than those here (S-23). */
+  isElsewhere(host: string): boolean {
+    if (this.#elsewhere.size === 0) return false;
+    for (const spelling of spellings(host)) {
+      if (this.#named.has(spelling)) return false;
+      if (this.#elsewhere.has(spelling)) return true;
+    }
+    return false;
+  }
+
   /**
-   * The route of a canonical path: of all that match the one whose first difference to the others is text where they
-   * have a wildcard, or its end where they have `**`. Each place of the tree is looked at once.
+   * The route of a canonical path at a host: one that names the host, else one that names it by `*.`, else one for any. Of
+   * all that match the one whose first difference to the others is text where they have a wildcard, or its end where they
+   * have `**`. Each place of a tree is looked at once.
    */
-  find(path: string): RouteConfig | undefined {
-    return search(this.#root, splitSegments(path, this.#limit), 0);
+  find(path: string, host: string): RouteConfig | undefined {
+    const segments = splitSegments(path, this.#limit);
+    if (this.#named.size > 0) {
+      for (const spelling of spellings(host)) {
+        const root = this.#named.get(spelling);
+        const found = root && search(root, segments, 0);
+        if (found !== undefined) return found;
+      }
+    }
+    return search(this.#any, segments, 0);
   }
 }
 

@@ -1,0 +1,70 @@
+/** Controls of the gateway's way with HTTP. */
+import type { Control } from "./controls.ts";
+
+function control(name: string, file: string, find: string, replace: string, ...tests: readonly string[]): Control {
+  return {
+    name: `gateway-${name}`,
+    patches: [{ file: `src/gateway/${file}`, find, replace }],
+    tests: tests.map((test) => `src/gateway/${test}`),
+  };
+}
+
+export const HTTP_CONTROLS: readonly Control[] = [
+  control("misdirected", "handler.ts", "if (room.routes.isElsewhere(target.host)) {", "if (false) {", "hosts.test.ts"),
+  control(
+    "misdirected-exactness",
+    "routes.ts",
+    "if (this.#named.has(spelling)) return false;",
+    "if (spellings(host).some((one) => this.#named.has(one))) return false;",
+    "routes.test.ts",
+  ),
+  control(
+    "host-twins",
+    "config-routes.ts",
+    "        shareHosts(other.hosts, hosts) &&\n",
+    "        other.hosts.join() === hosts.join() &&\n",
+    "routes.test.ts",
+  ),
+  control(
+    "target-as-judged",
+    "handler.ts",
+    "          target: target.target,\n",
+    '          target: request.url ?? "",\n',
+    "raw-targets.test.ts",
+  ),
+  control(
+    "app-target-as-judged",
+    "app-handler.ts",
+    "    request.url = checked.value.target;\n",
+    "",
+    "raw-targets.test.ts",
+  ),
+  control(
+    "token-by-route",
+    "handler.ts",
+    "const dropAuthorization = carried && !route.forwardsToken;",
+    "const dropAuthorization = false;",
+    "forward-token.test.ts",
+  ),
+  control(
+    "grpc-timeout",
+    "exchange.ts",
+    "    if (callMs !== undefined) this.#call =",
+    "    if (false && callMs !== undefined) this.#call =",
+    "grpc-timeout.test.ts",
+  ),
+  control(
+    "grpc-timeout-no-blame",
+    "exchange.ts",
+    "    if (!this.#begun) return void this.failed(problem);\n",
+    "    if (!this.#begun) this.#attempts.expired();\n    if (!this.#begun) return void this.failed(problem);\n",
+    "grpc-timeout.test.ts",
+  ),
+  control(
+    "grpc-timeout-form",
+    "grpc-timeout.ts",
+    'stated.length === 1 ? (stated[0]?.[1] ?? "") : ""',
+    'stated[0]?.[1] ?? ""',
+    "grpc-timeout.test.ts",
+  ),
+];
