@@ -122,6 +122,8 @@ export class Exchange implements Attempting {
       this.#begun = false;
       return void this.failed(badGateway("The upstream's answer cannot be passed on"), error);
     }
+    // what comes of the answer in this turn goes out as one record
+    if (!("stream" in this.#request)) response.cork();
     this.#empty = this.#passage.method === "HEAD" || status === 204 || status === 304;
     if (!this.#empty)
       response.on("drain", () => {
@@ -130,7 +132,9 @@ export class Exchange implements Attempting {
       });
     // a head without body bytes yet, as before the first event of a stream, must not wait for them
     setImmediate(() => {
-      if (!this.#over && this.#bytesOut === 0 && !response.writableEnded) response.flushHeaders();
+      if (this.#over || response.writableEnded) return;
+      if (this.#bytesOut === 0) response.flushHeaders();
+      if (response.writableCorked > 0) response.uncork();
     });
   }
 
@@ -162,6 +166,7 @@ export class Exchange implements Attempting {
     // of a whole answer with its length only the closing waits for the rest of the request
     const early = !this.#sent && this.#sending && response.hasHeader("content-length") && !("stream" in this.#request);
     if (!early) response.end();
+    if (response.writableCorked > 0) response.uncork();
   }
 
   broken(error: unknown): void {

@@ -17,14 +17,22 @@ export interface RunningRequest {
 /** Requests that one slice of {@link RunningRequests.rejudge} takes; others are served in between. */
 const SLICE = 256;
 
+/** A running request and its place. */
+interface Entry {
+  readonly request: RunningRequest;
+  /** Negative once it is over. */
+  at: number;
+}
+
 /** All running requests of a gateway. */
 export class RunningRequests {
-  readonly #running = new Set<RunningRequest>();
+  // not a Set: the tables that one outgrows hold what was in them, and hand it to the collector of old objects
+  readonly #running: Entry[] = [];
   readonly #users = new Map<Upstream, number>();
   readonly #waiting = new Map<Upstream, (() => void)[]>();
 
   get size(): number {
-    return this.#running.size;
+    return this.#running.length;
   }
 
   /**
@@ -34,16 +42,29 @@ export class RunningRequests {
    */
   enter(request: RunningRequest): () => void {
     const { upstream } = request;
-    this.#running.add(request);
+    const entry: Entry = { request, at: this.#running.length };
+    this.#running.push(entry);
     this.#users.set(upstream, (this.#users.get(upstream) ?? 0) + 1);
     return () => {
-      if (!this.#running.delete(request)) return;
+      if (!this.#remove(entry)) return;
       const left = (this.#users.get(upstream) ?? 1) - 1;
       if (left > 0) return void this.#users.set(upstream, left);
       this.#users.delete(upstream);
       for (const resolve of this.#waiting.get(upstream) ?? []) resolve();
       this.#waiting.delete(upstream);
     };
+  }
+
+  /** The last one takes its place; false when it has gone before. */
+  #remove(entry: Entry): boolean {
+    const { at } = entry;
+    if (at < 0) return false;
+    entry.at = -1;
+    const last = this.#running.pop() as Entry;
+    if (last === entry) return true;
+    this.#running[at] = last;
+    last.at = at;
+    return true;
   }
 
   /** Resolves once no request goes to an upstream any more. */
@@ -63,9 +84,10 @@ export class RunningRequests {
   async rejudge(room: (listener: string) => Room): Promise<number> {
     let ended = 0;
     let judged = 0;
-    for (const request of [...this.#running]) {
+    for (const entry of [...this.#running]) {
       if (++judged % SLICE === 0) await new Promise((resolve) => setImmediate(resolve));
-      if (!this.#running.has(request)) continue;
+      if (entry.at < 0) continue;
+      const { request } = entry;
       const decision = decisionOn(request, room);
       if (decision.verdict === "allow") continue;
       ended++;

@@ -8,6 +8,8 @@ export interface LineSink {
 
 /** Characters that may wait for a slow reader. */
 const MAX_WAITING = 8_388_608;
+/** Milliseconds after a batch in which lines gather for the next: a write each would cost more than the lines. */
+const GATHER_MS = 5;
 
 /** Collects lines and hands them on in order. */
 export class LineBuffer {
@@ -17,6 +19,10 @@ export class LineBuffer {
   #waiting: string[] = [];
   #length = 0;
   #writing: Promise<void> | undefined;
+  /** Who waits for everything to be written. */
+  #flushing = 0;
+  /** Ends the time in which lines gather. */
+  #goOn: (() => void) | undefined;
   #dropped = 0;
 
   /**
@@ -47,7 +53,20 @@ export class LineBuffer {
 
   /** Resolves once everything that was pushed is written or given up. */
   async flush(): Promise<void> {
+    this.#flushing++;
+    this.#goOn?.();
     while (this.#writing !== undefined) await this.#writing;
+    this.#flushing--;
+  }
+
+  #gather(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, GATHER_MS);
+      this.#goOn = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   async #write(): Promise<void> {
@@ -65,6 +84,7 @@ export class LineBuffer {
       }
       // a batch counts until it is out, or a stuck sink would hold twice the bound
       this.#length -= length;
+      if (this.#flushing === 0) await this.#gather();
     }
     this.#writing = undefined;
   }

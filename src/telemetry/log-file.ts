@@ -6,10 +6,16 @@ import type { LineSink } from "./line-buffer.ts";
 /** The owner writes, the group may read. */
 const MODE = 0o640;
 
-/** An open log file. */
+/** Bytes of one write. */
+const BUFFER_BYTES = 65_536;
+
+/** An open log file; one text is written at a time. */
 export class LogFile implements LineSink {
   readonly path: string;
   #handle: FileHandle;
+  readonly #encoder = new TextEncoder();
+  /** One for all writes: memory that comes and goes with each makes the collector run. */
+  readonly #buffer = new Uint8Array(BUFFER_BYTES);
 
   private constructor(path: string, handle: FileHandle) {
     this.path = path;
@@ -22,8 +28,12 @@ export class LogFile implements LineSink {
   }
 
   async write(text: string): Promise<void> {
-    const bytes = new TextEncoder().encode(text);
-    for (let at = 0; at < bytes.length; ) at += (await this.#handle.write(bytes, at, bytes.length - at)).bytesWritten;
+    const buffer = this.#buffer;
+    for (let rest = text; rest !== ""; ) {
+      const { read, written } = this.#encoder.encodeInto(rest, buffer);
+      rest = rest.slice(read);
+      for (let at = 0; at < written; ) at += (await this.#handle.write(buffer, at, written - at)).bytesWritten;
+    }
   }
 
   /**

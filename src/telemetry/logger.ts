@@ -12,17 +12,44 @@ export interface Logger {
 /** Says nothing; the default of every library entry point. */
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
+/** What JSON lets through and a terminal or an editor acts on: controls, line ends, and marks that turn the reading direction. */
+const HIDDEN = /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
+const ALL_HIDDEN = new RegExp(HIDDEN, "g");
+
+/** An object as one line of JSON that shows all it holds. */
+function shown(fields: object): string {
+  const text = JSON.stringify(fields);
+  // they stand in strings alone, where JSON has another spelling for each
+  if (!HIDDEN.test(text)) return text;
+  return text.replace(ALL_HIDDEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+let lastMs = Number.NaN;
+let lastTime = "";
+
+/** The wall time as text; lines come many to a millisecond. */
+function timeText(): string {
+  const now = Date.now();
+  if (now !== lastMs) {
+    lastTime = new Date(now).toISOString();
+    lastMs = now;
+  }
+  return lastTime;
+}
+
 /**
- * Writes one JSON object per line.
+ * Writes one JSON object per line. Controls, line ends and marks of the reading direction come as `\\u` and their number.
  *
  * @param write receives each line, newline included
  * @param level the lowest level that is written
  */
 export function jsonLogger(write: (line: string) => void, level: keyof Logger = "info"): Logger {
   const order: (keyof Logger)[] = ["debug", "info", "warn", "error"];
-  const log = (name: keyof Logger) => (message: string, fields?: LogFields) => {
-    if (order.indexOf(name) < order.indexOf(level)) return;
-    write(`${JSON.stringify({ time: new Date().toISOString(), level: name, message, ...fields })}\n`);
+  const log = (name: keyof Logger) => {
+    if (order.indexOf(name) < order.indexOf(level)) return () => {};
+    return (message: string, fields?: LogFields) => {
+      write(`${shown({ time: timeText(), level: name, message, ...fields })}\n`);
+    };
   };
   return { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };
 }

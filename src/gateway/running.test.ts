@@ -1,0 +1,71 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { Decision } from "../policy/index.ts";
+import type { Room } from "./handler.ts";
+import { type RunningRequest, RunningRequests } from "./running.ts";
+import type { Upstream } from "./upstream.ts";
+
+const ALLOW: Decision = { verdict: "allow", reason: "policy.allowed", mode: "enforce" };
+const DENY: Decision = { verdict: "deny", reason: "policy.default-deny", mode: "enforce" };
+const upstream = {} as Upstream;
+const room = () => ({}) as Room;
+
+/** A request that is ended where its verdict is to deny, and notes by whom. */
+function request(name: string, ended: string[], verdict: () => Decision): RunningRequest {
+  return { listener: "mesh", upstream, judge: verdict, end: () => void ended.push(name) };
+}
+
+describe("running requests", () => {
+  it("are those that entered and have not left, in whatever order they leave", async () => {
+    const running = new RunningRequests();
+    const ended: string[] = [];
+    const leave = Array.from({ length: 40 }, (_, i) => running.enter(request(`${i}`, ended, () => DENY)));
+    // from both ends, the middle, and some of them twice
+    for (const i of [39, 0, 20, 20, 0, 7, 38, 21, 1]) leave[i]?.();
+    assert.equal(running.size, 33);
+    const gone = [0, 1, 7, 20, 21, 38, 39];
+    const left = leave.map((_, i) => i).filter((i) => !gone.includes(i));
+    assert.equal(await running.rejudge(room), 33);
+    assert.deepEqual(
+      ended.map(Number).sort((a, b) => a - b),
+      left,
+    );
+    for (const one of leave) one();
+    assert.equal(running.size, 0);
+  });
+
+  it("[S-26] that left while others were judged again are left alone, those that stayed are ended", async () => {
+    const running = new RunningRequests();
+    const ended: string[] = [];
+    const leave: (() => void)[] = [];
+    leave.push(
+      running.enter(
+        request("first", ended, () => {
+          leave[1]?.();
+          return ALLOW;
+        }),
+      ),
+    );
+    leave.push(running.enter(request("gone", ended, () => DENY)));
+    leave.push(running.enter(request("stayed", ended, () => DENY)));
+    assert.equal(await running.rejudge(room), 1);
+    assert.deepEqual(ended, ["stayed"]);
+  });
+
+  it("hold their upstream until the last of them is over", async () => {
+    const running = new RunningRequests();
+    const first = running.enter(request("first", [], () => ALLOW));
+    const second = running.enter(request("second", [], () => ALLOW));
+    let alone = false;
+    const waiting = running.leftAlone(upstream).then(() => {
+      alone = true;
+    });
+    first();
+    first();
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(alone, false);
+    second();
+    await waiting;
+    await running.leftAlone(upstream);
+  });
+});
