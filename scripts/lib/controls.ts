@@ -1,6 +1,7 @@
 /** The controls whose absence some test must notice, on each runtime. */
 import { JWT_CONTROLS } from "./controls-jwt.ts";
 import { POLICY_CONTROLS } from "./controls-policy.ts";
+import { RATE_CONTROLS } from "./controls-rates.ts";
 import { TCP_CONTROLS } from "./controls-tcp.ts";
 import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
 import type { RuntimeName } from "./runtimes.ts";
@@ -933,6 +934,7 @@ export const CONTROLS: readonly Control[] = [
   },
   ...JWT_CONTROLS,
   ...POLICY_CONTROLS,
+  ...RATE_CONTROLS,
   ...TCP_CONTROLS,
   ...WORKLOAD_CONTROLS,
 ];
