@@ -17,11 +17,28 @@ function namesBelow(heading: string): string[] {
     .flatMap((line) => [...line.split("|")[1]!.matchAll(/`([^`]+)`/g)].map(([, name]) => name!));
 }
 
+/** The keys of a block of the published schema. */
+function gatewayKeys(block: string): string[] {
+  const schema = JSON.parse(readFileSync(`${root}src/gateway/gateway.schema.json`, "utf8")) as {
+    $defs: Record<string, { properties: object }>;
+  };
+  return Object.keys(schema.$defs[block]!.properties);
+}
+
 describe("docs/gateway.md", () => {
   it("its file is one that a gateway takes", () => {
     const text = /<!-- config: whole -->\n```yaml\n([\s\S]*?)```/.exec(guide)?.[1] ?? "";
     const config = parseGatewayConfig(text, { env: {} });
     assert.deepEqual([config.listeners.length, config.routes.length, config.drain.delayMs], [2, 2, 5_000]);
+  });
+
+  it("its store of rate limits is one that a gateway takes", () => {
+    const text = (name: string) =>
+      new RegExp(`<!-- config: ${name} -->\\n\`\`\`yaml\\n([\\s\\S]*?)\`\`\``).exec(guide)?.[1] ?? "";
+    const whole = text("whole").replace(/^limits: .*\n/m, text("limits"));
+    const { store } = parseGatewayConfig(whole, { env: {} }).limits.perIdentity!;
+    assert.deepEqual([store?.host, store?.timeoutMs], ["valkey", 50]);
+    assert.deepEqual(namesBelow("Rate limits").sort(), [...gatewayKeys("rateStore")].sort());
   });
 
   it("its metrics are those that a gateway has, and its log fields those of the log", async () => {

@@ -3,6 +3,7 @@ import { ATTACK_CONTROLS } from "./controls-attacks.ts";
 import { HTTP_CONTROLS } from "./controls-http.ts";
 import { JWT_CONTROLS } from "./controls-jwt.ts";
 import { POLICY_CONTROLS } from "./controls-policy.ts";
+import { RATE_CONTROLS } from "./controls-rates.ts";
 import { TCP_CONTROLS } from "./controls-tcp.ts";
 import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
 import type { RuntimeName } from "./runtimes.ts";
@@ -936,6 +937,7 @@ export const CONTROLS: readonly Control[] = [
   ...HTTP_CONTROLS,
   ...JWT_CONTROLS,
   ...POLICY_CONTROLS,
+  ...RATE_CONTROLS,
   ...TCP_CONTROLS,
   ...WORKLOAD_CONTROLS,
 ];

@@ -67,6 +67,7 @@ const PACKAGES: readonly { package: RegExp; only: readonly string[] }[] = [
   { package: /^@bufbuild\//, only: ["workload", "spire", "authority", "exp", "gen"] },
   { package: /^(?:pkijs|asn1js)$/, only: ["authority", "x509/csr.ts"] },
   { package: /^commander$/, only: ["cli"] },
+  { package: /^ioredis$/, only: ["gateway/rates"] },
 ];
 
 /** Words that only the named places of src may hold; comments do not count. */

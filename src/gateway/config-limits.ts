@@ -1,15 +1,17 @@
 /** The block `limits`. */
 import type { Path, Reader } from "./config-reader.ts";
 import type { GatewayConfig } from "./config-types.ts";
-import type { RateConfig } from "./rate-limits.ts";
+import { readRateStore } from "./rates/config-store.ts";
+import type { RatesConfig } from "./rates/rates.ts";
 
 const PATH: Path = ["limits", "perIdentity"];
 const MAX = 1_000_000;
 
-function readRate(read: Reader, value: unknown): RateConfig | undefined {
+function readRate(read: Reader, value: unknown): RatesConfig | undefined {
   if (value === undefined) return undefined;
   const expected = "perIdentity: { rate: 50/s, burst: 100 }";
-  const { rate, burst } = read.object(value, PATH, ["rate", "burst"]);
+  const { rate, burst, store: place } = read.object(value, PATH, ["rate", "burst", "store"]);
+  const store = readRateStore(read, place, [...PATH, "store"]);
   if (rate === undefined) {
     read.report(PATH, 'needs "rate"', "without one there is no limit", expected);
     return undefined;
@@ -30,7 +32,7 @@ function readRate(read: Reader, value: unknown): RateConfig | undefined {
       `a whole number from 1 to ${MAX}`,
     );
   }
-  return { rate: perSecond, burst: most as number };
+  return { rate: perSecond, burst: most as number, ...(store === undefined ? {} : { store }) };
 }
 
 /** Reads `limits`. */

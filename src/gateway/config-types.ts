@@ -3,7 +3,8 @@ import type { AuthorizerSettings } from "../policy/authorizer-settings.ts";
 import type { AuthorizerInput, Policy, PolicyRule } from "../policy/index.ts";
 import type { AccessLogConfig } from "./access-log.ts";
 import type { ByteConfig, EgressInput } from "./config-tcp.ts";
-import type { RateConfig } from "./rate-limits.ts";
+import type { RateStoreInput } from "./rates/config-store.ts";
+import type { RatesConfig } from "./rates/rates.ts";
 import type { Explain } from "./refusal.ts";
 import type { RoutePath } from "./routes.ts";
 import type { HealthConfig } from "./upstream/health.ts";
@@ -128,8 +129,11 @@ export interface GatewayInput {
     readonly headers?: string;
     readonly body?: string;
     readonly idle?: string;
-    /** Requests of each verified identity: `rate` as `50/s`, `burst` at once; the rate of a second by default. */
-    readonly perIdentity?: { readonly rate: string; readonly burst?: number };
+    /**
+     * Requests of each verified identity: `rate` as `50/s`, `burst` at once; the rate of a second by default. Each process
+     * counts for itself, or together with all that name the same `store`.
+     */
+    readonly perIdentity?: { readonly rate: string; readonly burst?: number; readonly store?: RateStoreInput };
   };
   /**
    * Where each request gets its line: the common log, or a file by absolute path; false for no lines. Refusals that are
@@ -209,7 +213,7 @@ export interface GatewayConfig {
     readonly headerBytes: number;
     readonly bodyBytes: number;
     readonly idleMs: number;
-    readonly perIdentity?: RateConfig;
+    readonly perIdentity?: RatesConfig;
   };
   readonly accessLog: AccessLogConfig;
   readonly drain: { readonly delayMs: number; readonly deadlineMs: number };

@@ -13,6 +13,7 @@ import { Followers } from "./followers.ts";
 import type { Gateway, GatewayIdentity, GatewayOptions } from "./gateway-types.ts";
 import { requestHandler } from "./handler.ts";
 import { type Grounds, Live, successor } from "./live.ts";
+import { Rates } from "./rates/rates.ts";
 import { type Readiness, readinessOf } from "./readiness.ts";
 import { readingsOf } from "./readings.ts";
 import { Reloader } from "./reload.ts";
@@ -194,6 +195,7 @@ class RunningGateway implements Gateway {
     for (const listener of listeners) this.#listeners.push(await this.#open(listener, live, identity));
     this.#bytes = await this.#openBytes(live, identity);
     this.#followers.follow(live.upstreams.values(), identity);
+    void Rates.change(undefined, live.rates);
     void this.#rotation.follow(identity, this.#clock, this.#stop.signal);
     this.#state = "serving";
     this.#follow();
@@ -238,6 +240,7 @@ class RunningGateway implements Gateway {
     // the one assignment: each request goes by what it finds here, whole
     this.#live = next;
     this.#followers.follow(next.upstreams.values(), grounds.identity);
+    void Rates.change(live.rates, next.rates);
     const requests = await this.#running.rejudge((listener) => (this.#live ?? next).room(listener));
     const connections = await this.#bytes?.rejudge();
     return { ended: requests + (connections?.ended ?? 0) };
@@ -317,6 +320,7 @@ class RunningGateway implements Gateway {
     const cut = closed.reduce((sum, one) => sum + one.cut, 0);
     await this.#followers.close();
     await this.#reloading;
+    await Rates.change(this.#live?.rates, undefined);
     await this.#owned?.close();
     this.#state = "closed";
     await this.#statusServer?.close();

@@ -25,7 +25,9 @@ import { endToEnd, type Field, fieldsOf, requestFields } from "./headers.ts";
 import { type Authentication, authenticate, carriesSvid } from "./middleware/authenticate.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { type Passed, pass } from "./proxy-stream.ts";
-import type { RateLimits } from "./rate-limits.ts";
+import type { RateVerdict } from "./rate-limits.ts";
+import { overRate } from "./rates/over-rate.ts";
+import type { Rates } from "./rates/rates.ts";
 import type { Explain } from "./refusal.ts";
 import type { RouteTable } from "./routes.ts";
 import type { RunningRequests } from "./running.ts";
@@ -44,7 +46,7 @@ export interface Room {
   readonly upstreams: ReadonlyMap<string, Upstream>;
   readonly doors: TokenDoors;
   readonly limits: GatewayConfig["limits"];
-  readonly rates: RateLimits | undefined;
+  readonly rates: Rates | undefined;
   readonly xfcc: Xfcc | undefined;
   readonly explain: Explain;
   readonly clock: Clock;
@@ -69,8 +71,8 @@ export interface Journey {
   confirmed?: AuthorizerOutcome | undefined;
   /** Whether the gateway refused it itself. */
   refused?: boolean;
-  /** Whether it has been counted among the requests of its identity. */
-  counted?: true;
+  /** What its identity's limit said, once it has been counted there. */
+  rated?: RateVerdict;
   /** Why a policy that came into force meanwhile ended it. */
   ended?: Decision;
 }
@@ -132,18 +134,6 @@ const badRequest = (reason: Reason, detail: string): Problem => ({
   detail,
 });
 
-/** Counts a request of a verified caller; the answer when it is one too many (S-27). */
-function overRate({ rates, metrics }: Room, peer: Peer, journey: Journey): Problem | undefined {
-  if (journey.counted) return undefined;
-  journey.counted = true;
-  const verdict = rates?.take(peer.id);
-  if (verdict === undefined || verdict.ok) return undefined;
-  metrics.rateLimited(verdict.shared);
-  const detail = "More requests than an identity may send";
-  const retryAfter = Math.max(1, Math.ceil(verdict.waitMs / 1_000));
-  return { status: 429, code: "ERR_SPIFFE_REQUEST", reason: "request.rate-limited", detail, retryAfter };
-}
-
 /** Judges one request; what it needs to go on, or the answer it gets. */
 async function judge(room: Room, request: ListenerRequest, journey: Journey): Promise<Problem | Judged> {
   const verdict = connectionPeer(request);
@@ -170,7 +160,8 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   if (refused !== undefined && !(nobody && room.policy.namesAnonymous)) return refused;
   const peer = outcome.ok ? outcome.peer : undefined;
   if (peer !== undefined) journey.peer = peer;
-  const limited = peer && overRate(room, peer, journey);
+  const rated = peer && overRate(room, peer, journey);
+  const limited = rated instanceof Promise ? await rated : rated;
   if (limited !== undefined) return limited;
   const facts = factsOf(room, request, target, route);
   const ruled = decide(room.policy, peer, facts);

@@ -8,7 +8,7 @@ import type { AccessLog } from "./access-log.ts";
 import type { GatewayConfig } from "./config-types.ts";
 import type { GatewayIdentity } from "./gateway-types.ts";
 import type { Room } from "./handler.ts";
-import { RateLimits } from "./rate-limits.ts";
+import { Rates } from "./rates/rates.ts";
 import { needsRestart, sameValue } from "./restart.ts";
 import { RouteTable } from "./routes.ts";
 import type { RunningRequests } from "./running.ts";
@@ -34,7 +34,7 @@ export class Live {
   readonly authorizer: Authorizer | undefined;
   readonly upstreams: ReadonlyMap<string, Upstream>;
   /** One for all listeners; goes on where the limits are the same. */
-  readonly #rates: RateLimits | undefined;
+  readonly rates: Rates | undefined;
   readonly #rooms: ReadonlyMap<string, Room>;
 
   /**
@@ -47,8 +47,7 @@ export class Live {
     this.shadow = config.candidate === undefined ? undefined : new Shadow(config.candidate);
     this.authorizer = config.authorizer === undefined ? undefined : new Authorizer(config.authorizer, { clock });
     const { perIdentity } = config.limits;
-    const isSameRate = before !== undefined && sameValue(before.config.limits.perIdentity, perIdentity);
-    this.#rates = isSameRate ? before.#rates : perIdentity && new RateLimits(perIdentity, clock);
+    this.rates = perIdentity && Rates.after(before?.rates, perIdentity, grounds);
     this.upstreams = new Map(
       config.upstreams.map((settings) => {
         const known = before?.upstreams.get(settings.name);
@@ -68,7 +67,7 @@ export class Live {
           upstreams: this.upstreams,
           doors,
           limits: config.limits,
-          rates: this.#rates,
+          rates: this.rates,
           xfcc: config.xfcc && new Xfcc(config.xfcc, identity),
           explain: config.explain,
           clock,

@@ -17,9 +17,9 @@ export interface RateConfig {
 export const MAX_ROWS = 10_000;
 const MAX_DOMAINS = 1_000;
 
-/** What became of a request. */
+/** What became of a request, and whether the bucket is one that its trust domain shares. */
 export type RateVerdict =
-  | { readonly ok: true }
+  | { readonly ok: true; readonly shared: boolean }
   | { readonly ok: false; readonly shared: boolean; readonly waitMs: number };
 
 interface Bucket {
@@ -111,6 +111,6 @@ export class RateLimits {
       return { ok: false, shared: own === undefined, waitMs: ((1 - bucket.left) * 1_000) / this.#config.rate };
     }
     bucket.left -= 1;
-    return { ok: true };
+    return { ok: true, shared: own === undefined };
   }
 }

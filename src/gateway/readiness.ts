@@ -38,7 +38,7 @@ function identityFaults({ identity, config }: View): string[] {
   return faults;
 }
 
-function warningsOf({ config, clock, reload }: View): string[] {
+function warningsOf({ config, clock, reload, live }: View): string[] {
   const { last } = reload ?? {};
   const plain = [...config.upstreams, ...config.bytes.upstreams].filter((upstream) => upstream.unsafePlain);
   return [
@@ -46,9 +46,17 @@ function warningsOf({ config, clock, reload }: View): string[] {
     ...config.routes
       .filter((route) => route.forwardsToken)
       .map(({ name, upstream }) => `route ${name} hands JWT-SVIDs of its callers on to upstream ${upstream}`),
+    ...rateWarnings(live?.rates?.store?.up, config.limits.perIdentity?.store?.unsafePlain),
     ...config.policy.audits(timeOf(clock)).map((rule) => `rule ${rule} is in audit and not enforced`),
     ...(last?.result === "refused"
       ? [`the configuration was not reloaded at ${last.at.toISOString()}: ${last.error?.split("\n")[0]}`]
       : []),
   ];
+}
+
+function rateWarnings(up: boolean | undefined, plain: boolean | undefined): string[] {
+  const told: string[] = [];
+  if (up === false) told.push("the store of rate limits does not answer: this process counts alone");
+  if (plain === true) told.push("the store of rate limits is reached in plaintext over a network");
+  return told;
 }

@@ -73,6 +73,7 @@ export function readingsOf(view: View): GatewayReadings {
     rotatedAt: view.rotation?.at === undefined ? undefined : view.rotation.at / 1_000,
     upstreams: [...(live?.upstreams ?? [])].map(([name, upstream]) => upstreamOf(name, upstream.state())),
     candidate: live?.shadow === undefined ? {} : { same, "would-allow": wouldAllow, "would-deny": wouldDeny },
+    rateStore: live?.rates?.store,
     reloads: reload?.counts ?? {},
     lastReload: last && { good: last.result !== "refused", at: last.at.getTime() / 1_000 },
     running: view.running,

@@ -87,6 +87,7 @@ export function reportOf(view: View): object {
       ...view.live?.upstreams.get(name)?.state(),
     })),
     bytes: view.bytes?.report(),
+    rateStore: view.live?.rates?.store,
     rules: policy.rules,
     candidate: shadow && { rules: shadow.candidate.rules, ...shadow.counters },
   };

@@ -51,6 +51,8 @@ export interface OperationsReadings {
   readonly rotatedAt: number | undefined;
   readonly upstreams: readonly UpstreamReadings[];
   readonly candidate: Counts;
+  /** The store that rate limits are shared by; undefined without one. */
+  readonly rateStore: { readonly up: boolean; readonly results: Counts } | undefined;
   readonly reloads: Counts;
   /** The last reload; undefined before there was one. */
   readonly lastReload: { readonly good: boolean; readonly at: number } | undefined;
@@ -99,6 +101,8 @@ export function operationsMetrics(registry: Registry, read: () => OperationsRead
   const addresses = kept(gauge("upstream_addresses", "Addresses by health.", ["upstream", "health"]));
   const checks = kept(total("upstream_checks", "Health checks, by result.", ["upstream", "result"]));
   const candidate = kept(total("candidate", "Requests that the candidate policy judged, by difference.", ["result"]));
+  const storeUp = kept(gauge("rate_store_up", "1 while the store of rate limits answers."));
+  const asked = kept(total("rate_store", "Questions to the store of rate limits, by result.", ["result"]));
   const reloads = kept(total("config_reload", "Configurations that were tried, by result.", ["result"]));
   const good = kept(gauge("config_last_reload_successful", "0 while the newest configuration is refused."));
   const reloadAt = kept(gauge("config_last_reload_timestamp_seconds", "When a configuration was last tried."));
@@ -136,6 +140,8 @@ export function operationsMetrics(registry: Registry, read: () => OperationsRead
       put(checks, { upstream }, "result", one.checks);
     }
     put(candidate, {}, "result", now.candidate);
+    storeUp.set(now.rateStore?.up === true ? 1 : 0);
+    put(asked, {}, "result", now.rateStore?.results ?? {});
     put(reloads, {}, "result", now.reloads);
     good.set(now.lastReload?.good === false ? 0 : 1);
     if (now.lastReload !== undefined) reloadAt.set(now.lastReload.at);

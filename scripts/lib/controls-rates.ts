@@ -1,0 +1,63 @@
+/** Controls of rate limits that gateways share. */
+import type { Control } from "./controls.ts";
+
+function control(name: string, file: string, find: string, replace: string, test: string): Control {
+  const path = (one: string) => `src/gateway/rates/${one}`;
+  return { name, patches: [{ file: path(file), find, replace }], tests: [path(test)] };
+}
+
+export const RATE_CONTROLS: readonly Control[] = [
+  control(
+    "rates-own-limit-first",
+    "rates.ts",
+    "const own = this.#limits.take(id);",
+    "const own: RateVerdict = { ok: true, shared: this.#limits.rows < 0 };",
+    "store.test.ts",
+  ),
+  control(
+    "rates-shared-verdict",
+    "rates.ts",
+    "if (wait === undefined || wait === 0) return own;",
+    "if (wait !== undefined || wait === undefined) return own;",
+    "store.test.ts",
+  ),
+  control("rates-hashed-key", "rates.ts", "name).digest", '"x").digest', "store.test.ts"),
+  control("rates-script-limit", "script.ts", "if left < 1 then", "if left < -1 then", "store.test.ts"),
+  control("rates-script-expiry", "script.ts", ", 'PX', string.format('%.0f', full))", ")", "store.test.ts"),
+  control("rates-store-answer", "client.ts", " && answer >= 0 ?", " ?", "store.test.ts"),
+  control(
+    "rates-store-words",
+    "client.ts",
+    "if (refusal !== undefined) return `it refused with ${refusal}`;",
+    "if (refusal !== undefined) return JSON.stringify(error);",
+    "store.test.ts",
+  ),
+  control(
+    "rates-store-overdue",
+    "store.ts",
+    "return this.#overdue === 0 ? this.#client",
+    "return true ? this.#client",
+    "store.test.ts",
+  ),
+  control(
+    "rates-store-peer",
+    "client.ts",
+    "{ peer: id, connect",
+    "{ peer: { trustDomain: identity.x509.x509Svid().id.trustDomain.name }, connect",
+    "store.test.ts",
+  ),
+  control(
+    "rates-judged-again",
+    "over-rate.ts",
+    "return problemOf(journey.rated);\n  if",
+    "return undefined;\n  if",
+    "over-rate.test.ts",
+  ),
+  control(
+    "rates-store-plaintext",
+    "config-store.ts",
+    "place.remote && unsafe !== true",
+    "false",
+    "config-store.test.ts",
+  ),
+];
