@@ -3,8 +3,9 @@
  *
  * Thousands of rotations of SVIDs that live two seconds, with every fault the fake Workload API knows, and a real SPIRE
  * agent that is killed again and again. About eleven minutes for a runtime. With `tls`: 20,000 handshakes, or `--handshakes`,
- * while SVIDs and CA rotate and wrong peers knock. About a minute for a runtime. With `gateway`: 50 reloads and rotations,
- * or `--reloads`, under load for two minutes, or `--minutes`. Ends with 1 when a goal is missed.
+ * while SVIDs and CA rotate and wrong peers knock. About a minute for a runtime. With `gateway`: 50 reloads and rotations at
+ * least, or `--reloads`, under load for ten minutes, or `--minutes`, in which memory and descriptors stay as they are; then
+ * ten gateways that drain under load. Ends with 1 when a goal is missed.
  */
 import { parseArgs } from "node:util";
 import { bin, root, run } from "./lib/run.ts";

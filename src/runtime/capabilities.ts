@@ -36,6 +36,8 @@ export interface Capabilities {
   readonly keptConnections: Capability<boolean>;
   /** Whether an HTTP/1.1 answer of stated length ends when its bytes come out of an HTTP/2 stream. */
   readonly lengthFromHttp2: Capability<boolean>;
+  /** Whether the body of an HTTP/2 request that may get trailers ends without an empty DATA frame of its own. */
+  readonly frugalBodyEnd: Capability<boolean>;
   /** The server that answers plaintext requests fastest; those of one runtime's own do not take part in TLS. */
   readonly plainServer: Capability<"bun" | "deno" | "node">;
   /** Whether a program can start itself again as it was started, for workers that share its ports. */
@@ -70,6 +72,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
     lengthFromHttp2: row(true, "its last write is heard of"),
+    frugalBodyEnd: row(true, "the frame that ends the stream is the only one"),
     plainServer: row("node", "node:http is the only one"),
     workers: itself,
     lastingTimers: lasting,
@@ -93,6 +96,10 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
     lengthFromHttp2: row(true, "its last write is heard of"),
+    frugalBodyEnd: row(
+      false,
+      "end() sends one before it asks for trailers (1.4.5); servers take few of them on one connection",
+    ),
     plainServer: row(
       "bun",
       "Bun.serve; not for TLS: reload({ tls }) keeps the old certificate, a second server with reusePort breaks connections (1.4.5)",
@@ -125,6 +132,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "a request that breaks or is destroyed on a kept connection is sent again on a new one",
     ),
     lengthFromHttp2: row(false, "the end of the last write is not heard of (2.9.5): such answers go in chunks"),
+    frugalBodyEnd: row(true, "the frame that ends the stream is the only one"),
     plainServer: row(
       "deno",
       "Deno.serve; not for TLS: neither a minimum version nor a new certificate can be set (2.9.5)",
@@ -145,6 +153,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     tlsServer: row(false, "TLS is ended in front of the worker"),
     keptConnections: row(false, "no connections of its own"),
     lengthFromHttp2: row(true, "no servers of its own"),
+    frugalBodyEnd: row(true, "no servers of its own"),
     plainServer: row("node", "no server of its own"),
     workers: row(false, "no processes"),
     lastingTimers: row(false, "timers and fetches belong to a request and end with it"),

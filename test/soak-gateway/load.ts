@@ -1,6 +1,7 @@
 /** Callers that number their requests: each is sent once, over new and over kept connections, and its answer is known (G-3). */
 import http2 from "node:http2";
 import type { Duplex } from "node:stream";
+import { setTimeout as wait } from "node:timers/promises";
 import { connect, createFetch } from "../../src/tls/index.ts";
 import type { Workload } from "../../src/workload/index.ts";
 import { GATEWAY } from "../support/gateway.ts";
@@ -16,11 +17,18 @@ export interface Lost {
 type Client = (number: number, body: string) => Promise<string>;
 
 const TIMEOUT_MS = 30_000;
+/** Milliseconds between requests of one caller: enough of both kinds, and room for others on the machine. */
+const PAUSES = { "new connections": 30, "kept HTTP/1.1": 5, "kept HTTP/2": 5 } as const;
+type Lane = keyof typeof PAUSES;
+/** First letters of paths; a gateway may have an upstream for each. */
+const LETTERS = ["n", "m", "h"];
+
+const pathOf = (number: number) => `/${LETTERS[number % LETTERS.length]}/${number}`;
 
 /** Load until it is stopped. */
 export class Load {
-  /** Numbers below this were sent. */
-  sent = 0;
+  /** Numbers below this were sent, beginning with the first. */
+  sent: number;
   readonly lost: Lost[] = [];
   readonly by: Record<string, number> = {};
   readonly #workload: Workload;
@@ -29,16 +37,17 @@ export class Load {
   #stopped = false;
   #lanes: Promise<unknown> = Promise.resolve();
 
-  constructor(workload: Workload, port: number) {
+  constructor(workload: Workload, port: number, first = 0) {
     this.#workload = workload;
     this.#port = port;
+    this.sent = first;
   }
 
   /** Begins, with so many callers of each kind. */
   async start(callers = 2): Promise<void> {
-    const lanes: [string, Client][] = [];
+    const lanes: [Lane, Client][] = [];
     for (let i = 0; i < callers; i++) {
-      lanes.push(["new connections", this.#fetching()]);
+      lanes.push(["new connections", Load.fetching(this.#workload, this.#port)]);
       lanes.push(["kept HTTP/1.1", await this.#keeping()]);
     }
     const session = await this.#session();
@@ -53,7 +62,7 @@ export class Load {
     for (const end of this.#ends) end();
   }
 
-  async #lane(by: string, client: Client): Promise<void> {
+  async #lane(by: Lane, client: Client): Promise<void> {
     while (!this.#stopped) {
       const number = this.sent++;
       this.by[by] = (this.by[by] ?? 0) + 1;
@@ -64,18 +73,20 @@ export class Load {
       });
       const answer = await Promise.race([client(number, body).catch((error) => `error ${error}`), late]);
       clearTimeout(timer);
-      if (answer === `200 ${number} ${body}`) continue;
-      this.lost.push({ number, by, what: answer.slice(0, 200) });
-      // a caller whose connection is gone would only repeat itself
-      if (this.lost.length > 50) this.#stopped = true;
+      if (answer !== `200 ${number} ${body}`) {
+        this.lost.push({ number, by, what: answer.slice(0, 200) });
+        // a caller whose connection is gone would only repeat itself
+        if (by !== "new connections") return;
+      }
+      await wait(PAUSES[by]);
     }
   }
 
   /** A POST is never sent twice, and has a connection of its own. */
-  #fetching(): Client {
-    const call = createFetch(this.#workload, { peer: GATEWAY });
+  static fetching(workload: Workload, port: number): Client {
+    const call = createFetch(workload, { peer: GATEWAY });
     return async (number, body) => {
-      const response = await call(`https://127.0.0.1:${this.#port}/n/${number}`, { method: "POST", body });
+      const response = await call(`https://127.0.0.1:${port}${pathOf(number)}`, { method: "POST", body });
       return `${response.status} ${await response.text()}`;
     };
   }
@@ -102,7 +113,7 @@ export class Load {
     return async (number, body) => {
       if (socket.destroyed) throw new Error("the connection ended before");
       text = "";
-      const head = `POST /n/${number} HTTP/1.1\r\nhost: a\r\ncontent-length: ${body.length}\r\n\r\n`;
+      const head = `POST ${pathOf(number)} HTTP/1.1\r\nhost: a\r\ncontent-length: ${body.length}\r\n\r\n`;
       socket.write(head + body);
       for (;;) {
         await new Promise<void>((resolve, reject) => {
@@ -121,7 +132,7 @@ export class Load {
     this.#ends.push(() => session.destroy());
     return (number, body) =>
       new Promise((resolve, reject) => {
-        const stream = session.request({ ":method": "POST", ":path": `/n/${number}`, ":authority": "a" });
+        const stream = session.request({ ":method": "POST", ":path": pathOf(number), ":authority": "a" });
         let status: unknown;
         let text = "";
         stream.setEncoding("utf8");

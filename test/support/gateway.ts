@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { Authority } from "../../src/authority/index.ts";
 import type { GatewayInput } from "../../src/gateway/index.ts";
-import { createFetch } from "../../src/tls/index.ts";
+import { createFetch, type Handler } from "../../src/tls/index.ts";
 import { Workload } from "../../src/workload/index.ts";
 import { type Ended, onThisRuntime, Program } from "./programs.ts";
 
@@ -20,16 +20,19 @@ const NAMES = ["gateway", "web", "guest"];
 const TTL_MS = 3_600_000;
 const entries = (ttlMs: number) => NAMES.map((name) => ({ id: idOf(name), socket: name, ttlMs }));
 
-/** An upstream that answers `/n/<number>` with the number and the body it got, and notes each number. */
+type Asked = Parameters<Handler>[0] | IncomingMessage;
+type Answering = Parameters<Handler>[1] | ServerResponse;
+
+/** An upstream that answers `/<letter>/<number>` with the number and the body it got, and notes each number. */
 export class NumberedUpstream {
   readonly server: Server;
   /** How often each number arrived; the index is the number. */
   readonly numbers: number[] = [];
   /** Answers that a test has to end itself, of `/open…`. */
-  readonly open: ServerResponse[] = [];
+  readonly open: Answering[] = [];
 
   private constructor() {
-    this.server = createServer((request, response) => void this.#answer(request, response));
+    this.server = createServer((request, response) => void this.answer(request, response));
     // an idle connection that ends by itself would be a request lost for reasons of the test
     this.server.keepAliveTimeout = 600_000;
   }
@@ -51,13 +54,14 @@ export class NumberedUpstream {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** Answers one request, also of another listener. */
+  async answer(request: Asked, response: Answering): Promise<void> {
     let body = "";
     request.setEncoding("utf8");
     request.on("error", () => {});
     response.on("error", () => {});
     for await (const chunk of request) body += chunk;
-    const number = Number(/^\/n\/(\d+)$/.exec(request.url ?? "")?.[1] ?? Number.NaN);
+    const number = Number(/^\/[a-z]\/(\d+)$/.exec(request.url ?? "")?.[1] ?? Number.NaN);
     if (request.url?.startsWith("/open") === true) {
       response.write("begun ");
       this.open.push(response);
@@ -128,9 +132,12 @@ export class GatewayWorld {
   }
 
   /** Starts the gateway of a configuration; resolves once it serves. */
-  async gateway(config: GatewayInput = this.config()): Promise<GatewayProcess> {
+  async gateway(
+    config: GatewayInput = this.config(),
+    start: () => Program = () => this.program(),
+  ): Promise<GatewayProcess> {
     this.write(config);
-    const program = this.program();
+    const program = start();
     const [, text] = await program.until(/^(\{[^\n]*"message":"gateway serves"[^\n]*\})$/m);
     const { listeners, status } = JSON.parse(text!) as { listeners: { port: number }[]; status: { port: number } };
     return new GatewayProcess(program, listeners[0]!.port, status.port);
@@ -138,8 +145,13 @@ export class GatewayWorld {
 
   /** Starts the command without waiting for anything. */
   program(args: readonly string[] = ["--config", this.file], env: Record<string, string> = {}): Program {
+    return this.run(onThisRuntime("src/cli/main.ts", ["gateway", ...args]), env);
+  }
+
+  /** Starts a command line with the gateway's Workload API; it ends with this world. */
+  run(command: readonly [string, readonly string[]], env: Record<string, string> = {}): Program {
     const all = { SPIFFE_ENDPOINT_SOCKET: this.authority.socketFor("gateway"), ...env };
-    const program = new Program(onThisRuntime("src/cli/main.ts", ["gateway", ...args]), { env: all });
+    const program = new Program(command, { env: all });
     this.#programs.push(program);
     return program;
   }

@@ -12,9 +12,17 @@ const CONDITION = "--conditions=spiffe-edge-source";
 /** Node of the system, which `npm start` runs on; the one of node_modules where the test was started without npm. */
 export const launcherNode: string = process.env.npm_node_execpath ?? `${root}node_modules/.bin/node`;
 
+/** The flags with which a program of this runtime can collect garbage on demand. */
+const COLLECTING = { bun: [], deno: ["--v8-flags=--expose-gc"], node: ["--expose-gc"] };
+
 /** The command line that runs a TypeScript file on this runtime. */
-export function onThisRuntime(file: string, args: readonly string[] = []): [string, string[]] {
+export function onThisRuntime(
+  file: string,
+  args: readonly string[] = [],
+  options: { readonly collecting?: boolean } = {},
+): [string, string[]] {
   const flags = runtime.name === "deno" ? ["run", "-A", "--no-check", CONDITION] : [CONDITION];
+  if (options.collecting === true) flags.push(...COLLECTING[runtime.name as keyof typeof COLLECTING]);
   // The program itself: a wrapper in between would keep signals from it.
   return [process.execPath, [...flags, `${root}${file}`, ...args]];
 }

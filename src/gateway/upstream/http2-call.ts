@@ -41,6 +41,10 @@ export class Http2Call implements UpstreamCall {
     this.#sent = !request.withBody;
   }
 
+  get withBody(): boolean {
+    return this.#request.withBody;
+  }
+
   get reused(): boolean {
     return this.#reused;
   }

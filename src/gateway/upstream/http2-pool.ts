@@ -1,12 +1,15 @@
 /** The HTTP/2 sessions to one address: many requests on each, and another one where those have no room. */
 import { type ClientHttp2Session, connect as openSession } from "node:http2";
 import type { Duplex } from "node:stream";
+import { capabilities } from "../../runtime/capabilities.ts";
 import type { CallEvents, UpstreamCall, UpstreamRequest } from "../../tls/http1/call.ts";
 import { dialFailure } from "../../tls/http1/pool.ts";
 import { type CarryingSession, Http2Call } from "./http2-call.ts";
 
 /** Streams of one session, where the upstream allows as many. */
 const MAX_STREAMS = 100;
+/** Requests with a body that one session carries: servers end one with 100 empty frames, as a flood. */
+const MAX_BODIES = capabilities.frugalBodyEnd.value ? Number.POSITIVE_INFINITY : 64;
 /** Bytes of an answer's fields. */
 const HEADER_BYTES = 65_536;
 /** Bytes of an answer that may be on their way before they are read. */
@@ -17,6 +20,7 @@ class Session implements CarryingSession {
   used = false;
   lastSeen: number | undefined;
   streams = 0;
+  #bodies = 0;
   #leaving = false;
 
   constructor(session: ClientHttp2Session, gone: () => void) {
@@ -43,10 +47,19 @@ class Session implements CarryingSession {
     this.streams++;
     let over = false;
     call.start(this, () => {
-      if (!over) this.streams--;
+      if (over) return;
       over = true;
+      this.streams--;
+      if (this.#leaving) this.leave();
     });
     this.used = true;
+    if (call.withBody && ++this.#bodies >= MAX_BODIES) this.leave();
+  }
+
+  /** Takes nothing new, and ends with its last stream: one that is closed before it is connected breaks what waits for that. */
+  leave(): void {
+    this.#leaving = true;
+    if (this.streams === 0) this.session.close();
   }
 }
 
@@ -80,7 +93,7 @@ export class Http2Pool {
   /** Takes nothing new; what runs may finish. */
   retire(): void {
     this.#keeps = false;
-    for (const session of this.#sessions) session.session.close();
+    for (const session of this.#sessions) session.leave();
   }
 
   /** Ends everything. */
@@ -97,7 +110,7 @@ export class Http2Pool {
         const session = this.#withRoom();
         if (session !== undefined) {
           if (!call.destroyed) session.carry(call);
-          if (!this.#keeps) session.session.close();
+          if (!this.#keeps) session.leave();
           return;
         }
         this.#opening ??= this.#dial().finally(() => {
