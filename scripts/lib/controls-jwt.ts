@@ -4,7 +4,7 @@ import type { Control } from "./controls.ts";
 const remembered = "src/jwt/verified-tokens.ts";
 const WHOLE = "sha256Text(scope + token)";
 const NO_SCOPE = "sha256Text(token)";
-const TIME_AND_AUDIENCE = "if (judge(entry.keyId, entry.claims, settings) !== undefined) return false;";
+const TIME_AND_AUDIENCE = "if (judge(entry.keyId, entry, settings) !== undefined) return false;";
 
 const plain = "src/gateway/serve-plain.ts";
 const fetched = "src/gateway/fetch-request.ts";
@@ -35,10 +35,7 @@ export const JWT_CONTROLS: readonly Control[] = [
   control(
     "jwt-remembered-audience",
     [WHOLE, NO_SCOPE],
-    [
-      TIME_AND_AUDIENCE,
-      TIME_AND_AUDIENCE.replace("entry.claims", "{ ...entry.claims, audience: [...settings.audience] }"),
-    ],
+    [TIME_AND_AUDIENCE, TIME_AND_AUDIENCE.replace("entry,", "{ ...entry, audience: [...settings.audience] },")],
   ),
   control("jwt-remembered-bundle", ["if (!bundle.ok) return false;", "if (!bundle.ok) return true;"]),
   control("jwt-remembered-current", [
@@ -56,13 +53,18 @@ export const JWT_CONTROLS: readonly Control[] = [
   control("jwt-remembered-source", ["if (under?.bundles === bundles) {", "if (under !== undefined) {"]),
   control("jwt-remembered-date", [
     "expiresAt: new Date(expiresAt)",
-    "expiresAt: ((claims as never as { d: Date }).d ??= new Date(expiresAt))",
+    "expiresAt: (((globalThis as { d?: Date[] }).d ??= [])[expiresAt] ??= new Date(expiresAt))",
   ]),
   control("jwt-remembered-refusals", [
     "    if (verdict.ok) this.#remember(key, verdict.value);",
     "    this.#remember(key, { bytes: 1, ...(verdict as { value?: Entry }).value } as Entry);",
   ]),
   control("jwt-remembered-verifier", [":${numberOf(verifier)}:", ":"]),
+  {
+    name: "jwt-shared-id",
+    patches: [{ file: "src/jwt/shared.ts", find: "  Object.freeze(id);\n", replace: "" }],
+    tests: ["src/jwt/verified-tokens.test.ts"],
+  },
   plainControl("plain-loopback", plain, "if (!LOOPBACK.test(address)) {", "if (false) {"),
   plainControl(
     "plain-target",

@@ -1,9 +1,9 @@
 /** The one form of JWS a JWT-SVID may have: compact, nine algorithms, three header parameters (JWT-SVID §2, RFC 7515). */
 import { accept, LIMITS, refuse, type Verdict } from "../base/index.ts";
 import { JWS_ALGORITHMS, type JwsAlgorithm } from "../crypto/index.ts";
-import { binaryString } from "../crypto/octets.ts";
 import { decodeBase64Url } from "../encoding/base64.ts";
 import { isJsonObject, type JsonObject, parseJson } from "../encoding/strict-json.ts";
+import { ownText } from "./shared.ts";
 
 /** A JWS that has the right shape. Nothing in it has been verified. */
 export interface Jws {
@@ -71,8 +71,7 @@ function headerOf(text: string, lenient: boolean): Verdict<Header> {
   const read = Object.freeze({ algorithm, keyId: keyId.value });
   if (!lenient && text.length <= MAX_KEPT) {
     if (HEADERS.size >= MAX_HEADERS) HEADERS.delete(HEADERS.keys().next().value!);
-    // a text of its own: a part of a string keeps the whole of it, here a token, in memory
-    HEADERS.set(binaryString(asciiBytes(text, text.length)), read);
+    HEADERS.set(ownText(text), read);
   }
   return accept(read);
 }

@@ -3,6 +3,7 @@ import { before, describe, it } from "node:test";
 import { inspect } from "node:util";
 import { isSpiffeError } from "../base/index.ts";
 import { type SignatureVerifier, webcryptoVerifier } from "../crypto/index.ts";
+import type { SpiffeId } from "../id/index.ts";
 import { type JwtBundle, type JwtBundleSource, VerifiedTokens } from "./index.ts";
 import { makeKey, type SigningKey, sign } from "./sign.testing.ts";
 import { AUDIENCE, bundleOf, claims, makeWorld, NOW, NOW_MS, SUBJECT, type World } from "./world.testing.ts";
@@ -316,6 +317,54 @@ describe("[S-19] verified tokens", () => {
       () => few.judge({ audience: [] }),
       (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_USAGE"),
     );
+  });
+
+  it("one that has to go is found in bounded time, also when all were used; those used are spared for others", async () => {
+    const { source, clock } = setting();
+    const tokens = new VerifiedTokens({ maxEntries: 70 });
+    const judge = tokens.judge({ audience: AUDIENCE, clock });
+    const hits = async (token: string) => {
+      const { hits: before } = tokens.counters;
+      assert.ok((await judge(token, source)).ok);
+      return tokens.counters.hits - before;
+    };
+    const made: string[] = [];
+    for (let i = 0; i < 72; i++) made.push(await world.token({ jti: `${i}` }));
+    for (const token of made.slice(0, 70)) assert.equal(await hits(token), 0);
+    for (const token of made.slice(0, 70)) assert.equal(await hits(token), 1);
+    // 64 are spared, the next goes
+    assert.equal(await hits(made[70]!), 0);
+    assert.deepEqual(tokens.size.entries, 70);
+    assert.equal(tokens.counters.evicted, 1);
+    // of those that are left, five were used and not asked yet, and the newest was not used
+    assert.equal(await hits(made[71]!), 0);
+    assert.equal(tokens.counters.evicted, 2);
+    for (const i of [0, 63, 65, 69, 71]) assert.equal(await hits(made[i]!), 1, `${i}`);
+    for (const i of [64, 70]) assert.equal(await hits(made[i]!), 0, `${i}`);
+  });
+
+  it("tokens of one workload share its ID, which nobody can change; many workloads are told apart", async () => {
+    const { judge, source } = setting();
+    const seen: SpiffeId[] = [];
+    for (let i = 0; i < 1_100; i++) {
+      const sub = `spiffe://example.org/w-${i}`;
+      const verdict = await judge(await world.token({ sub }), source);
+      assert.ok(verdict.ok);
+      assert.equal(verdict.value.id.uri, sub);
+      assert.deepEqual(verdict.value.audience, [AUDIENCE]);
+      seen.push(verdict.value.id);
+    }
+    const again = async (i: number) => {
+      const verdict = await judge(await world.token({ sub: `spiffe://example.org/w-${i}`, jti: "2" }), source);
+      assert.ok(verdict.ok);
+      return verdict.value.id;
+    };
+    assert.equal(await again(1_099), seen[1_099]);
+    // more than are kept: made anew
+    assert.notEqual(await again(0), seen[0]);
+    assert.ok((await again(0)).equals(seen[0]!));
+    assert.throws(() => Object.assign(seen[0]!, { uri: "spiffe://example.org/admin" }), TypeError);
+    assert.equal(seen[0]!.trustDomain.name, "example.org");
   });
 
   it("a source that throws is the caller's to hear, and changes nothing", async () => {

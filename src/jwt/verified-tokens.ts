@@ -12,7 +12,9 @@ import { sha256Text } from "../crypto/text-digest.ts";
 import { runInTurn } from "../crypto/turn.ts";
 import type { TokenIdentity } from "../id/index.ts";
 import type { JwtBundle, JwtBundleSource } from "./bundle.ts";
+import type { JwtClaims } from "./claims.ts";
 import type { JwtKey } from "./jwk-set.ts";
+import { sharedAudience, sharedId } from "./shared.ts";
 import { findBundle } from "./signer.ts";
 import { type JwtValidateOptions, judge, type Settings, settingsOf, type Validated, validation } from "./validate.ts";
 
@@ -36,17 +38,16 @@ export type TokenJudge = (
   bundles: JwtBundleSource,
 ) => Verdict<TokenIdentity> | Promise<Verdict<TokenIdentity>>;
 
-/** A token that verified. Neither the token nor anything that a caller was given. */
-interface Entry {
+/** A token that verified. Neither the token nor anything that a caller was given. All that a hit reads is here, at hand. */
+interface Entry extends Omit<JwtClaims, "issuedAt"> {
   readonly bytes: number;
   readonly algorithm: JwsAlgorithm;
   readonly keyId: string | undefined;
-  readonly claims: Validated["claims"];
   readonly signer: JwtKey;
   /** Of the last bundle in which the signer was found. */
   mark: object;
-  /** The number of tokens that had been kept when this one was last moved to the end. */
-  movedAt: number;
+  /** Whether it was shown since it was last put at the end. */
+  used: boolean;
 }
 
 /** A validation under way, which others with the same token wait for. */
@@ -82,6 +83,8 @@ function markOf(bundle: JwtBundle): object {
 
 const MAX_ENTRIES = 20_000;
 const MAX_BYTES = 8 * 1_048_576;
+/** Tokens that stay, as they were used since, before one has to go. */
+const MAX_SPARED = 64;
 
 /**
  * A memory of verified tokens. It holds for each the SHA-256 of the whole token, the audiences and the options, what the
@@ -102,11 +105,10 @@ export class VerifiedTokens {
   readonly counters: { hits: number; misses: number; evicted: number } = { hits: 0, misses: 0, evicted: 0 };
   readonly #maxEntries: number;
   readonly #maxBytes: number;
-  /** About in the order of the last use: what was moved lately stays where it is, as moving costs more than all the checks. */
+  /** In the order in which they were kept; what was used since is put at the end only when its turn to go has come. */
   readonly #entries = new Map<string, Entry>();
   readonly #flights = new Map<string, Flight>();
   #bytes = 0;
-  #kept = 0;
 
   /** @throws SpiffeError `ERR_SPIFFE_USAGE` for limits that are no whole numbers from 0 on */
   constructor({ maxEntries = MAX_ENTRIES, maxBytes = MAX_BYTES }: VerifiedTokensLimits = {}) {
@@ -148,10 +150,7 @@ export class VerifiedTokens {
     const entry = this.#entries.get(key);
     if (entry !== undefined) {
       if (holds(entry, bundles, rules.settings)) {
-        if (this.#kept - entry.movedAt > this.#entries.size / 4) {
-          this.#forget(key, entry);
-          this.#keep(key, entry);
-        }
+        entry.used = true;
         this.counters.hits++;
         return accept(identity(entry));
       }
@@ -192,15 +191,17 @@ export class VerifiedTokens {
     const known = this.#entries.get(key);
     if (known !== undefined) this.#forget(key, known);
     this.#keep(key, entry);
+    let spared = 0;
     while (this.#entries.size > this.#maxEntries || this.#bytes > this.#maxBytes) {
       const [oldest, last] = this.#entries.entries().next().value!;
       this.#forget(oldest, last);
-      this.counters.evicted++;
+      if (last.used && spared++ < MAX_SPARED) this.#keep(oldest, last);
+      else this.counters.evicted++;
     }
   }
 
   #keep(key: string, entry: Entry): void {
-    entry.movedAt = ++this.#kept;
+    entry.used = false;
     this.#entries.set(key, entry);
     this.#bytes += entry.bytes;
   }
@@ -231,13 +232,29 @@ function entryOf(token: string, verdict: Verdict<Validated>): Verdict<Entry> {
   if (!verdict.ok) return verdict;
   const { jws, claims, bundle, signer } = verdict.value;
   const { algorithm, keyId } = jws;
-  return accept({ bytes: token.length, algorithm, keyId, claims, signer, mark: markOf(bundle), movedAt: 0 });
+  const { expiresAt, notBefore, all } = claims;
+  const id = sharedId(claims.id);
+  const audience = sharedAudience(claims.audience);
+  const mark = markOf(bundle);
+  return accept({
+    bytes: token.length,
+    algorithm,
+    keyId,
+    id,
+    audience,
+    expiresAt,
+    notBefore,
+    all,
+    signer,
+    mark,
+    used: false,
+  });
 }
 
 /** Whether a token that once verified would verify now. */
 function holds(entry: Entry, bundles: JwtBundleSource, settings: Settings): boolean {
-  if (judge(entry.keyId, entry.claims, settings) !== undefined) return false;
-  const bundle = findBundle(entry.claims.id.trustDomain, bundles);
+  if (judge(entry.keyId, entry, settings) !== undefined) return false;
+  const bundle = findBundle(entry.id.trustDomain, bundles);
   if (!bundle.ok) return false;
   if (marks.get(bundle.value) === entry.mark) return true;
   const { spki } = entry.signer.key;
@@ -248,8 +265,7 @@ function holds(entry: Entry, bundles: JwtBundleSource, settings: Settings): bool
 }
 
 /** What a token proves, made anew: dates can be changed by whoever is given one. */
-function identity({ claims }: Entry): TokenIdentity {
-  const { id, audience, expiresAt, all } = claims;
+function identity({ id, audience, expiresAt, all }: Entry): TokenIdentity {
   return Object.freeze({ id, expiresAt: new Date(expiresAt), audience, claims: all });
 }
 
