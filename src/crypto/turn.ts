@@ -47,7 +47,7 @@ class Turn {
     this.#atOnce = now.length > 1 ? 0 : this.#allowed;
     this.#allowed = now.length > 1 ? 0 : Math.min(2 * this.#allowed + 1, MOST_AT_ONCE);
     const results = runChecksTogether(
-      now.map(({ make }) => make()),
+      now.map(({ make }) => begin(make)),
       this.#verifier,
     );
     for (const [index, result] of results.entries()) {
@@ -56,6 +56,11 @@ class Turn {
       else reject(result.reason);
     }
   }
+}
+
+/** A verification that begins when it is run, so that who throws throws for itself alone. */
+function* begin(make: () => Checks<unknown>): Checks<unknown> {
+  return yield* make();
 }
 
 const turns = new WeakMap<SyncSignatureVerifier, Turn>();

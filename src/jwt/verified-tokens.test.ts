@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { inspect } from "node:util";
 import { isSpiffeError } from "../base/index.ts";
-import { type SignatureVerifier, webcryptoVerifier } from "../crypto/index.ts";
+import { chooseSyncVerifier, type PreparedCheck, type SignatureVerifier, webcryptoVerifier } from "../crypto/index.ts";
 import type { SpiffeId } from "../id/index.ts";
 import { type JwtBundle, type JwtBundleSource, VerifiedTokens } from "./index.ts";
 import { makeKey, type SigningKey, sign } from "./sign.testing.ts";
@@ -263,6 +263,73 @@ describe("[S-19] verified tokens", () => {
     assert.equal(await verdict(token, slow), GOOD);
     assert.equal(await verdict(token, slow), GOOD);
     assert.equal(tokens.counters.hits, 1);
+  });
+
+  it("[A-12] tokens of one turn are judged together, each by itself, whatever stands beside it", async () => {
+    const { source, clock } = setting();
+    const own = chooseSyncVerifier();
+    const sizes: number[] = [];
+    const verifier: SignatureVerifier = {
+      ...own,
+      verifyBatch: (checks: readonly PreparedCheck[]) => {
+        sizes.push(checks.length);
+        return own.verifyBatch!(checks);
+      },
+    } as SignatureVerifier;
+    const good: string[] = [];
+    for (let i = 0; i < 12; i++) good.push(await world.token({ jti: `t${i}` }));
+    const other = await world.token({ aud: "other" });
+    const alien = await sign(world.keys.es384, { alg: "ES384", kid: "es256" }, claims());
+    const es384 = await sign(world.keys.es384, { alg: "ES384", kid: "es384" }, claims());
+    const bad = [spoilt(good[0]!, 0), spoilt(good[1]!, 31), spoilt(good[2]!, 63), other, alien, "e30.e30.AA"];
+    for (const maxEntries of [0, 1_000]) {
+      for (let turn = 0; turn < 6; turn++) {
+        const judge = new VerifiedTokens({ maxEntries }).judge({ audience: AUDIENCE, clock, verifier });
+        const all = [...good, es384];
+        for (const [i, token] of bad.entries()) all.splice((i * 5 + turn * 3) % all.length, 0, token);
+        const verdicts = await Promise.all(all.map((token) => judge(token, source)));
+        const wanted = all.map((token) => !bad.includes(token));
+        assert.deepEqual(
+          verdicts.map(({ ok }) => ok),
+          wanted,
+        );
+        for (const [i, verdict] of verdicts.entries()) {
+          const { jti } = JSON.parse(Buffer.from(all[i]!.split(".")[1]!, "base64url").toString()) as { jti?: string };
+          if (verdict.ok) assert.equal(verdict.value.claims.jti, jti);
+        }
+      }
+    }
+    assert.ok(sizes.includes(13 + 3), `${sizes}`);
+  });
+
+  it("[A-12] a token is judged by the bundle and the time at the end of its turn", async () => {
+    const { verdict, source, clock, tokens } = setting();
+    const made: string[] = [];
+    for (let i = 0; i < 9; i++) made.push(await world.token({ jti: `e${i}` }));
+    // a verifier that nobody used, which waits for others from the first on
+    const options = { audience: AUDIENCE, clock, verifier: { ...chooseSyncVerifier() } };
+    const judge = tokens.judge(options);
+    const none = new VerifiedTokens({ maxEntries: 0 }).judge(options);
+    const begin = (from: number) =>
+      made.slice(from, from + 3).flatMap((token) => [verdict(token, judge), verdict(token, none)]);
+    assert.deepEqual(await Promise.all(begin(0)), Array(6).fill(GOOD));
+    const removed = begin(3);
+    source.bundle = bundleOf([{ ...other.publicJwk, kid: "other" }]);
+    assert.deepEqual(await Promise.all(removed), Array(6).fill("jwt.key-not-found"));
+    assert.deepEqual(await Promise.all(begin(0)), Array(6).fill("jwt.key-not-found"), "those that were remembered too");
+    source.bundle = world.bundle;
+    const late = begin(3);
+    clock.at = NOW_MS + 3_600_000;
+    assert.deepEqual(await Promise.all(late), Array(6).fill("jwt.expired"));
+    clock.at = NOW_MS;
+    assert.deepEqual(await Promise.all(begin(3)), Array(6).fill(GOOD));
+    assert.equal(tokens.size.entries, 3);
+    const before = source.asked;
+    const twice = await Promise.all([judge(made[6]!, source), judge(made[6]!, source)]);
+    assert.ok(twice.every(({ ok }) => ok));
+    assert.notEqual(twice[0], twice[1], "what it proves is given anew");
+    // one by the flight, one by who joined it
+    assert.equal(source.asked - before, 2);
   });
 
   it("callers with other bundles do not share a flight", async () => {

@@ -5,7 +5,7 @@ import { decodeBase64 } from "../../encoding/base64.ts";
 import type { Curve, Hash, SignatureAlgorithm } from "../algorithms.ts";
 import { chooseSyncVerifier, useWasmModule, wasmVerifier } from "../choose-backend.ts";
 import { signTest, type TestKey, testKey } from "../keys.testing.ts";
-import { Engine, type RsaKey } from "./engine.ts";
+import { type BatchMember, Engine, type RsaKey } from "./engine.ts";
 import { MODULE_BASE64 } from "./module.ts";
 import { WasmVerifier } from "./verifier.ts";
 
@@ -77,6 +77,41 @@ describe("the module", () => {
         assert.throws(() => raw.verifyRsa!(octets, 65_537, bits, 0), `${bits}`);
       }
       for (const pss of [0, 1]) assert.equal(raw.verifyRsa!(octets, 65_537, 256, pss), 0, "a modulus of zeros");
+    }
+  });
+});
+
+describe("the module's batches", () => {
+  it("[G-5] trap where none has begun, when they are full, and without tables; another check ends them", () => {
+    const raw = new api.Instance(ownModule(), {}).exports as Raw & { memory: { buffer: ArrayBuffer } };
+    const at = raw.heapBase!();
+    for (const curve of [0, 255, 257, 512, -1]) assert.throws(() => raw.batchStart!(curve), `${curve}`);
+    assert.throws(() => raw.batchAdd!(32, at), "none has begun");
+    assert.throws(() => raw.batchFinish!(at), "none has begun");
+    for (const [curve, size, room] of [
+      [256, 32, 16],
+      [384, 48, 5],
+      [521, 66, 2],
+    ] as const) {
+      assert.equal(raw.batchStart!(curve), room);
+      const signature = new Uint8Array(raw.memory.buffer, raw.signatureArea!(), 2 * size).fill(0);
+      assert.equal(raw.batchAdd!(32, at), 0, "r and s are 0: no place in the batch");
+      signature[size - 1] = 1;
+      assert.equal(raw.batchAdd!(32, at), 0, "s is 0");
+      signature[2 * size - 1] = 1;
+      for (const length of [-1, 0, 31, 65]) assert.throws(() => raw.batchAdd!(length, at), `${length}`);
+      assert.throws(() => raw.batchAdd!(32, 0), "no table");
+      for (let i = 0; i < room; i++) assert.equal(raw.batchAdd!(32, at), 1, `${curve} ${i}`);
+      assert.throws(() => raw.batchAdd!(32, at), "full");
+      assert.throws(() => raw.batchFinish!(0), "no table of the generator");
+      assert.throws(() => raw.batchFinish!(at), "what failed is over");
+      raw.batchStart!(curve);
+      assert.equal(raw.batchAdd!(32, at), 1);
+      raw.verifyDigest!(curve, 32, at, 0, 0);
+      assert.throws(() => raw.batchAdd!(32, at), "another check ended it");
+      assert.throws(() => raw.batchFinish!(at));
+      raw.batchStart!(curve);
+      assert.equal(raw.batchFinish!(at), 0, "nothing in it");
     }
   });
 });
@@ -182,6 +217,54 @@ describe("an engine", () => {
       assert.ok(one.buildTable(curve, pointOf(theirs!), place));
       assert.equal(verdict(one, theirs!, place, signatures[1]!), true);
       assert.equal(verdict(one, mine!, place, signatures[0]!), false, "the key that was there before");
+    }
+  });
+
+  it("[S-13] [S-15] [G-5] gives each signature of a batch the verdict that it has alone", async () => {
+    const [engine, other] = [new Engine(), new Engine()];
+    for (const curve of CURVES) {
+      const [mine, theirs] = keys[curve]!;
+      const hash = HASHES[curve];
+      const good = await signTest(mine!, algorithmOf(hash), data);
+      const bad = await signTest(theirs!, algorithmOf(hash), data);
+      const place = engine.newPlace(curve);
+      const elsewhere = other.newPlace(curve);
+      for (const one of [engine, other]) one.buildGeneratorTable(curve);
+      assert.ok(engine.buildTable(curve, pointOf(mine!), place) && other.buildTable(curve, pointOf(mine!), elsewhere));
+      const member = { point: pointOf(mine!), place, signature: good, signed: { hash, data } };
+      const digest = await digestOf(hash);
+      const zeros = new Uint8Array(good.length);
+      const valid: BatchMember[] = [
+        member,
+        { ...member, signed: { digest } },
+        { ...member, place: undefined },
+        { ...member, point: pointOf(theirs!), place: undefined, signature: bad },
+      ];
+      const invalid: BatchMember[] = [
+        { ...member, signature: bad },
+        { ...member, signature: zeros },
+        { ...member, signature: good.subarray(1) },
+        { ...member, signature: Uint8Array.of(...good, 0) },
+        { ...member, signature: null as never },
+        { ...member, signed: { hash, data: data.subarray(1) } },
+        { ...member, signed: { hash: "SHA-1" as Hash, data } },
+        { ...member, signed: { hash, data: "" as never } },
+        { ...member, signed: { digest: digest.subarray(1, 32) } },
+        { ...member, point: pointOf(theirs!) },
+        { ...member, point: pointOf(theirs!), signature: bad },
+        { ...member, place: elsewhere },
+        { ...member, place: { ...place } },
+      ];
+      for (let turn = 0; turn < 24; turn++) {
+        // every order of what is valid beside what is not, and every size around what the module takes at once
+        const all = [...valid, ...invalid, ...valid, ...invalid].slice(turn, turn + 2 + ((turn * 5) % 31));
+        const wanted = all.map((one) => valid.includes(one));
+        assert.deepEqual(engine.verifyBatch(curve, all), wanted, `${curve} ${turn}`);
+      }
+      assert.deepEqual(engine.verifyBatch(curve, []), []);
+      for (const wrong of ["P-192", "constructor", undefined, CURVES.find((one) => one !== curve)]) {
+        assert.deepEqual(engine.verifyBatch(wrong as Curve, [member, member]), [false, false], `${wrong}`);
+      }
     }
   });
 
@@ -339,7 +422,7 @@ function willing(): object {
   const names = [
     ...["heapBase", "inputArea", "signatureArea", "digestArea", "keySize", "keyTableSize", "generatorTableSize"],
     ...["buildGeneratorTable", "readKeyOf", "buildKeyTable", "hashStart", "hashUpdate", "hashFinish", "verifyDigest"],
-    ...["rsaArea", "rsaLift", "verifyRsa"],
+    ...["batchStart", "batchAdd", "batchFinish", "rsaArea", "rsaLift", "verifyRsa"],
   ];
   const text = (name: string) => [name.length, ...new TextEncoder().encode(name)];
   const sized = (content: readonly number[]) => {

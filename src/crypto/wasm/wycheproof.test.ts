@@ -31,7 +31,7 @@ describe("Wycheproof signatures by WebAssembly", () => {
   for (const curve of ["secp256r1_sha256", "secp384r1_sha384", "secp521r1_sha512"]) {
     for (const encoding of ["der", "p1363"] as const) {
       const file = `ecdsa_${curve}${encoding === "p1363" ? "_p1363" : ""}_test.json`;
-      const title = `[G-5] [S-15] ${file}: without tables, with them, and as chosen, the vectors' results`;
+      const title = `[G-5] [S-15] ${file}: without tables, with them, in batches, and as chosen, the vectors' results`;
       it(title, skipMissing(title, missing), () => {
         const bare = new WasmVerifier({ schedule: () => {} });
         // builds each table as soon as it is wanted
@@ -47,11 +47,26 @@ describe("Wycheproof signatures by WebAssembly", () => {
             full.preload(counts, [key.value]);
             assert.ok(full.hasTable(full.importKey(key.value)));
           }
-          for (const { tcId, comment, msg, sig, result } of tests) {
+          // all of a key's in batches, and in other ones of another order
+          const order = tests.map((_, i) => (i * 37 + 11) % tests.length);
+          const orders = new Set(order).size === order.length ? [order, order.toReversed()] : [[...order.keys()]];
+          const together = orders.map((places) => {
+            const found: boolean[] = [];
+            const checks = places.map((at) => ({
+              alg,
+              key: key.ok ? full.importKey(key.value) : ({} as never),
+              signature: fromHex(tests[at]!.sig),
+              data: fromHex(tests[at]!.msg),
+            }));
+            for (const [i, verdict] of full.verifyBatch(checks).entries()) found[places[i]!] = verdict;
+            return found;
+          });
+          for (const [at, { tcId, comment, msg, sig, result }] of tests.entries()) {
             const verdicts: boolean[] = [bare, full, chosen, asked].map(
               (verifier) =>
                 key.ok && verifier.verify(alg, verifier.importKey(key.value) as never, fromHex(sig), fromHex(msg)),
             );
+            verdicts.push(...together.map((found) => found[at]!));
             assert.equal(new Set(verdicts).size, 1, `${file} ${tcId} (${comment}): ${verdicts}`);
             counts[verdicts[0] ? "accepted" : "refused"]++;
             if (result !== "acceptable") assert.equal(verdicts[0], result === "valid", `${file} ${tcId}: ${comment}`);
