@@ -78,7 +78,10 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     lastingTimers: lasting,
   },
   bun: {
-    peerChain: row("x509-links", "X509Certificate links keep wire order"),
+    peerChain: row(
+      "detailed-certificate",
+      "getPeerCertificate(true) has wire order; X509Certificate links are made out of it, for as much time again",
+    ),
     resumptionOff: row(true, "SSL_OP_NO_TICKET in every context leaves nothing that can be resumed"),
     renegotiationOff: row(true, "BoringSSL refuses renegotiation by clients; the OpenSSL option is 0 here"),
     readBackpressure: row(true, "the socket stops at its high-water mark"),
