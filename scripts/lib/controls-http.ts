@@ -47,10 +47,10 @@ export const HTTP_CONTROLS: readonly Control[] = [
     "forward-token.test.ts",
   ),
   control(
-    "grpc-timeout",
+    "grpc-timeout-over",
     "exchange.ts",
-    "    if (callMs !== undefined) this.#call =",
-    "    if (false && callMs !== undefined) this.#call =",
+    "    if (callMs !== undefined && callMs <= 0) return void this.#callOver();\n",
+    "",
     "grpc-timeout.test.ts",
   ),
   control(
@@ -67,4 +67,5 @@ export const HTTP_CONTROLS: readonly Control[] = [
     'stated[0]?.[1] ?? ""',
     "grpc-timeout.test.ts",
   ),
+  control("quiet-reset", "upstream/http2-call.ts", "    if (!this.#whole()) return;\n", "", "http2-resets.test.ts"),
 ];

@@ -296,7 +296,8 @@ export class Exchange implements Attempting {
   #end(): void {
     if (this.#over) return;
     this.#over = true;
-    const complete = this.#finished;
+    // over HTTP/2 an answer that its caller has left finishes as well
+    const complete = this.#finished && (this.#answered || this.#problem !== undefined);
     // after a whole answer the rest of the body still goes on, as the upstream may want it
     if (!complete || !this.#answered) this.#release();
     else if (this.#sent) this.#forgetTimes();

@@ -33,6 +33,8 @@ export interface Capabilities {
   readonly keptConnections: Capability<boolean>;
   /** Whether an HTTP/1.1 answer of stated length ends when its bytes come out of an HTTP/2 stream. */
   readonly lengthFromHttp2: Capability<boolean>;
+  /** What shows first that a stream of HTTP/2 was reset with NO_ERROR, and did not end: it is closed, or it is destroyed. */
+  readonly quietReset: Capability<"closed" | "destroyed">;
   /** The server that answers plaintext requests fastest; those of one runtime's own do not take part in TLS. */
   readonly plainServer: Capability<"bun" | "deno" | "node">;
   /** Whether a program can start itself again as it was started, for workers that share its ports. */
@@ -67,6 +69,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
     lengthFromHttp2: row(true, "its last write is heard of"),
+    quietReset: row("closed", "a reset stream is closed when its bytes end, one with END_STREAM is not yet (26.10)"),
     plainServer: row("node", "node:http is the only one"),
     workers: itself,
     lastingTimers: lasting,
@@ -90,6 +93,10 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
     lengthFromHttp2: row(true, "its last write is heard of"),
+    quietReset: row(
+      "destroyed",
+      "a reset stream is destroyed before its end is read, one with END_STREAM after it (1.4.5)",
+    ),
     plainServer: row(
       "bun",
       "Bun.serve; not for TLS: reload({ tls }) keeps the old certificate, a second server with reusePort breaks connections (1.4.5)",
@@ -122,6 +129,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "a request that breaks or is destroyed on a kept connection is sent again on a new one",
     ),
     lengthFromHttp2: row(false, "the end of the last write is not heard of (2.9.5): such answers go in chunks"),
+    quietReset: row("closed", "a reset stream is closed when its bytes end, one with END_STREAM is not yet (2.9.6)"),
     plainServer: row(
       "deno",
       "Deno.serve; not for TLS: neither a minimum version nor a new certificate can be set (2.9.5)",
@@ -142,6 +150,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     tlsServer: row(false, "TLS is ended in front of the worker"),
     keptConnections: row(false, "no connections of its own"),
     lengthFromHttp2: row(true, "no servers of its own"),
+    quietReset: row("closed", "no HTTP/2 of its own"),
     plainServer: row("node", "no server of its own"),
     workers: row(false, "no processes"),
     lastingTimers: row(false, "timers and fetches belong to a request and end with it"),
