@@ -68,4 +68,19 @@ export const HTTP_CONTROLS: readonly Control[] = [
     "grpc-timeout.test.ts",
   ),
   control("quiet-reset", "upstream/http2-call.ts", "    if (!this.#whole()) return;\n", "", "http2-resets.test.ts"),
+  control(
+    "upgrade-refusal-linger",
+    "answer.ts",
+    "  clock.sleep(LINGER_MS, over.signal).then(\n    () => socket.destroy(),",
+    "  clock.sleep(LINGER_MS, over.signal).then(\n    () => {},",
+    "websocket.test.ts",
+  ),
+  control("bare-length", "headers.ts", '!(bare && lower === "content-length")', "true", "odd-answers.test.ts"),
+  control(
+    "kept-connection-gone",
+    "upstream/http1-pool.ts",
+    "else if (kept.usable) call.start(kept);",
+    "else if (kept !== undefined) call.start(kept);",
+    "upstream/http1-pool.test.ts",
+  ),
 ];

@@ -114,7 +114,7 @@ export class Exchange implements Attempting {
     const response = this.#response;
     try {
       if (status < 200 || status > 999) throw new Error(`The upstream answered with status ${status}`);
-      const fields = responseFields(fieldsOf(received), this.#passage.requestId);
+      const fields = responseFields(fieldsOf(received), this.#passage.requestId, status);
       response.writeHead(status, toHeaderObject(this.#goesInChunks(status) ? withoutLength(fields) : fields));
     } catch (error) {
       this.#begun = false;

@@ -1,17 +1,18 @@
 /** A connection that carries HTTP/1.1 requests to an upstream, one after another, and each of them once. */
 import type { Duplex } from "node:stream";
 import type { Field } from "../headers.ts";
-import type { CallEvents, UpstreamCall, UpstreamRequest } from "./call.ts";
+import { type CallEvents, Unsendable, type UpstreamCall, type UpstreamRequest } from "./call.ts";
 import { type AnswerEvents, AnswerParser, NAME, VALUE } from "./http1-parser.ts";
 
 /** Seconds before an upstream ends an idle connection at which it is not used any more. */
 const MARGIN_SECONDS = 1;
 
-/** Throws for what could be read as more than one field. */
+/** Throws {@link Unsendable} for what could be read as more than one field, or has no bytes. */
 export function checkFields({ method, target, fields }: UpstreamRequest): void {
-  if (!NAME.test(method) || !/^[\x21-\x7e]+$/.test(target)) throw new Error("The request line cannot be sent");
+  if (!NAME.test(method) || !/^[\x21-\x7e]+$/.test(target)) throw new Unsendable(new Error("The request line is none"));
   for (const [name, value] of fields) {
-    if (!NAME.test(name) || !VALUE.test(value)) throw new Error(`The field ${JSON.stringify(name)} cannot be sent`);
+    if (NAME.test(name) && VALUE.test(value)) continue;
+    throw new Unsendable(new Error(`The field ${JSON.stringify(name)} cannot be sent`));
   }
 }
 
