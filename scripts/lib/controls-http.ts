@@ -47,10 +47,10 @@ export const HTTP_CONTROLS: readonly Control[] = [
     "forward-token.test.ts",
   ),
   control(
-    "grpc-timeout",
+    "grpc-timeout-over",
     "exchange.ts",
-    "    if (callMs !== undefined) this.#call =",
-    "    if (false && callMs !== undefined) this.#call =",
+    "    if (callMs !== undefined && callMs <= 0) return void this.#callOver();\n",
+    "",
     "grpc-timeout.test.ts",
   ),
   control(
@@ -66,5 +66,21 @@ export const HTTP_CONTROLS: readonly Control[] = [
     'stated.length === 1 ? (stated[0]?.[1] ?? "") : ""',
     'stated[0]?.[1] ?? ""',
     "grpc-timeout.test.ts",
+  ),
+  control("quiet-reset", "upstream/http2-call.ts", "    if (!this.#whole()) return;\n", "", "http2-resets.test.ts"),
+  control(
+    "upgrade-refusal-linger",
+    "answer.ts",
+    "  clock.sleep(LINGER_MS, over.signal).then(\n    () => socket.destroy(),",
+    "  clock.sleep(LINGER_MS, over.signal).then(\n    () => {},",
+    "websocket.test.ts",
+  ),
+  control("bare-length", "headers.ts", '!(bare && lower === "content-length")', "true", "odd-answers.test.ts"),
+  control(
+    "kept-connection-gone",
+    "upstream/http1-pool.ts",
+    "else if (kept.usable) call.start(kept);",
+    "else if (kept !== undefined) call.start(kept);",
+    "upstream/http1-pool.test.ts",
   ),
 ];

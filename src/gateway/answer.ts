@@ -1,5 +1,7 @@
 /** Answers that the gateway gives itself, and what becomes of a request body that nobody wants. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import type { Clock } from "../base/index.ts";
 import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
 import { awaitsContinue } from "./expectation.ts";
 import type { Problem } from "./middleware/problem.ts";
@@ -53,6 +55,27 @@ export function endUnread(request: ListenerRequest, response: ListenerResponse, 
     if (left < 0) incoming.socket.destroy();
   });
   incoming.resume();
+}
+
+/**
+ * Ends a bare socket behind an answer. Who is on the other side may read it and has to close, within {@link LINGER_MS} and
+ * without sending more than twice a full body.
+ */
+export function endSocket(socket: Duplex, last: string | Uint8Array, bytes: number, clock: Clock): void {
+  const over = new AbortController();
+  let left = 2 * bytes;
+  socket.once("close", () => over.abort());
+  socket.on("data", (chunk: Uint8Array) => {
+    left -= chunk.byteLength;
+    if (left < 0) socket.destroy();
+  });
+  clock.sleep(LINGER_MS, over.signal).then(
+    () => socket.destroy(),
+    () => {},
+  );
+  if (socket.destroyed) over.abort();
+  else if (typeof last === "string") socket.end(last, "latin1");
+  else socket.end(last);
 }
 
 /** Answers in the protocol of who asked and gets rid of the request's body. */

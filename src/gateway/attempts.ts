@@ -197,7 +197,8 @@ export class Attempts implements CallEvents {
       this.#flowing = false;
       this.#call = endpoint.begin({ method, target, fields, withBody }, this);
     } catch (error) {
-      return void this.#caller.failed(unavailable(error), error);
+      const problem = error instanceof Unsendable ? unsendable(error.message) : unavailable(error);
+      return void this.#caller.failed(problem, error);
     }
     this.#timer.start();
   }

@@ -116,7 +116,7 @@ export class Exchange implements Attempting {
     const response = this.#response;
     try {
       if (status < 200 || status > 999) throw new Error(`The upstream answered with status ${status}`);
-      const fields = responseFields(fieldsOf(received), this.#passage.requestId);
+      const fields = responseFields(fieldsOf(received), this.#passage.requestId, status);
       response.writeHead(status, toHeaderObject(this.#goesInChunks(status) ? withoutLength(fields) : fields));
     } catch (error) {
       this.#begun = false;
@@ -303,7 +303,8 @@ export class Exchange implements Attempting {
   #end(): void {
     if (this.#over) return;
     this.#over = true;
-    const complete = this.#finished;
+    // over HTTP/2 an answer that its caller has left finishes as well
+    const complete = this.#finished && (this.#answered || this.#problem !== undefined);
     // after a whole answer the rest of the body still goes on, as the upstream may want it
     if (!complete || !this.#answered) this.#release();
     else if (this.#sent) this.#forgetTimes();

@@ -153,7 +153,7 @@ describe("[S-21] fields of a request", () => {
 describe("[S-21] fields of an answer and trailers", () => {
   for (const name of SPELLINGS) {
     it(`[A-11] ${name} in an answer or a trailer is stripped`, () => {
-      assert.ok(!responseFields([[name, "x"]], "r1").some(([other]) => isIdentityField(other)));
+      assert.ok(!responseFields([[name, "x"]], "r1", 200).some(([other]) => isIdentityField(other)));
       assert.deepEqual(
         trailerFields([
           [name, "x"],
@@ -163,6 +163,20 @@ describe("[S-21] fields of an answer and trailers", () => {
       );
     });
   }
+  it("an answer without content has no length", () => {
+    const lengths = (status: number) =>
+      responseFields(
+        [
+          ["Content-Length", "5"],
+          ["x-kept", "1"],
+        ],
+        "r1",
+        status,
+      ).map(([name]) => name);
+    for (const status of [101, 204, 304]) assert.deepEqual(lengths(status), ["x-kept", "x-request-id"], String(status));
+    for (const status of [200, 205, 206, 404])
+      assert.deepEqual(lengths(status), ["Content-Length", "x-kept", "x-request-id"], String(status));
+  });
   it("[A-11] Connection in an answer removes what it names", () => {
     const out = responseFields(
       [
@@ -173,6 +187,7 @@ describe("[S-21] fields of an answer and trailers", () => {
         ["X-Request-Id", "theirs"],
       ],
       "r1",
+      200,
     );
     assert.deepEqual(out, [
       ["Set-Cookie", "a"],

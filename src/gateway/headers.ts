@@ -141,9 +141,16 @@ export function requestFields(received: readonly Field[], request: ForwardedRequ
   return fields;
 }
 
+/** Whether an answer has no content by its status, so that a length would be of nothing (RFC 9110 section 8.6). */
+const isBare = (status: number): boolean => status < 200 || status === 204 || status === 304;
+
 /** The fields of the answer to the caller. */
-export function responseFields(received: readonly Field[], requestId: string): Field[] {
-  const fields = endToEnd(received).filter(([name]) => meaningOf(name).plain !== "x-request-id");
+export function responseFields(received: readonly Field[], requestId: string, status: number): Field[] {
+  const bare = isBare(status);
+  const fields = endToEnd(received).filter(([name]) => {
+    const { lower, plain } = meaningOf(name);
+    return plain !== "x-request-id" && !(bare && lower === "content-length");
+  });
   fields.push(["x-request-id", requestId]);
   return fields;
 }

@@ -114,7 +114,7 @@ async function forward(
   const passage = { upstream, method: raw.method, target, fields, clock, withBody: raw.body !== null };
   const { status, fields: answered, body } = await new Forwarding(raw, passage, timeoutMs).begin();
   const headers = new Headers();
-  for (const [name, value] of responseFields(fieldsOf(answered), requestId)) headers.append(name, value);
+  for (const [name, value] of responseFields(fieldsOf(answered), requestId, status)) headers.append(name, value);
   return new Response(body, { status, headers });
 }
 

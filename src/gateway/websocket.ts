@@ -2,9 +2,10 @@
 import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
+import { Unsendable } from "../tls/http1/call.ts";
 import { requestHead } from "../tls/http1/connection.ts";
 import type { UpgradeHandler } from "../tls/index.ts";
-import { hasBody } from "./answer.ts";
+import { endSocket, hasBody } from "./answer.ts";
 import {
   beginJourney,
   enterRunning,
@@ -22,7 +23,7 @@ import type { Passed } from "./proxy-stream.ts";
 import { refusalAnswer } from "./refusal.ts";
 import { Tunnel } from "./tunnel.ts";
 import { AnswerHead, headOf } from "./upstream/answer-head.ts";
-import { badGateway, dialOutcome, isOwnTrouble, timeout, unavailable } from "./upstream-problem.ts";
+import { badGateway, dialOutcome, isOwnTrouble, timeout, unavailable, unsendable } from "./upstream-problem.ts";
 
 /** What a server appends to a client's key to show that it speaks WebSocket (RFC 6455 section 1.3). */
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -79,9 +80,8 @@ function upgradeFault({ route }: Judged, request: IncomingMessage): Problem | un
 function refuse(room: Room, request: IncomingMessage, socket: Duplex, problem: Problem): Passed {
   const { status, headers, body } = refusalAnswer(request, problem, room.explain);
   const fields = Object.entries({ ...headers, "content-length": String(body.length), connection: "close" });
-  socket.on("data", () => {});
   socket.write(headOf(status, fields), "latin1");
-  socket.end(body);
+  endSocket(socket, body, room.limits.bodyBytes, room.clock);
   return { status: problem.status, problem, bytesIn: 0, bytesOut: body.length, complete: !socket.destroyed };
 }
 
@@ -138,12 +138,15 @@ class Upgrade {
         }
         if (this.#socket.destroyed) return this.#left();
         const answer = await this.#ask(outgoing, tries.endpoint.target.authority).catch((error: unknown) => {
+          // no word on the upstream, which was not asked
+          if (error instanceof Unsendable) return error;
           tries.note(late ? "timeout" : "aborted");
           tries.failed();
           return error;
         });
         if (!(answer instanceof AnswerHead)) {
           if (this.#socket.destroyed) return this.#left();
+          if (answer instanceof Unsendable) return this.#refused(unsendable(answer.message), answer.cause);
           const problem = late
             ? timeout("The upstream's answer did not begin in time")
             : badGateway("The upstream gave no answer to the upgrade");
@@ -183,12 +186,13 @@ class Upgrade {
 
   async #carry(outgoing: Duplex, { status, fields, rest }: AnswerHead, upstreamMs: number): Promise<Passed> {
     const { requestId } = this.#journey;
-    const passing = responseFields(fieldsOf(fields), requestId);
+    const passing = responseFields(fieldsOf(fields), requestId, status);
     if (status !== 101) {
       // a refusal by the upstream: its status, without what its connection still says
       const kept = passing.filter(([name]) => name.toLowerCase() !== "content-length");
-      this.#socket.on("data", () => {});
-      this.#socket.end(headOf(status, [...kept, ["content-length", "0"], ["connection", "close"]]), "latin1");
+      const length: Field[] = status === 204 || status === 304 ? [] : [["content-length", "0"]];
+      const { clock, limits } = this.#room;
+      endSocket(this.#socket, headOf(status, [...kept, ...length, ["connection", "close"]]), limits.bodyBytes, clock);
       return { status, upstreamMs, bytesIn: 0, bytesOut: 0, complete: true };
     }
     this.#socket.write(headOf(101, [...passing, ["connection", "Upgrade"], ["upgrade", "websocket"]]), "latin1");

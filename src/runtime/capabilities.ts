@@ -38,6 +38,8 @@ export interface Capabilities {
   readonly lengthFromHttp2: Capability<boolean>;
   /** Whether the body of an HTTP/2 request that may get trailers ends without an empty DATA frame of its own. */
   readonly frugalBodyEnd: Capability<boolean>;
+  /** What shows first that a stream of HTTP/2 was reset with NO_ERROR, and did not end: it is closed, or it is destroyed. */
+  readonly quietReset: Capability<"closed" | "destroyed">;
   /** The server that answers plaintext requests fastest; those of one runtime's own do not take part in TLS. */
   readonly plainServer: Capability<"bun" | "deno" | "node">;
   /** Whether a program can start itself again as it was started, for workers that share its ports. */
@@ -73,6 +75,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
     lengthFromHttp2: row(true, "its last write is heard of"),
     frugalBodyEnd: row(true, "the frame that ends the stream is the only one"),
+    quietReset: row("closed", "a reset stream is closed when its bytes end, one with END_STREAM is not yet (26.10)"),
     plainServer: row("node", "node:http is the only one"),
     workers: itself,
     lastingTimers: lasting,
@@ -102,6 +105,10 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     frugalBodyEnd: row(
       false,
       "end() sends one before it asks for trailers (1.4.5); servers take few of them on one connection",
+    ),
+    quietReset: row(
+      "destroyed",
+      "a reset stream is destroyed before its end is read, one with END_STREAM after it (1.4.5)",
     ),
     plainServer: row(
       "bun",
@@ -136,6 +143,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     ),
     lengthFromHttp2: row(false, "the end of the last write is not heard of (2.9.5): such answers go in chunks"),
     frugalBodyEnd: row(true, "the frame that ends the stream is the only one"),
+    quietReset: row("closed", "a reset stream is closed when its bytes end, one with END_STREAM is not yet (2.9.6)"),
     plainServer: row(
       "deno",
       "Deno.serve; not for TLS: neither a minimum version nor a new certificate can be set (2.9.5)",
@@ -157,6 +165,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     keptConnections: row(false, "no connections of its own"),
     lengthFromHttp2: row(true, "no servers of its own"),
     frugalBodyEnd: row(true, "no servers of its own"),
+    quietReset: row("closed", "no HTTP/2 of its own"),
     plainServer: row("node", "no server of its own"),
     workers: row(false, "no processes"),
     lastingTimers: row(false, "timers and fetches belong to a request and end with it"),

@@ -4,6 +4,7 @@ import { type CallEvents, Unsendable, type UpstreamCall, type UpstreamRequest } 
 import { checkFields } from "../../tls/http1/connection.ts";
 import { LENGTH, NoAnswer } from "../../tls/http1/parser.ts";
 import { type Field, toHeaderObject, toTrailerObject } from "../headers.ts";
+import { watchEnd } from "./stream-end.ts";
 
 const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = constants;
 
@@ -22,6 +23,8 @@ export class Http2Call implements UpstreamCall {
   readonly #events: CallEvents;
   #carrying: CarryingSession | undefined;
   #stream: ClientHttp2Stream | undefined;
+  /** Whether the answer has an end, and not only a reset without an error. */
+  #whole = () => false;
   #trailers: readonly Field[] = [];
   #received: readonly string[] = [];
   /** What came before the head was told, as one runtime has it; nothing is kept afterwards. */
@@ -76,6 +79,7 @@ export class Http2Call implements UpstreamCall {
       return;
     }
     this.#stream = stream;
+    this.#whole = watchEnd(stream);
     stream.on("wantTrailers", () => stream.sendTrailers(toTrailerObject(this.#trailers)));
     stream.on("response", (headers) => {
       if (this.#over) return;
@@ -170,6 +174,7 @@ export class Http2Call implements UpstreamCall {
 
   #ended(stream: ClientHttp2Stream): void {
     if (this.#over || !stream.readableEnded || this.#early !== undefined || (stream.rstCode ?? 0) !== 0) return;
+    if (!this.#whole()) return;
     if ((this.#left ?? 0) > 0) {
       this.#misstated();
       return;

@@ -29,10 +29,13 @@ export interface CallEvents {
   unwanted(call: UpstreamCall): void;
 }
 
-/** A request that the protocol has no form for, as with a field twice that HTTP/2 has once; none of it was sent. */
+/**
+ * A request that the protocol has no form for, as with a field twice that HTTP/2 has once, or a character beyond a byte;
+ * none of it was sent.
+ */
 export class Unsendable extends Error {
-  constructor(cause: unknown) {
-    super("The request has fields that cannot be sent on over HTTP/2", { cause });
+  constructor(cause?: unknown) {
+    super("The request has fields that cannot be sent on", { cause });
   }
 }
 

@@ -2,17 +2,18 @@
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { readOn, stopReading } from "../read-stop.ts";
-import type { CallEvents, Field, UpstreamCall, UpstreamRequest } from "./call.ts";
+import { type CallEvents, type Field, Unsendable, type UpstreamCall, type UpstreamRequest } from "./call.ts";
 import { type AnswerEvents, AnswerParser, NAME, VALUE } from "./parser.ts";
 
 /** Seconds before an upstream ends an idle connection at which it is not used any more. */
 const MARGIN_SECONDS = 1;
 
-/** Throws for what could be read as more than one field. */
+/** Throws {@link Unsendable} for what could be read as more than one field, or has no bytes. */
 export function checkFields({ method, target, fields }: UpstreamRequest): void {
-  if (!NAME.test(method) || !/^[\x21-\x7e]+$/.test(target)) throw new Error("The request line cannot be sent");
+  if (!NAME.test(method) || !/^[\x21-\x7e]+$/.test(target)) throw new Unsendable(new Error("The request line is none"));
   for (const [name, value] of fields) {
-    if (!NAME.test(name) || !VALUE.test(value)) throw new Error(`The field ${JSON.stringify(name)} cannot be sent`);
+    if (NAME.test(name) && VALUE.test(value)) continue;
+    throw new Unsendable(new Error(`The field ${JSON.stringify(name)} cannot be sent`));
   }
 }
 

@@ -12,6 +12,7 @@ const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 describe("connections to an upstream", () => {
   let server: Server;
   let sockets: Socket[] = [];
+  let dialled: Socket[] = [];
   let received = "";
   /** What is sent for each chunk that comes. */
   let answer: (socket: Socket, text: string) => void;
@@ -32,12 +33,14 @@ describe("connections to an upstream", () => {
   beforeEach(() => {
     for (const socket of sockets) socket.destroy();
     sockets = [];
+    dialled = [];
     received = "";
     answer = (socket) => socket.write(OK);
     const { port } = server.address() as AddressInfo;
     const open = () =>
       new Promise<Socket>((resolve, reject) => {
         const socket = connect(port, "127.0.0.1");
+        dialled.push(socket);
         socket.setNoDelay(true);
         socket.once("connect", () => resolve(socket));
         socket.once("error", reject);
@@ -218,6 +221,17 @@ describe("connections to an upstream", () => {
     assert.equal(sockets.length, 2);
     sockets[0]?.destroy();
     await until(() => early.unwanted);
+  });
+
+  it("[S-24] that are gone before a body begins are replaced by others", async () => {
+    assert.equal(await ask().outcome, "200 ok");
+    const late = ask([["host", "a"]], true, "POST");
+    // in the same turn: the kept connection goes, the call is still to begin
+    dialled[0]!.destroy();
+    await until(() => late.connected);
+    late.call.end([]);
+    assert.equal(await late.outcome, "200 ok");
+    assert.equal(sockets.length, 2);
   });
 
   it("that cannot be opened fail as dials, those that break do not", async () => {

@@ -53,7 +53,7 @@ export class Http1Pool implements ConnectionOwner {
     const kept = this.#take();
     if (kept === undefined) this.#dial(call, signal);
     // who begins gets the call before its first event
-    else if (request.withBody) queueMicrotask(() => (call.destroyed ? this.free(kept) : call.start(kept)));
+    else if (request.withBody) queueMicrotask(() => this.#startLater(call, kept, signal));
     else call.start(kept);
     return call;
   }
@@ -97,6 +97,13 @@ export class Http1Pool implements ConnectionOwner {
       idle.connection.destroy();
     }
     return undefined;
+  }
+
+  /** Begins in the next turn, on another connection where the kept one has gone in this. */
+  #startLater(call: Http1Call, kept: Http1Connection, signal: AbortSignal | undefined): void {
+    if (call.destroyed) this.free(kept);
+    else if (kept.usable) call.start(kept);
+    else this.#dial(call, signal);
   }
 
   #dial(call: Http1Call, signal: AbortSignal | undefined): void {
