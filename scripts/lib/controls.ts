@@ -721,6 +721,11 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/gateway/reload.test.ts"],
   },
   {
+    name: "gateway-authorizer-forgotten",
+    patches: [{ file: "src/gateway/handler.ts", find: "  journey.confirmed = undefined;\n", replace: "" }],
+    tests: ["src/gateway/reload.test.ts"],
+  },
+  {
     name: "gateway-judged-anew",
     patches: [{ file: "src/gateway/handler.ts", find: "if (room !== current()) continue;", replace: "" }],
     tests: ["src/gateway/reload.test.ts"],

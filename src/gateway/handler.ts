@@ -1,6 +1,6 @@
 /** The way of one request through the gateway: target, route, identity, policy, upstream; each step may end it. */
 import { type Clock, type Reason, SpiffeError, timeOf } from "../base/index.ts";
-import type { Peer } from "../id/index.ts";
+import type { Peer, X509Peer } from "../id/index.ts";
 import {
   type Authorizer,
   type AuthorizerOutcome,
@@ -89,8 +89,10 @@ export interface Judged {
 
 /** The headers that the rules look at, of those that the upstream will see. */
 function headerFacts(room: Room, request: ListenerRequest): Record<string, string[]> | undefined {
-  const names = new Set([...room.policy.headers, ...(room.shadow?.candidate.headers ?? [])]);
-  if (names.size === 0) return undefined;
+  const { headers } = room.policy;
+  const more = room.shadow?.candidate.headers ?? headers;
+  if (headers.length === 0 && more.length === 0) return undefined;
+  const names = new Set([...headers, ...more]);
   const found: Record<string, string[]> = Object.create(null);
   for (const [name, value] of endToEnd(fieldsOf(request.rawHeaders))) {
     const plain = headerName(name);
@@ -134,8 +136,11 @@ const badRequest = (reason: Reason, detail: string): Problem => ({
   detail,
 });
 
-/** Judges one request; what it needs to go on, or the answer it gets. */
-async function judge(room: Room, request: ListenerRequest, journey: Journey): Promise<Problem | Judged> {
+/** A verdict on a request: what it needs to go on, or the answer it gets. */
+type Judgement = Problem | Judged;
+
+/** Judges one request; at once where nobody else has to be asked, as a promise costs more than the rest of it. */
+function judge(room: Room, request: ListenerRequest, journey: Journey): Judgement | Promise<Judgement> {
   const verdict = connectionPeer(request);
   // the listener lets no other connection this far; this is the second look
   if (verdict?.accepted !== true)
@@ -154,24 +159,79 @@ async function judge(room: Room, request: ListenerRequest, journey: Journey): Pr
   }
   journey.route = route;
   const authorization = target.authorization === undefined ? [] : [target.authorization];
-  const outcome = await authenticate({ x509: verdict.peer, authorization }, room.doors.of(route), room.clock);
+  const outcome = authenticate({ x509: verdict.peer, authorization }, room.doors.of(route), room.clock);
+  const found: Found = { x509: verdict.peer, target, route };
+  if (outcome instanceof Promise) return outcome.then((late) => authorize(room, request, journey, found, late));
+  return authorize(room, request, journey, found, outcome);
+}
+
+/** What is known of a request before its caller is. */
+interface Found {
+  /** Whom the connection is from. */
+  readonly x509: X509Peer | undefined;
+  readonly target: RequestTarget;
+  readonly route: RouteConfig;
+}
+
+/** Judges a request whose credentials have been judged. */
+function authorize(
+  room: Room,
+  request: ListenerRequest,
+  journey: Journey,
+  found: Found,
+  outcome: Authentication,
+): Judgement | Promise<Judgement> {
   const nobody = !outcome.ok && outcome.reason === "request.no-credentials";
   const refused = outcome.ok ? undefined : problemOf(outcome);
   if (refused !== undefined && !(nobody && room.policy.namesAnonymous)) return refused;
   const peer = outcome.ok ? outcome.peer : undefined;
   if (peer !== undefined) journey.peer = peer;
-  const rated = peer && overRate(room, peer, journey);
-  const limited = rated instanceof Promise ? await rated : rated;
-  if (limited !== undefined) return limited;
-  const facts = factsOf(room, request, target, route);
+  const limited = peer && overRate(room, peer, journey);
+  const named: Named = { ...found, peer, refused };
+  if (limited instanceof Promise) return limited.then((late) => late ?? ask(room, request, journey, named));
+  return limited ?? ask(room, request, journey, named);
+}
+
+/** What is known of a request once its caller is. */
+interface Named extends Found {
+  readonly peer: Peer | undefined;
+  /** What a caller without identity is answered where no rule lets it in. */
+  readonly refused: Problem | undefined;
+}
+
+/** Asks the policy, and who is to be asked beside it. */
+function ask(room: Room, request: ListenerRequest, journey: Journey, named: Named): Judgement | Promise<Judgement> {
+  const { peer } = named;
+  const facts = factsOf(room, request, named.target, named.route);
   const ruled = decide(room.policy, peer, facts);
   journey.difference = room.shadow?.compare(ruled, peer, facts);
-  journey.confirmed = await room.authorizer?.confirm(ruled, peer, facts);
+  const asked: Asked = { ...named, ruled };
+  // what an authorizer said of it before this was in force says nothing now
+  journey.confirmed = undefined;
+  if (room.authorizer === undefined) return conclude(room, request, journey, asked);
+  return room.authorizer.confirm(ruled, peer, facts).then((confirmed) => {
+    journey.confirmed = confirmed;
+    return conclude(room, request, journey, asked);
+  });
+}
+
+/** What the policy says of a request. */
+interface Asked extends Named {
+  readonly ruled: Decision;
+}
+
+/** The verdict on a request that everybody who is to be asked has been asked about. */
+function conclude(
+  room: Room,
+  request: ListenerRequest,
+  journey: Journey,
+  { x509, target, route, peer, ruled, refused }: Asked,
+): Judgement {
   const decision = journey.confirmed?.decision ?? ruled;
   journey.decision = decision;
   room.metrics.decision(decision.verdict, decision.reason, decision.audited);
   if (decision.verdict === "allow") {
-    const clientCert = room.xfcc?.value(verdict.peer, fieldsOf(request.rawHeaders));
+    const clientCert = room.xfcc?.value(x509, fieldsOf(request.rawHeaders));
     if (clientCert?.ok === false) return badRequest(clientCert.reason, clientCert.message);
     const unmet = expectationFault(request);
     if (unmet !== undefined) return unmet;
@@ -191,6 +251,8 @@ function problemOf(outcome: Extract<Authentication, { ok: false }>): Problem {
   return { status, code: status === 400 ? "ERR_SPIFFE_REQUEST" : "ERR_SPIFFE_NO_PEER", reason, detail, challenge };
 }
 
+const round = (ms: number | undefined) => (ms === undefined ? undefined : Math.round(ms * 1_000) / 1_000);
+
 export function record(room: Room, request: ListenerRequest, journey: Journey, passed: Passed): void {
   const { target, route, peer, decision } = journey;
   const durationMs = room.clock.monotonic() - journey.startedAt;
@@ -203,7 +265,6 @@ export function record(room: Room, request: ListenerRequest, journey: Journey, p
     via: peer?.via ?? "none",
     seconds: durationMs / 1_000,
   });
-  const round = (ms: number | undefined) => (ms === undefined ? undefined : Math.round(ms * 1_000) / 1_000);
   const line = {
     requestId: journey.requestId,
     listener: room.listener,
@@ -271,7 +332,8 @@ export async function judgeCurrent<T>(
 ): Promise<T> {
   for (;;) {
     const room = current();
-    const judged = await judge(room, request, journey);
+    const made = judge(room, request, journey);
+    const judged = made instanceof Promise ? await made : made;
     if (room !== current()) continue;
     journey.refused = "status" in judged;
     return act(room, judged);

@@ -1,6 +1,7 @@
 /** Prometheus metrics of a gateway. Labels are names from the configuration or closed lists, never a caller's words. */
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, Gauge, Registry } from "prom-client";
 import { type OperationsReadings, operationsMetrics } from "./operations.ts";
+import { Durations, Tally } from "./tally.ts";
 
 /** One finished request. */
 export interface RequestMetric {
@@ -59,25 +60,24 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
   const registers = [registry];
   const gauge = (name: string, help: string, labelNames: string[] = []) =>
     new Gauge({ name, help, labelNames, registers });
-  const requests = new Counter({
-    name: "spiffe_edge_requests_total",
-    help: "Requests by listener, route, method, status and kind of identity.",
-    labelNames: ["listener", "route", "method", "status", "via"],
-    registers,
-  });
-  const seconds = new Histogram({
-    name: "spiffe_edge_request_duration_seconds",
-    help: "Time from a request's arrival to the end of its answer.",
-    labelNames: ["route"],
-    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
-    registers,
-  });
-  const decisions = new Counter({
-    name: "spiffe_edge_decisions_total",
-    help: "Policy decisions by verdict and reason.",
-    labelNames: ["verdict", "reason"],
-    registers,
-  });
+  const tally = <T extends string>(name: string, help: string, labelNames: readonly T[]) =>
+    new Tally(new Counter({ name, help, labelNames, registers }), labelNames);
+  const requests = tally(
+    "spiffe_edge_requests_total",
+    "Requests by listener, route, method, status and kind of identity.",
+    ["listener", "route", "method", "status", "via"],
+  );
+  const seconds = new Durations(
+    registry,
+    "spiffe_edge_request_duration_seconds",
+    "Time from a request's arrival to the end of its answer.",
+    "route",
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+  );
+  const decisions = tally("spiffe_edge_decisions_total", "Policy decisions by verdict and reason.", [
+    "verdict",
+    "reason",
+  ]);
   const carried = new Counter({
     name: "spiffe_edge_tcp_connections_total",
     help: "Connections for bytes that are over, by listener, route and how they ended.",
@@ -110,8 +110,8 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
   return {
     contentType: registry.contentType,
     request({ listener, route, method, status, via, seconds: spent }) {
-      requests.inc({ listener, route, method: METHODS.has(method) ? method : "other", status: String(status), via });
-      seconds.observe({ route }, spent);
+      requests.add(listener, route, METHODS.has(method) ? method : "other", String(status), via);
+      seconds.add(route, spent);
     },
     connection({ listener, route, ended, bytesIn, bytesOut }) {
       carried.inc({ listener, route, ended });
@@ -119,7 +119,7 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
       bytes.inc({ listener, route, direction: "out" }, bytesOut);
     },
     decision(verdict, reason, other) {
-      decisions.inc({ verdict, reason });
+      decisions.add(verdict, reason);
       if (other !== undefined) audited.inc({ verdict: other.verdict, rule: other.rule });
     },
     rateLimited(shared) {
@@ -127,6 +127,8 @@ export function gatewayMetrics(readings: () => GatewayReadings): GatewayMetrics 
     },
     async text() {
       const now = readings();
+      requests.tell();
+      decisions.tell();
       operations();
       expiry.reset();
       if (now.svidExpiry !== undefined) expiry.set(now.svidExpiry);
