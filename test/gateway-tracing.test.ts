@@ -46,9 +46,18 @@ describe("spiffe-edge gateway with an SDK", () => {
     assert.deepEqual(await spansWith(false), []);
   });
 
-  it("is started in the way of the guide", () => {
-    const guide = readFileSync(`${root}docs/gateway.md`, "utf8").replace(/\s+/g, " ");
+  it("is started in the way of the guide, which shows lines of the tests", () => {
+    const guide = readFileSync(`${root}docs/gateway.md`, "utf8");
+    const [, path, text = ""] = /<!-- lines of: (\S+) -->\n```ts\n([\s\S]*?)```/.exec(guide) ?? [];
+    const run = readFileSync(`${root}${path}`, "utf8").split("\n");
+    const shown = text.split("\n").filter((line) => line !== "");
+    assert.equal(shown.length, 2);
+    for (const line of shown)
+      assert.ok(
+        run.some((own) => own.trim() === line),
+        line,
+      );
     for (const [name, flag] of Object.entries(PRELOAD))
-      assert.match(guide, new RegExp(`\`${name}(?: run)? ${flag} \\./tracing\\.mjs\``));
+      assert.match(guide.replace(/\s+/g, " "), new RegExp(`\`${name}(?: run)? ${flag} \\./tracing\\.mjs\``));
   });
 });

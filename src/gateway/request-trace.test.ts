@@ -1,6 +1,5 @@
 /** Spans of the gateway as an SDK gets them, and that there are none without one. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 import {
@@ -11,7 +10,6 @@ import {
   type ReadableSpan,
   SimpleSpanProcessor,
 } from "@opentelemetry/sdk-trace-base";
-import { root } from "../../test/support/programs.ts";
 import { ManualClock } from "../authority/testing.ts";
 import { createFetch, type Handler, listen } from "../tls/index.ts";
 import type { GatewayInput } from "./config-types.ts";
@@ -337,19 +335,5 @@ describe("spans", () => {
       assert.equal(await ask(gateway, "/api/a", { headers: { traceparent: TRACEPARENT } }), 200);
       assert.deepEqual(told("traceparent"), [TRACEPARENT]);
     });
-  });
-
-  it("docs/gateway.md shows lines that run here", () => {
-    const guide = readFileSync(`${root}docs/gateway.md`, "utf8");
-    const block =
-      /<!-- lines of: src\/gateway\/request-trace\.test\.ts -->\n```ts\n([\s\S]*?)```/.exec(guide)?.[1] ?? "";
-    const run = readFileSync(`${root}src/gateway/request-trace.test.ts`, "utf8").split("\n");
-    const shown = block.split("\n").filter((line) => line.trim() !== "");
-    assert.ok(shown.length >= 2);
-    for (const line of shown)
-      assert.ok(
-        run.some((own) => own.trim() === line.trim()),
-        line,
-      );
   });
 });
