@@ -1,4 +1,4 @@
-/** Controls of rate limits that gateways share. */
+/** Controls of rate limits that gateways share, and of what spans may hold. */
 import type { Control } from "./controls.ts";
 
 function control(name: string, file: string, find: string, replace: string, test: string): Control {
@@ -60,4 +60,20 @@ export const RATE_CONTROLS: readonly Control[] = [
     "false",
     "config-store.test.ts",
   ),
+  {
+    name: "trace-no-query",
+    patches: [
+      {
+        file: "src/gateway/request-trace.ts",
+        find: "{ path }: RequestTarget",
+        replace: "{ target: path }: RequestTarget",
+      },
+    ],
+    tests: ["src/gateway/request-trace.test.ts"],
+  },
+  {
+    name: "trace-proven-peer",
+    patches: [{ file: "src/gateway/request-trace.ts", find: "answered ? id : undefined", replace: "id" }],
+    tests: ["src/gateway/request-trace.test.ts"],
+  },
 ];

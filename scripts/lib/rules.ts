@@ -68,6 +68,7 @@ const PACKAGES: readonly { package: RegExp; only: readonly string[] }[] = [
   { package: /^(?:pkijs|asn1js)$/, only: ["authority", "x509/csr.ts"] },
   { package: /^commander$/, only: ["cli"] },
   { package: /^ioredis$/, only: ["gateway/rates"] },
+  { package: /^@opentelemetry\//, only: ["telemetry/tracing.ts", "gateway/request-trace.ts"] },
 ];
 
 /** Words that only the named places of src may hold; comments do not count. */

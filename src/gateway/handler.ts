@@ -29,6 +29,7 @@ import type { RateVerdict } from "./rate-limits.ts";
 import { overRate } from "./rates/over-rate.ts";
 import type { Rates } from "./rates/rates.ts";
 import type { Explain } from "./refusal.ts";
+import { RequestTrace } from "./request-trace.ts";
 import type { RouteTable } from "./routes.ts";
 import type { RunningRequests } from "./running.ts";
 import { checkRequest, type RequestTarget } from "./target.ts";
@@ -73,6 +74,8 @@ export interface Journey {
   refused?: boolean;
   /** What its identity's limit said, once it has been counted there. */
   rated?: RateVerdict;
+  /** Its spans, where somebody listens to them. */
+  readonly trace?: RequestTrace | undefined;
   /** Why a policy that came into force meanwhile ended it. */
   ended?: Decision;
 }
@@ -298,6 +301,7 @@ export function record(room: Room, request: ListenerRequest, journey: Journey, p
     bytesOut: passed.bytesOut,
   };
   room.access.write(line, journey.refused === true);
+  journey.trace?.end(journey, room.listener, passed);
 }
 
 /** Answers in the gateway's own name and waits until the caller has it. */
@@ -316,7 +320,9 @@ function answer(room: Room, request: ListenerRequest, response: ListenerResponse
 
 /** A request's way begins. */
 export function beginJourney(room: Room, request: ListenerRequest): Journey {
-  return { requestId: crypto.randomUUID(), startedAt: room.clock.monotonic(), address: addressOf(request) };
+  const { clock } = room;
+  const trace = RequestTrace.begin(request, clock);
+  return { requestId: crypto.randomUUID(), startedAt: clock.monotonic(), address: addressOf(request), trace };
 }
 
 /**
@@ -377,7 +383,7 @@ export function forwardedFields(
   room: Room,
   request: ListenerRequest,
   { target, route, peer, clientCert }: Judged,
-  { address, requestId, confirmed }: Journey,
+  { address, requestId, confirmed, trace }: Journey,
 ): (authority: string) => Field[] {
   const carried = peer?.token !== undefined || carriesSvid(target.authorization);
   const dropAuthorization = carried && !route.forwardsToken;
@@ -392,6 +398,7 @@ export function forwardedFields(
       forwardedHost: target.authority,
       address,
       requestId,
+      trace: trace?.tried(upstreamOf(room, route).config, target, host),
       clientCert,
     });
 }

@@ -114,6 +114,8 @@ export interface ForwardedRequest {
   /** The caller's address, where known. */
   readonly address: string | undefined;
   readonly requestId: string;
+  /** The fields of the trace, where the gateway has a span in it; the caller's or a new one by default. */
+  readonly trace?: readonly Field[] | undefined;
   /** What is said of the caller's certificate, and of those before it. */
   readonly clientCert?: string | undefined;
 }
@@ -134,7 +136,7 @@ export function requestFields(received: readonly Field[], request: ForwardedRequ
   if (cookies.length > 0) fields.push(["cookie", cookies.join("; ")]);
   if (request.address !== undefined) fields.push(["x-forwarded-for", request.address]);
   fields.push(["x-forwarded-host", request.forwardedHost], ["x-forwarded-proto", "https"]);
-  fields.push(["x-request-id", request.requestId], ...traceFields(received, request.requestId));
+  fields.push(["x-request-id", request.requestId], ...(request.trace ?? traceFields(received, request.requestId)));
   fields.push(...(request.authorizer?.fields ?? []));
   if (request.clientCert !== undefined) fields.push([XFCC_FIELD, request.clientCert]);
   if (request.peerId !== undefined) fields.push([IDENTITY_FIELD, request.peerId]);

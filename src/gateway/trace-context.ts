@@ -5,12 +5,10 @@ const TRACEPARENT =
   /^(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[\x21-\x7e]{0,64})?$/;
 const MAX_STATE = 512;
 
-/**
- * The fields of the trace that a request belongs to.
- *
- * @param requestId a random UUID; a trace that begins here is called by it
- */
-export function traceFields(received: readonly Field[], requestId: string): Field[] {
+/** The trace that a caller's request belongs to; undefined for none, and for one that is not well formed. */
+export function callerTrace(
+  received: readonly Field[],
+): { readonly traceparent: string; readonly tracestate: string | undefined } | undefined {
   const valuesOf = (wanted: string) =>
     received
       .filter(([name]) => name.length === wanted.length && name.toLowerCase() === wanted)
@@ -18,15 +16,21 @@ export function traceFields(received: readonly Field[], requestId: string): Fiel
   const [parent, ...others] = valuesOf("traceparent");
   // version 00 has four parts and no more
   const fits = parent !== undefined && others.length === 0 && TRACEPARENT.test(parent);
-  if (fits && (parent.length === 55 || !parent.startsWith("00"))) {
-    const state = valuesOf("tracestate").join(",");
-    const kept = state !== "" && state.length <= MAX_STATE;
-    return kept
-      ? [
-          ["traceparent", parent],
-          ["tracestate", state],
-        ]
-      : [["traceparent", parent]];
+  if (!fits || (parent.length !== 55 && parent.startsWith("00"))) return undefined;
+  const state = valuesOf("tracestate").join(",");
+  return { traceparent: parent, tracestate: state !== "" && state.length <= MAX_STATE ? state : undefined };
+}
+
+/**
+ * The fields of the trace that a request belongs to, where nobody here adds a span to it.
+ *
+ * @param requestId a random UUID; a trace that begins here is called by it
+ */
+export function traceFields(received: readonly Field[], requestId: string): Field[] {
+  const { traceparent, tracestate } = callerTrace(received) ?? {};
+  if (traceparent !== undefined) {
+    const parent: Field = ["traceparent", traceparent];
+    return tracestate === undefined ? [parent] : [parent, ["tracestate", tracestate]];
   }
   const id = requestId.replaceAll("-", "");
   return [["traceparent", `00-${id}-${id.slice(16)}-00`]];

@@ -127,9 +127,9 @@ const plain = (server: RedisServer, more: Partial<RateStoreInput> = {}): RateSto
 });
 
 /** What stands before a store and can stop passing bytes. */
-async function relay(port: number): Promise<{ port: number; hung: boolean; release(): void }> {
+async function relay(port: number): Promise<{ port: number; hung: boolean; held: number; release(): void }> {
   const sockets = new Set<Socket>();
-  const state = { port: 0, hung: false, release: () => {} };
+  const state = { port: 0, hung: false, held: 0, release: () => {} };
   let waiting: (() => void)[] = [];
   const server: Server = createServer((client) => {
     const store = connectTcp(port, "127.0.0.1");
@@ -139,8 +139,9 @@ async function relay(port: number): Promise<{ port: number; hung: boolean; relea
     }
     const pass = (from: Socket, to: Socket) =>
       from.on("data", (chunk) => {
-        if (state.hung) waiting.push(() => to.write(chunk));
-        else to.write(chunk);
+        if (!state.hung) return void to.write(chunk);
+        state.held++;
+        waiting.push(() => to.write(chunk));
       });
     pass(client, store);
     pass(store, client);
@@ -247,7 +248,8 @@ describe("shared rate limits", () => {
     assert.equal(await replica.ask("web", 2), "200 429");
     assert.equal(await replica.ask("cron", 4), "200 200 200 429");
     assert.equal(replica.count(TOLD), 1);
-    // of what was let through without an answer nothing was asked
+    // while one is not answered, nothing more is asked
+    assert.equal(between.held, 1);
     assert.deepEqual([replica.store?.results.timeout, replica.store?.results.unreachable], [1, 4]);
     await replica.clock.advance(10_000);
     between.release();
