@@ -10,6 +10,7 @@ import { isPrefix } from "../tls/proxy-gate.ts";
 import { MAX_SOCKET_PATH } from "../tls/socket-file.ts";
 import { isRecord, type Path, type Reader, type Values } from "./config-reader.ts";
 import type { ListenerConfig } from "./config-types.ts";
+import { readCheckEvery } from "./config-upstream.ts";
 import { shownUrl } from "./upstream-url.ts";
 
 /** A way out as it is written: plaintext on this machine in, mutual TLS to one pinned peer out. */
@@ -52,6 +53,8 @@ export interface ByteUpstreamConfig {
   readonly connectTimeoutMs: number;
   /** Whether each connection begins with a PROXY header that tells who calls. */
   readonly proxyHeader: boolean;
+  /** How often every address is dialled to see whether it can serve. */
+  readonly health: { readonly everyMs: number } | undefined;
 }
 
 /** A route of a listener for bytes. */
@@ -138,9 +141,27 @@ function readTarget(text: unknown): ByteTarget | undefined {
   return { url: text, tls: found[1] === "tls", host: (found[2] ?? found[3]) as string, port: Number(found[4]) };
 }
 
+function readByteHealth(read: Reader, value: unknown, path: Path): ByteUpstreamConfig["health"] {
+  if (value === undefined) return undefined;
+  const own = isRecord(value) ? { ...value } : value;
+  if (isRecord(own) && own.path !== undefined) {
+    delete (own as Record<string, unknown>).path;
+    const why = "bytes have no request to ask with; a check dials, proves the peer and leaves";
+    read.report([...path, "path"], "belongs to HTTP", why, "health: { every: 5s }");
+  }
+  return { everyMs: readCheckEvery(read, read.object(own, path, ["every"]).every, [...path, "every"]) };
+}
+
 /** Reads an upstream for bytes; undefined where it has no address at all. */
 function readByteUpstream(read: Reader, name: string, item: unknown, path: Path): ByteUpstreamConfig | undefined {
-  const block = read.object(item, path, ["url", "id", "unsafePlainUpstream", "connectTimeout", "proxyProtocol"]);
+  const block = read.object(item, path, [
+    "url",
+    "id",
+    "unsafePlainUpstream",
+    "connectTimeout",
+    "proxyProtocol",
+    "health",
+  ]);
   if (block.url === undefined) return read.report(path, 'needs "url"', undefined, `url: ${URLS}`);
   if (block.unsafePlainUpstream !== undefined && block.unsafePlainUpstream !== true) {
     read.report([...path, "unsafePlainUpstream"], "is not true", undefined, "true, or leave it out");
@@ -183,7 +204,8 @@ function readByteUpstream(read: Reader, name: string, item: unknown, path: Path)
     read.report([...path, "proxyProtocol"], what, undefined, "v2, or leave it out");
   }
   const proxyHeader = block.proxyProtocol === "v2";
-  return { name, targets, id: pinned, unsafePlain: remote, connectTimeoutMs, proxyHeader };
+  const health = readByteHealth(read, block.health, [...path, "health"]);
+  return { name, targets, id: pinned, unsafePlain: remote, connectTimeoutMs, proxyHeader, health };
 }
 
 function readRoute(

@@ -116,10 +116,11 @@ export class Egress {
     try {
       open = await this.#upstream.connect(gone.signal);
     } catch (error) {
+      if (gone.signal.aborted) return "caller-aborted";
       story.error = error;
-      return gone.signal.aborted ? "caller-aborted" : faultOf(error);
+      return faultOf(error);
     }
-    story.target = open.target.url;
+    story.target = open.address;
     if (gone.signal.aborted) {
       cut(open.socket);
       return "caller-aborted";
