@@ -107,6 +107,17 @@ export const TCP_CONTROLS: readonly Control[] = [
     tests: ["src/gateway/config-tcp.test.ts"],
   },
   {
+    name: "tcp-egress-passed-socket",
+    patches: [
+      {
+        file: "src/gateway/tcp/egress.ts",
+        find: 'if (!bound.address.startsWith("/") && !isLoopback(bound.address)) {',
+        replace: "if (false) {",
+      },
+    ],
+    tests: ["test/listen-fds.test.ts"],
+  },
+  {
     name: "tcp-egress-folder",
     patches: [
       {

@@ -2,7 +2,6 @@
  * What of a gateway file carries bytes and not HTTP: listeners with `protocol: tcp`, their routes, the upstreams these
  * name, and the way out, `egress`.
  */
-import { isIPv4 } from "node:net";
 import type { Policy } from "../policy/index.ts";
 import { rulesOf } from "../policy/policy.ts";
 import { readId } from "../policy/principals.ts";
@@ -11,6 +10,7 @@ import { MAX_SOCKET_PATH } from "../tls/socket-file.ts";
 import { isRecord, type Path, type Reader, type Values } from "./config-reader.ts";
 import type { ListenerConfig } from "./config-types.ts";
 import { readCheckEvery } from "./config-upstream.ts";
+import { isLoopback } from "./loopback.ts";
 import { shownUrl } from "./upstream-url.ts";
 
 /** A way out as it is written: plaintext on this machine in, mutual TLS to one pinned peer out. */
@@ -92,12 +92,6 @@ const ROUTE = "- { name: <name>, listen: [<listener>], upstream: <name> }";
 const URLS = "tls://host:port with id, tcp://127.0.0.1:port or unix:/path";
 
 const isByteUrl = (url: unknown): boolean => typeof url === "string" && /^(?:tcp|tls):/.test(url);
-
-/** Whether a host never leaves the machine. */
-export function isLoopback(host: string): boolean {
-  // what only looks like an address is a name, which may lead anywhere
-  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
-}
 
 /** Names in a list of the file, whatever else is wrong there. */
 const texts = (value: unknown): string[] =>

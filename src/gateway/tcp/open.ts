@@ -155,7 +155,7 @@ export async function openByteRoutes(config: ByteConfig, room: ByteSurroundings)
       });
     }
     for (const way of config.egress) {
-      const egress = new Egress(way, upstreamOf(way.upstream), room);
+      const egress = new Egress(way, upstreamOf(way.upstream), room, room.sockets.get(way.name));
       opened.ways.push(egress);
       await egress.start();
     }
