@@ -63,7 +63,7 @@ export const JWT_CONTROLS: readonly Control[] = [
     "    this.#remember(key, { bytes: 1, ...(verdict as { value?: Entry }).value } as Entry);",
   ]),
   control("jwt-remembered-verifier", [":${numberOf(verifier)}:", ":"]),
-  plainControl("plain-loopback", plain, "if (!LOOPBACK.test(address)) {", "if (false) {"),
+  plainControl("plain-loopback", plain, "if (!isLoopbackAddress(address)) {", "if (false) {"),
   plainControl(
     "plain-target",
     fetched,

@@ -10,13 +10,13 @@ import { ManualClock } from "../../authority/testing.ts";
 import { isSpiffeError, systemClock } from "../../base/index.ts";
 import { Policy } from "../../policy/index.ts";
 import { capabilities } from "../../runtime/capabilities.ts";
-import { listen } from "../../tls/index.ts";
+import { connect, listen } from "../../tls/index.ts";
 import { readOn, stopReading } from "../../tls/read-stop.ts";
 import { parseGatewayConfig } from "../config.ts";
 import type { GatewayInput } from "../config-types.ts";
 import { createGateway } from "../gateway.ts";
 import type { Gateway } from "../gateway-types.ts";
-import { type Changeable, idOf, until, World } from "../world.testing.ts";
+import { type Changeable, GATEWAY, idOf, until, World } from "../world.testing.ts";
 import { afterAll, ByteServer, connectionLog, dial, echo, exchange, payload, whole } from "./bytes.testing.ts";
 import { openByteRoutes } from "./open.ts";
 
@@ -178,6 +178,29 @@ describe("bytes through a tcp route", () => {
     assert.ok(clean && bytes.equals(sent), `${bytes.length}`);
     await until(() => lines.length === 1);
     assert.equal(lines[0]!.ended, "done");
+    await gateway.close({ deadlineMs: 0 });
+    await up.close();
+  });
+
+  it("agrees by ALPN on what HTTP listeners do, passes bytes whatever it is, and refuses who offers nothing of it", async () => {
+    const up = await new ByteServer(echo).start();
+    const { gateway, port } = await start(config(up.url));
+    for (const [alpn, agreed] of [
+      [[], "none"],
+      [["h2"], "h2"],
+      [["postgresql", "http/1.1"], "http/1.1"],
+      [["postgresql"], "refused"],
+    ] as const) {
+      const dialled = await connect(web, { host: "127.0.0.1", port, peer: GATEWAY, alpn }).catch(() => undefined);
+      const found = dialled?.socket.alpnProtocol;
+      assert.equal(dialled === undefined ? "refused" : found || "none", agreed, alpn.join());
+      if (dialled === undefined) continue;
+      const heard = new Promise((resolve) => dialled.socket.once("data", (bytes) => resolve(String(bytes))));
+      dialled.socket.write("ping");
+      assert.equal(await heard, "ping");
+      dialled.socket.destroy();
+    }
+    assert.equal(up.connections, 3);
     await gateway.close({ deadlineMs: 0 });
     await up.close();
   });
