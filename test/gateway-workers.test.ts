@@ -60,6 +60,16 @@ describe("gateway workers", () => {
     const { code, stderr } = await program.end();
     assert.deepEqual([code, stderr], [0, ""]);
     assert.equal(program.stdout.split('"message":"gateway closed"').length, 3);
+    const lines = program.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    for (const message of ["starting", "gateway serves", "request", "gateway closed"]) {
+      const told = lines.filter((line) => line.message === message).map(({ worker }) => worker);
+      assert.deepEqual(new Set(told), new Set([0, 1]), message);
+    }
+    const { worker } = lines.find(({ message }) => message === "starting workers") ?? {};
+    assert.equal(worker, undefined);
   });
 
   only("do not outlive the process that started them", without, async () => {

@@ -1,13 +1,14 @@
 /** Sockets that a supervisor opened: the command serves on them, on each runtime, and says where one can not be taken. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect as dialPlain } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { Authority } from "../src/authority/index.ts";
 import { ByteServer, echo } from "../src/gateway/tcp/bytes.testing.ts";
 import { capabilities } from "../src/runtime/capabilities.ts";
-import { connect, createFetch } from "../src/tls/index.ts";
+import { connect, createFetch, listen, type TlsListener } from "../src/tls/index.ts";
 import { Workload } from "../src/workload/index.ts";
 import { launcherNode, onThisRuntime, Program, root } from "./support/programs.ts";
 
@@ -20,6 +21,7 @@ let authority: Authority;
 let web: Workload;
 let home: string;
 let up: ByteServer;
+let far: TlsListener;
 
 before(async () => {
   const entries = ["gateway", "web"].map((name) => ({ id: `spiffe://${DOMAIN}/${name}`, socket: name }));
@@ -27,14 +29,20 @@ before(async () => {
   web = await Workload.open({ socket: authority.socketFor("web") });
   home = mkdtempSync(join(tmpdir(), "listen-fds-"));
   up = await new ByteServer(echo).start();
+  far = await listen(web, { address: "127.0.0.1", port: 0, onConnection: (socket) => void socket.pipe(socket) });
   const file = `status: { port: 0 }
 listen:
   - { name: mesh, address: 127.0.0.1, port: 1 }
   - { name: raw, address: 127.0.0.1, port: 2, protocol: tcp }
-upstreams: { none: { url: "http://127.0.0.1:1" }, echo: { url: "${up.url}" } }
+upstreams:
+  none: { url: "http://127.0.0.1:1" }
+  echo: { url: "${up.url}" }
+  far: { url: "tls://127.0.0.1:${far.port}", id: "spiffe://${DOMAIN}/web" }
 routes:
   - { name: none, path: "/**", upstream: none }
   - { name: raw, listen: [raw], upstream: echo }
+egress:
+  - { name: out, port: 3, upstream: far }
 policy:
   - { rule: web, allow: { ids: ["spiffe://${DOMAIN}/web"] } }
 `;
@@ -44,6 +52,7 @@ after(async () => {
   await web.close();
   await authority.close();
   await up.close();
+  await far.close({ deadlineMs: 0 });
   rmSync(home, { recursive: true, force: true });
 });
 
@@ -55,9 +64,9 @@ function passing(names: string): Program {
 
 describe("sockets that were passed to the gateway", () => {
   it("are served by the listeners of their names, for requests and for bytes", async () => {
-    const program = passing("raw:mesh");
+    const program = passing("raw:mesh:out");
     const [, ports = ""] = await program.until(PORTS);
-    const [raw, mesh] = ports.split(" ").map(Number);
+    const [raw, mesh, out] = ports.split(" ").map(Number);
     const [line] = await program.until(SERVES);
     assert.match(line, new RegExp(`"name":"mesh","address":"127.0.0.1","port":${mesh}\\}`));
     assert.match(line, new RegExp(`"name":"raw","address":"127.0.0.1","port":${raw}\\}`));
@@ -68,12 +77,17 @@ describe("sockets that were passed to the gateway", () => {
     socket.write("ping");
     assert.equal(String(await echoed), "ping");
     socket.destroy();
+    const plain = dialPlain(out!, "127.0.0.1");
+    const back = new Promise((resolve) => plain.once("data", resolve));
+    plain.write("pong");
+    assert.equal(String(await back), "pong");
+    plain.destroy();
     const ended = await program.end("SIGTERM");
     assert.equal(ended.code, 0, ended.stderr);
   });
 
   it("serve the status port where the runtime can, and are refused in a sentence where it can not", async () => {
-    const program = passing("mesh:raw:status");
+    const program = passing("mesh:raw:status:out");
     const [, ports = ""] = await program.until(PORTS);
     const status = Number(ports.split(" ")[2]);
     if (capabilities.httpOnDescriptor.value) {
@@ -88,6 +102,15 @@ describe("sockets that were passed to the gateway", () => {
         /can not serve the status port on a passed socket: .* Pass the sockets of listeners alone/,
       );
     }
+  });
+
+  it("[S-18] [S-21] are no way out where others reach them", async () => {
+    const ended = await passing("mesh:raw:out=0.0.0.0").ended;
+    assert.equal(ended.code, 2, ended.stdout);
+    assert.match(
+      ended.stderr,
+      /Expected egress out on loopback or a unix socket; the socket that was passed is at 0\.0\.0\.0/,
+    );
   });
 
   it("of a name that no listener has start nothing", async () => {

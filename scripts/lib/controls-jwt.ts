@@ -65,7 +65,7 @@ export const JWT_CONTROLS: readonly Control[] = [
     patches: [{ file: "src/jwt/shared.ts", find: "  Object.freeze(id);\n", replace: "" }],
     tests: ["src/jwt/verified-tokens.test.ts"],
   },
-  plainControl("plain-loopback", plain, "if (!LOOPBACK.test(address)) {", "if (false) {"),
+  plainControl("plain-loopback", plain, "if (!isLoopbackAddress(address)) {", "if (false) {"),
   plainControl(
     "plain-target",
     fetched,

@@ -33,12 +33,67 @@ export const TCP_CONTROLS: readonly Control[] = [
     name: "tcp-pinned-peer",
     patches: [
       {
-        file: "src/gateway/tcp/byte-upstream.ts",
-        find: "        peer: this.#id,\n",
-        replace: "        peer: { trustDomain: this.#id.trustDomain.name },\n",
+        file: "src/gateway/tcp/byte-endpoint.ts",
+        find: "        peer: id,\n",
+        replace: "        peer: { trustDomain: id.trustDomain.name },\n",
       },
     ],
     tests: ["src/gateway/tcp/egress.test.ts"],
+  },
+  {
+    name: "tcp-end-of-own-identity",
+    patches: [
+      {
+        file: "src/tls/lifetime.ts",
+        find: "    const lost = lossOf(ground);",
+        replace: "    const lost: Refusal | undefined = undefined;",
+      },
+    ],
+    tests: ["src/gateway/tcp/byte-route.test.ts"],
+  },
+  {
+    name: "tcp-end-of-authority",
+    patches: [
+      {
+        file: "src/tls/lifetime.ts",
+        find: "      trust.changed = bundle !== trust.bundle;",
+        replace: "      trust.changed = false;",
+      },
+    ],
+    tests: ["src/gateway/tcp/byte-route.test.ts"],
+  },
+  {
+    name: "tcp-end-of-certificates",
+    patches: [
+      {
+        file: "src/tls/lifetime.ts",
+        find: "    if (!(now < this.#peerEnd)) return",
+        replace: "    if (false) return",
+      },
+    ],
+    tests: ["src/gateway/tcp/byte-route.test.ts"],
+  },
+  {
+    name: "tcp-end-of-both-sides",
+    patches: [
+      {
+        file: "src/gateway/tcp/splice.ts",
+        find: '    watch(upstream, outwards, inwards, "upstream-aborted");\n',
+        replace: "",
+      },
+    ],
+    tests: ["src/gateway/tcp/byte-route.test.ts"],
+  },
+  {
+    name: "tcp-unhealthy-upstream",
+    patches: [
+      {
+        file: "src/gateway/upstream/addresses.ts",
+        find: "turned.filter((endpoint) => endpoint.healthy)",
+        replace: "turned",
+      },
+    ],
+    tests: ["src/gateway/tcp/byte-upstream.test.ts"],
   },
   {
     name: "tcp-egress-loopback",
@@ -50,6 +105,17 @@ export const TCP_CONTROLS: readonly Control[] = [
       },
     ],
     tests: ["src/gateway/config-tcp.test.ts"],
+  },
+  {
+    name: "tcp-egress-passed-socket",
+    patches: [
+      {
+        file: "src/gateway/tcp/egress.ts",
+        find: 'if (!bound.address.startsWith("/") && !isLoopback(bound.address)) {',
+        replace: "if (false) {",
+      },
+    ],
+    tests: ["test/listen-fds.test.ts"],
   },
   {
     name: "tcp-egress-folder",

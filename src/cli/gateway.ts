@@ -6,6 +6,7 @@ import { runtime } from "../runtime/detect.ts";
 import { passedSockets } from "../runtime/passed-sockets.ts";
 import { LineBuffer } from "../telemetry/line-buffer.ts";
 import { jsonLogger, type Logger } from "../telemetry/logger.ts";
+import { withFields } from "../telemetry/with-fields.ts";
 import { EXIT, type ExitCode, usageError } from "./exit.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
@@ -59,7 +60,8 @@ async function gateway({ config: file, check, workers, worker }: GatewayCommandO
     write: (text) => new Promise((resolve) => void process.stdout.write(text, () => resolve())),
   });
   try {
-    const logger = jsonLogger((line) => lines.push(line));
+    const common = jsonLogger((line) => lines.push(line));
+    const logger = worker === undefined ? common : withFields(common, { worker });
     const sockets = passedSockets();
     if (workers > 1 && sockets.size > 0) {
       const sentence = "Expected one worker where sockets are passed by LISTEN_FDS, which belong to one process";
@@ -80,7 +82,7 @@ interface Place {
 }
 
 async function serve(config: GatewayConfig, { file, worker, sockets }: Place, logger: Logger): Promise<ExitCode> {
-  logger.info("starting", { version: VERSION, runtime: `${runtime.name} ${runtime.version}`, file, worker });
+  logger.info("starting", { version: VERSION, runtime: `${runtime.name} ${runtime.version}`, file });
   let serving: Gateway | undefined;
   const onSignal = (signal: NodeJS.Signals, act: (gateway: Gateway) => unknown) =>
     process.on(signal, () => {

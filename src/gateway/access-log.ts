@@ -3,6 +3,7 @@ import type { Clock } from "../base/index.ts";
 import { LineBuffer } from "../telemetry/line-buffer.ts";
 import { LogFile } from "../telemetry/log-file.ts";
 import { jsonLogger, type LogFields, type Logger } from "../telemetry/logger.ts";
+import { withFields } from "../telemetry/with-fields.ts";
 
 /** What the configuration says of it; false for no log at all. */
 export type AccessLogConfig =
@@ -42,7 +43,13 @@ export class AccessLog {
   readonly #kinds = new Map<string, Kind>();
   #sweeping: AbortController | undefined;
 
-  private constructor(config: AccessLogConfig, common: Logger, clock: Clock, file: LogFile | undefined) {
+  private constructor(
+    config: AccessLogConfig,
+    common: Logger,
+    clock: Clock,
+    file: LogFile | undefined,
+    worker?: number,
+  ) {
     this.#common = common;
     this.#clock = clock;
     this.#everyRefusal = config !== false && config.everyRefusal;
@@ -52,18 +59,20 @@ export class AccessLog {
     const lines = bufferOf(file, common);
     this.#file = file;
     this.#lines = lines;
-    this.#logger = jsonLogger((line) => lines.push(line));
+    const own = jsonLogger((line) => lines.push(line));
+    this.#logger = worker === undefined ? own : withFields(own, { worker });
   }
 
   /**
    * Opens it.
    *
    * @param common gets the lines as `request` where no file is named, and what goes wrong with the file
+   * @param worker number of this process among those that write to the file
    * @throws `ERR_SPIFFE_CONFIG` when the file cannot be written
    */
-  static async open(config: AccessLogConfig, common: Logger, clock: Clock): Promise<AccessLog> {
+  static async open(config: AccessLogConfig, common: Logger, clock: Clock, worker?: number): Promise<AccessLog> {
     const path = config === false ? undefined : config.file;
-    return new AccessLog(config, common, clock, path === undefined ? undefined : await LogFile.open(path));
+    return new AccessLog(config, common, clock, path === undefined ? undefined : await LogFile.open(path), worker);
   }
 
   /** Lines that could not be written. */

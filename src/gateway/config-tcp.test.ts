@@ -10,7 +10,7 @@ const FILE = `listen:
 upstreams:
   web: { url: "http://127.0.0.1:3000" }
   postgres: { url: "unix:/run/postgresql/.s.PGSQL.5432", proxyProtocol: v2 }
-  orders: { url: ["tls://orders-a:8443", "tls://[2001:db8::1]:8443"], id: "spiffe://example.org/orders", connectTimeout: 2s }
+  orders: { url: ["tls://orders-a:8443", "tls://[2001:db8::1]:8443"], id: "spiffe://example.org/orders", connectTimeout: 2s, health: { every: 2s } }
 routes:
   - { name: web, path: "/**", upstream: web }
   - { name: db, listen: [pg], upstream: postgres, idle: 10m, maxConnectionsPerIdentity: 20 }
@@ -62,6 +62,7 @@ describe("bytes in a gateway file", () => {
           unsafePlain: false,
           connectTimeoutMs: 5_000,
           proxyHeader: true,
+          health: undefined,
         },
         {
           name: "orders",
@@ -73,6 +74,7 @@ describe("bytes in a gateway file", () => {
           unsafePlain: false,
           connectTimeoutMs: 2_000,
           proxyHeader: false,
+          health: { everyMs: 2_000 },
         },
       ],
       routes: [{ name: "db", listeners: ["pg"], upstream: "postgres", idleMs: 600_000, maxConnectionsPerIdentity: 20 }],
@@ -246,6 +248,8 @@ describe("bytes in a gateway file", () => {
       "proxyProtocol: v1",
       /proxyProtocol: "v1" is no version that is sent/,
     ],
+    ["a path to check bytes by", "every: 2s", "path: /healthz", /health\.path: belongs to HTTP; bytes have no request/],
+    ["checks without a pause", "every: 2s", "every: 10ms", /health\.every: "10ms" is too often/],
     [
       "a header of an egress",
       "connectTimeout: 2s",

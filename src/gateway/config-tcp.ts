@@ -2,7 +2,6 @@
  * What of a gateway file carries bytes and not HTTP: listeners with `protocol: tcp`, their routes, the upstreams these
  * name, and the way out, `egress`.
  */
-import { isIPv4 } from "node:net";
 import type { Policy } from "../policy/index.ts";
 import { rulesOf } from "../policy/policy.ts";
 import { readId } from "../policy/principals.ts";
@@ -10,6 +9,8 @@ import { isPrefix } from "../tls/proxy-gate.ts";
 import { MAX_SOCKET_PATH } from "../tls/socket-file.ts";
 import { isRecord, type Path, type Reader, type Values } from "./config-reader.ts";
 import type { ListenerConfig } from "./config-types.ts";
+import { readCheckEvery } from "./config-upstream.ts";
+import { isLoopback } from "./loopback.ts";
 import { shownUrl } from "./upstream-url.ts";
 
 /** A way out as it is written: plaintext on this machine in, mutual TLS to one pinned peer out. */
@@ -52,6 +53,8 @@ export interface ByteUpstreamConfig {
   readonly connectTimeoutMs: number;
   /** Whether each connection begins with a PROXY header that tells who calls. */
   readonly proxyHeader: boolean;
+  /** How often every address is dialled to see whether it can serve. */
+  readonly health: { readonly everyMs: number } | undefined;
 }
 
 /** A route of a listener for bytes. */
@@ -89,12 +92,6 @@ const ROUTE = "- { name: <name>, listen: [<listener>], upstream: <name> }";
 const URLS = "tls://host:port with id, tcp://127.0.0.1:port or unix:/path";
 
 const isByteUrl = (url: unknown): boolean => typeof url === "string" && /^(?:tcp|tls):/.test(url);
-
-/** Whether a host never leaves the machine. */
-export function isLoopback(host: string): boolean {
-  // what only looks like an address is a name, which may lead anywhere
-  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
-}
 
 /** Names in a list of the file, whatever else is wrong there. */
 const texts = (value: unknown): string[] =>
@@ -138,9 +135,27 @@ function readTarget(text: unknown): ByteTarget | undefined {
   return { url: text, tls: found[1] === "tls", host: (found[2] ?? found[3]) as string, port: Number(found[4]) };
 }
 
+function readByteHealth(read: Reader, value: unknown, path: Path): ByteUpstreamConfig["health"] {
+  if (value === undefined) return undefined;
+  const own = isRecord(value) ? { ...value } : value;
+  if (isRecord(own) && own.path !== undefined) {
+    delete (own as Record<string, unknown>).path;
+    const why = "bytes have no request to ask with; a check dials, proves the peer and leaves";
+    read.report([...path, "path"], "belongs to HTTP", why, "health: { every: 5s }");
+  }
+  return { everyMs: readCheckEvery(read, read.object(own, path, ["every"]).every, [...path, "every"]) };
+}
+
 /** Reads an upstream for bytes; undefined where it has no address at all. */
 function readByteUpstream(read: Reader, name: string, item: unknown, path: Path): ByteUpstreamConfig | undefined {
-  const block = read.object(item, path, ["url", "id", "unsafePlainUpstream", "connectTimeout", "proxyProtocol"]);
+  const block = read.object(item, path, [
+    "url",
+    "id",
+    "unsafePlainUpstream",
+    "connectTimeout",
+    "proxyProtocol",
+    "health",
+  ]);
   if (block.url === undefined) return read.report(path, 'needs "url"', undefined, `url: ${URLS}`);
   if (block.unsafePlainUpstream !== undefined && block.unsafePlainUpstream !== true) {
     read.report([...path, "unsafePlainUpstream"], "is not true", undefined, "true, or leave it out");
@@ -183,7 +198,8 @@ function readByteUpstream(read: Reader, name: string, item: unknown, path: Path)
     read.report([...path, "proxyProtocol"], what, undefined, "v2, or leave it out");
   }
   const proxyHeader = block.proxyProtocol === "v2";
-  return { name, targets, id: pinned, unsafePlain: remote, connectTimeoutMs, proxyHeader };
+  const health = readByteHealth(read, block.health, [...path, "health"]);
+  return { name, targets, id: pinned, unsafePlain: remote, connectTimeoutMs, proxyHeader, health };
 }
 
 function readRoute(

@@ -49,8 +49,11 @@ export interface UpstreamInput {
    * default), all together a share of the requests (`10%` by default) and one per second.
    */
   readonly retries?: { readonly max?: number; readonly budget?: string };
-  /** Asks every address for `path` now and then: after two failures in a row it gets no requests, until it answers 2xx. */
-  readonly health?: { readonly path: string; readonly every?: string };
+  /**
+   * Asks every address for `path` now and then (5s): after two failures in a row it gets no requests, until it answers 2xx.
+   * Of an upstream for bytes it has no path: each check opens a connection, proves the peer and leaves.
+   */
+  readonly health?: { readonly path?: string; readonly every?: string };
   /** Time to an open connection, of an upstream for bytes; 5s by default. */
   readonly connectTimeout?: string;
   /** Begins each connection of an upstream for bytes with a PROXY header: the caller's address and SPIFFE ID. */

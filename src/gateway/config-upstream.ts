@@ -41,12 +41,18 @@ function readHealth(read: Reader, value: unknown, path: Path): UpstreamConfig["h
     const what = `${JSON.stringify(block.path)} is no path to ask for`;
     read.report([...path, "path"], what, "every check would fail", 'a path such as "/healthz"');
   }
-  const everyMs = read.duration(block.every, [...path, "every"], 5_000);
+  const everyMs = readCheckEvery(read, block.every, [...path, "every"]);
+  return { path: target?.ok === true ? target.value.target : "/", everyMs };
+}
+
+/** Reads how often health is checked, in milliseconds. */
+export function readCheckEvery(read: Reader, value: unknown, path: Path): number {
+  const everyMs = read.duration(value, path, 5_000);
   if (everyMs < MIN_EVERY_MS) {
     const why = "checks would be a load of their own";
-    read.report([...path, "every"], `"${block.every}" is too often`, why, `at least ${MIN_EVERY_MS / 1_000}s`);
+    read.report(path, `"${value}" is too often`, why, `at least ${MIN_EVERY_MS / 1_000}s`);
   }
-  return { path: target?.ok === true ? target.value.target : "/", everyMs };
+  return everyMs;
 }
 
 /** Reads one upstream at a place of the configuration; undefined where it has no address at all. */

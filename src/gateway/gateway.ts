@@ -172,7 +172,7 @@ class RunningGateway implements Gateway {
   async start(): Promise<void> {
     const { status, listeners, accessLog } = this.#config;
     checkSockets(this.#config, this.#sockets);
-    this.#access = await AccessLog.open(accessLog, this.#logger, this.#clock);
+    this.#access = await AccessLog.open(accessLog, this.#logger, this.#clock, this.#worker);
     const source: StatusSource = {
       readiness: () => this.readiness(),
       metrics: async () => ({ text: await this.#metrics.text(), contentType: this.#metrics.contentType }),

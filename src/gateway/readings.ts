@@ -71,7 +71,9 @@ export function readingsOf(view: View): GatewayReadings {
     ),
     rotations: view.rotation?.count ?? 0,
     rotatedAt: view.rotation?.at === undefined ? undefined : view.rotation.at / 1_000,
-    upstreams: [...(live?.upstreams ?? [])].map(([name, upstream]) => upstreamOf(name, upstream.state())),
+    upstreams: [...(live?.upstreams.values() ?? []), ...(view.bytes?.upstreams ?? [])].map((upstream) =>
+      upstreamOf(upstream.name, upstream.state()),
+    ),
     candidate: live?.shadow === undefined ? {} : { same, "would-allow": wouldAllow, "would-deny": wouldDeny },
     rateStore: live?.rates?.store,
     reloads: reload?.counts ?? {},

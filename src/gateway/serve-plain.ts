@@ -9,6 +9,7 @@ import { thatNeverThrows } from "../tls/quiet-logger.ts";
 import type { ServedApp } from "./app-handler.ts";
 import { closeOnSignal } from "./close-on-signal.ts";
 import { checkFetchRequest } from "./fetch-request.ts";
+import { isLoopbackAddress } from "./loopback.ts";
 import { problemResponse } from "./middleware/problem.ts";
 import { openBun } from "./native/bun.ts";
 import { openDeno } from "./native/deno.ts";
@@ -57,7 +58,6 @@ const KNOWN: readonly (keyof PlainServeOptions)[] = [
   "clock",
   "logger",
 ];
-const LOOPBACK = /^(?:127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1)$/;
 
 /**
  * Serves an app over plaintext HTTP/1.1 on loopback or a unix socket, by the fastest server of the runtime: `Bun.serve`,
@@ -133,7 +133,7 @@ function placeOf(options: PlainServeOptions): OwnPlace {
       throw usage("Expected path to name a unix socket");
     return { path };
   }
-  if (!LOOPBACK.test(address)) {
+  if (!isLoopbackAddress(address)) {
     const hint = "Use serve(), which speaks TLS, or put something that ends TLS on this machine in front";
     throw usage(`Expected a loopback address, as tokens must not travel in plaintext; got ${String(address)}`, hint);
   }

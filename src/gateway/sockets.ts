@@ -9,7 +9,7 @@ import type { GatewayConfig, ListenerConfig } from "./config-types.ts";
  * @throws `ERR_SPIFFE_CONFIG` for a name that no listener has
  */
 export function checkSockets({ listeners, bytes }: GatewayConfig, sockets: ReadonlyMap<string, number>): void {
-  const names = [...listeners, ...bytes.listeners].map((one) => one.name);
+  const names = [...listeners, ...bytes.listeners, ...bytes.egress].map((one) => one.name);
   for (const name of sockets.keys()) {
     if (name === "status" || names.includes(name)) continue;
     const what = `A socket named "${name}" was passed, and no listener is called so`;

@@ -1,4 +1,5 @@
 /** Addresses of upstreams. */
+import { isLoopback } from "./loopback.ts";
 
 /** Where an upstream is dialled. */
 export interface UpstreamTarget {
@@ -14,9 +15,6 @@ export interface UpstreamTarget {
   /** The `Host` it is asked by. */
   readonly authority: string;
 }
-
-/** Names and addresses that never leave the machine. */
-const LOOPBACK = /^(?:localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])$/;
 
 /** Reads `https://host:port`, `http://host:port` or `unix:/path`; undefined for anything else, also for a path or query. */
 export function parseUpstreamUrl(text: unknown): UpstreamTarget | undefined {
@@ -34,11 +32,12 @@ export function parseUpstreamUrl(text: unknown): UpstreamTarget | undefined {
   }
   const tls = url.protocol === "https:";
   const port = url.port === "" ? (tls ? 443 : 80) : Number(url.port);
+  const hostname = url.hostname.replace(/^\[|\]$/g, "");
   return {
     url: text,
     tls,
-    plainRemote: !tls && !LOOPBACK.test(url.hostname),
-    hostname: url.hostname.replace(/^\[|\]$/g, ""),
+    plainRemote: !tls && !isLoopback(hostname),
+    hostname,
     port,
     authority: url.host,
   };

@@ -38,8 +38,8 @@ export interface UpstreamReadings {
   readonly refused: Counts;
   readonly retries: number;
   readonly retriesWithheld: number;
-  /** Retries that the budget would grant now. */
-  readonly budget: number;
+  /** Retries that the budget would grant now; undefined where there is none. */
+  readonly budget: number | undefined;
 }
 
 /** What is read at each scrape. */
@@ -133,7 +133,7 @@ export function operationsMetrics(registry: Registry, read: () => OperationsRead
     for (const { name: upstream, ...one } of now.upstreams) {
       put(tries, { upstream }, "outcome", one.tries);
       put(retries, { upstream }, "granted", { yes: one.retries, no: one.retriesWithheld });
-      budget.set({ upstream }, one.budget);
+      if (one.budget !== undefined) budget.set({ upstream }, one.budget);
       put(refused, { upstream }, "reason", one.refused);
       for (const name of BREAKER_STATES) breaker.set({ upstream, state: name }, name === one.breaker ? 1 : 0);
       for (const [health, count = 0] of Object.entries(one.addresses)) addresses.set({ upstream, health }, count);

@@ -6,16 +6,17 @@ import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { ManualClock } from "../../authority/testing.ts";
 import { isSpiffeError, systemClock } from "../../base/index.ts";
 import { Policy } from "../../policy/index.ts";
 import { capabilities } from "../../runtime/capabilities.ts";
-import { listen } from "../../tls/index.ts";
+import { connect, listen } from "../../tls/index.ts";
 import { readOn, stopReading } from "../../tls/read-stop.ts";
 import { parseGatewayConfig } from "../config.ts";
 import type { GatewayInput } from "../config-types.ts";
 import { createGateway } from "../gateway.ts";
 import type { Gateway } from "../gateway-types.ts";
-import { type Changeable, idOf, until, World } from "../world.testing.ts";
+import { type Changeable, GATEWAY, idOf, until, World } from "../world.testing.ts";
 import { afterAll, ByteServer, connectionLog, dial, echo, exchange, payload, whole } from "./bytes.testing.ts";
 import { openByteRoutes } from "./open.ts";
 
@@ -177,6 +178,29 @@ describe("bytes through a tcp route", () => {
     assert.ok(clean && bytes.equals(sent), `${bytes.length}`);
     await until(() => lines.length === 1);
     assert.equal(lines[0]!.ended, "done");
+    await gateway.close({ deadlineMs: 0 });
+    await up.close();
+  });
+
+  it("agrees by ALPN on what HTTP listeners do, passes bytes whatever it is, and refuses who offers nothing of it", async () => {
+    const up = await new ByteServer(echo).start();
+    const { gateway, port } = await start(config(up.url));
+    for (const [alpn, agreed] of [
+      [[], "none"],
+      [["h2"], "h2"],
+      [["postgresql", "http/1.1"], "http/1.1"],
+      [["postgresql"], "refused"],
+    ] as const) {
+      const dialled = await connect(web, { host: "127.0.0.1", port, peer: GATEWAY, alpn }).catch(() => undefined);
+      const found = dialled?.socket.alpnProtocol;
+      assert.equal(dialled === undefined ? "refused" : found || "none", agreed, alpn.join());
+      if (dialled === undefined) continue;
+      const heard = new Promise((resolve) => dialled.socket.once("data", (bytes) => resolve(String(bytes))));
+      dialled.socket.write("ping");
+      assert.equal(await heard, "ping");
+      dialled.socket.destroy();
+    }
+    assert.equal(up.connections, 3);
     await gateway.close({ deadlineMs: 0 });
     await up.close();
   });
@@ -355,7 +379,10 @@ describe("the upstream of a tcp route", () => {
     const bad = await start(config(`tls://127.0.0.1:${wrong.port}`, {}, {}, upstream));
     for (let i = 0; i < 20; i++) await exchange(web, bad.port, payload(i, 1_000)).catch(() => {});
     await until(() => bad.lines.length === 20);
-    assert.ok(bad.lines.every((line) => line.ended === "upstream.identity"));
+    // five refused peers in a row, and it is left alone
+    const ends = bad.lines.map((line) => line.ended);
+    assert.ok(ends.slice(0, 5).every((ended) => ended === "upstream.identity"));
+    assert.ok(ends.slice(5).every((ended) => ended === "upstream.breaker-open" || ended === "upstream.identity"));
     assert.equal(bytes, 0);
     const good = await start(config(`tls://127.0.0.1:${right.port}`, {}, {}, upstream));
     await exchange(web, good.port, payload(1, 1_000));
@@ -441,6 +468,45 @@ describe("the end of a connection for bytes", () => {
       );
       await until(() => up.open === 0 && orders.counters.open === 0);
       await gateway.close({ deadlineMs: 0 });
+    }
+    await up.close();
+    await orders.close({ deadlineMs: 0 });
+  });
+
+  it("[S-9] ends within a second when a certificate of either side does, and not before", async () => {
+    // certificates know whole seconds
+    const clock = new ManualClock(Math.floor(Date.now() / 1_000) * 1_000);
+    const end = clock.now() + 600_000;
+    const brief = async (name: string) => {
+      const identity = await world.identity(name);
+      await identity.update({ svid: await world.ca.issue({ id: idOf(name), notAfter: new Date(end) }) });
+      return identity;
+    };
+    const up = await new ByteServer(() => {}).start();
+    const orders = await listen(await brief("orders"), {
+      address: "127.0.0.1",
+      port: 0,
+      onConnection: (socket) => void socket.resume(),
+    });
+    const far = { db: { url: `tls://127.0.0.1:${orders.port}`, id: idOf("orders") } };
+    for (const [side, caller, upstreams] of [
+      ["caller", await brief("web"), { db: { url: up.url } }],
+      ["upstream", web, far],
+    ] as const) {
+      const log = connectionLog();
+      const options = { workload: await world.identity("gateway"), logger: log, clock };
+      const gateway = await createGateway({ ...config(up.url), upstreams }, options);
+      const heard = whole(await dial(caller, gateway.listeners[0]!.port));
+      await until(() => (side === "caller" ? up.open : orders.counters.open) === 1);
+      await clock.advance(end - 1 - clock.now());
+      assert.equal(log.lines.length, 0, side);
+      await clock.advance(1_001);
+      await heard;
+      await until(() => log.lines.length === 1 && up.open === 0 && orders.counters.open === 0);
+      assert.deepEqual([log.lines[0]!.ended, log.lines[0]!.endedBecause], ["identity", "x509.expired"], side);
+      await gateway.close({ deadlineMs: 0 });
+      clock.step(-1_000 - 600_000);
+      await clock.advance(0);
     }
     await up.close();
     await orders.close({ deadlineMs: 0 });

@@ -114,10 +114,11 @@ async function carry(
   try {
     open = await upstream.connect(gone);
   } catch (error) {
+    if (gone.aborted) return "caller-aborted";
     story.error = error;
-    return gone.aborted ? "caller-aborted" : faultOf(error);
+    return faultOf(error);
   }
-  story.target = open.target.url;
+  story.target = open.address;
   // it may have been ended while the upstream was dialled, by its identity or by other rules
   if (gone.aborted || socket.destroyed) {
     cut(open.socket);

@@ -5,7 +5,8 @@ import { cut } from "../../tls/cut.ts";
 import { listening } from "../../tls/listening.ts";
 import { stopReading } from "../../tls/read-stop.ts";
 import { openSocketFile } from "../../tls/socket-file.ts";
-import { type EgressConfig, isLoopback } from "../config-tcp.ts";
+import type { EgressConfig } from "../config-tcp.ts";
+import { isLoopback } from "../loopback.ts";
 import { type ByteUpstream, faultOf } from "./byte-upstream.ts";
 import { begin, type ConnectionEnd, type ConnectionStory, endOf, type Recorder, tell } from "./connection-log.ts";
 import { splice } from "./splice.ts";
@@ -21,6 +22,7 @@ export class Egress {
   readonly #config: EgressConfig;
   readonly #upstream: ByteUpstream;
   readonly #recorder: Recorder;
+  readonly #fd: number | undefined;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #address = "";
@@ -30,7 +32,9 @@ export class Egress {
   #closed = false;
   #onEmpty: () => void = ignore;
 
-  constructor(config: EgressConfig, upstream: ByteUpstream, recorder: Recorder) {
+  /** @param fd a socket that was opened and passed on, in place of the configured one */
+  constructor(config: EgressConfig, upstream: ByteUpstream, recorder: Recorder, fd?: number) {
+    this.#fd = fd;
     this.name = config.name;
     this.upstream = upstream.name;
     this.#config = config;
@@ -67,7 +71,17 @@ export class Egress {
   async start(): Promise<void> {
     const { place, name } = this.#config;
     const called = `egress ${name}`;
-    if ("path" in place) {
+    if (this.#fd !== undefined) {
+      // a unix socket is its path; who may open it is said by whoever made it
+      const bound = await listening(this.#server, { fd: this.#fd, name: called });
+      if (!bound.address.startsWith("/") && !isLoopback(bound.address)) {
+        const at = bound.address === "" ? "at no address that can be told" : `at ${bound.address}`;
+        const why = `Expected ${called} on loopback or a unix socket; the socket that was passed is ${at}`;
+        throw new SpiffeError("ERR_SPIFFE_CONFIG", why, { phase: "listen" });
+      }
+      this.#address = bound.address;
+      this.#port = bound.port;
+    } else if ("path" in place) {
       const open = (path: string) => listening(this.#server, { path, name: called });
       this.#remove = await openSocketFile(place.path, place.mode, open);
       this.#address = place.path;
@@ -116,10 +130,11 @@ export class Egress {
     try {
       open = await this.#upstream.connect(gone.signal);
     } catch (error) {
+      if (gone.signal.aborted) return "caller-aborted";
       story.error = error;
-      return gone.signal.aborted ? "caller-aborted" : faultOf(error);
+      return faultOf(error);
     }
-    story.target = open.target.url;
+    story.target = open.address;
     if (gone.signal.aborted) {
       cut(open.socket);
       return "caller-aborted";

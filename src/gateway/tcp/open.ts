@@ -36,6 +36,7 @@ export interface ByteRoutes {
   readonly egress: readonly ByteListening[];
   /** Names of listeners that closed by themselves. */
   readonly closed: readonly string[];
+  readonly upstreams: readonly ByteUpstream[];
   /** How it is, for `/status`. */
   report(): object;
   /** Judges open connections by the rules of now, and ends those that would not be let in (S-9). */
@@ -47,9 +48,11 @@ export interface ByteRoutes {
 class Opened implements ByteRoutes {
   readonly doors: OpenDoor[] = [];
   readonly ways: Egress[] = [];
+  readonly upstreams: readonly ByteUpstream[];
   readonly #room: ByteSurroundings;
 
-  constructor(room: ByteSurroundings) {
+  constructor(upstreams: readonly ByteUpstream[], room: ByteSurroundings) {
+    this.upstreams = upstreams;
     this.#room = room;
   }
 
@@ -84,6 +87,12 @@ class Opened implements ByteRoutes {
         open,
         overLimit,
       })),
+      upstreams: this.upstreams.map((upstream) => ({
+        name: upstream.name,
+        url: upstream.config.targets.map((target) => target.url),
+        id: upstream.config.id,
+        ...upstream.state(),
+      })),
     };
   }
 
@@ -100,6 +109,7 @@ class Opened implements ByteRoutes {
       ...this.doors.map(({ tls }) => tls.close({ deadlineMs })),
       ...this.ways.map((way) => way.close(deadlineMs)),
     ]);
+    await Promise.all(this.upstreams.map((upstream) => upstream.close()));
     return { cut: closed.reduce((sum, one) => sum + one.cut, 0) };
   }
 }
@@ -111,16 +121,16 @@ class Opened implements ByteRoutes {
  */
 export async function openByteRoutes(config: ByteConfig, room: ByteSurroundings): Promise<ByteRoutes> {
   const { identity, clock, logger } = room;
-  const upstreams = new Map(config.upstreams.map((one) => [one.name, new ByteUpstream(one, identity, clock)]));
+  const upstreams = config.upstreams.map((one) => new ByteUpstream(one, identity, clock));
   const upstreamOf = (name: string): ByteUpstream => {
-    const found = upstreams.get(name);
+    const found = upstreams.find((one) => one.name === name);
     if (found === undefined) throw new SpiffeError("ERR_SPIFFE_INTERNAL", `There is no upstream ${name} for bytes`);
     return found;
   };
   for (const { name, unsafePlain } of config.upstreams) {
     if (unsafePlain) logger.warn(`upstream ${name} is reached in plaintext over a network`);
   }
-  const opened = new Opened(room);
+  const opened = new Opened(upstreams, room);
   try {
     for (const listener of config.listeners) {
       const { name, address, maxConnections, maxConnectionAgeMs, proxies } = listener;
@@ -145,10 +155,11 @@ export async function openByteRoutes(config: ByteConfig, room: ByteSurroundings)
       });
     }
     for (const way of config.egress) {
-      const egress = new Egress(way, upstreamOf(way.upstream), room);
+      const egress = new Egress(way, upstreamOf(way.upstream), room, room.sockets.get(way.name));
       opened.ways.push(egress);
       await egress.start();
     }
+    for (const upstream of upstreams) upstream.start();
     return opened;
   } catch (error) {
     await opened.close(0);

@@ -9,14 +9,10 @@ import { connect as dialVerified, type TlsIdentity } from "../../tls/index.ts";
 import type { X509Bundle, X509Svid } from "../../x509/index.ts";
 import type { UpstreamTarget } from "../upstream-url.ts";
 import { Http2Pool } from "./http2-pool.ts";
+import { Standing } from "./standing.ts";
 
 /** Milliseconds to a connection that may carry requests. */
 const CONNECT_TIMEOUT_MS = 5_000;
-/** Milliseconds that an address which could not be dialled stands back; twice as long each further time. */
-const REST_MS = 1_000;
-const MAX_REST_MS = 30_000;
-/** Checks in a row that take an address out of service; one good check brings it back. */
-const FAILED_CHECKS = 2;
 
 /** What a kept connection was judged by; another of any of these needs a new connection (S-6). */
 interface Generation {
@@ -34,18 +30,16 @@ export interface DialSettings {
 }
 
 /** One address of an upstream with its connections. */
-export class Endpoint {
+export class Endpoint extends Standing {
   readonly target: UpstreamTarget;
   /** Where it is dialled: a name or an IP address; undefined for a unix socket. */
   readonly host: string | undefined;
   readonly #dial: DialSettings;
   #kept: { readonly pool: Http1Pool | Http2Pool; readonly generation: Generation | undefined } | undefined;
   #retired = false;
-  #failedDials = 0;
-  #restUntil = Number.NEGATIVE_INFINITY;
-  #failedChecks = 0;
 
   constructor(target: UpstreamTarget, host: string | undefined, dial: DialSettings) {
+    super(dial.clock);
     this.target = target;
     this.host = host;
     this.#dial = dial;
@@ -56,30 +50,6 @@ export class Endpoint {
     const { socketPath, port, url } = this.target;
     if (this.host === undefined || socketPath !== undefined) return url;
     return `${this.host.includes(":") ? `[${this.host}]` : this.host}:${port}`;
-  }
-
-  /** Whether its health checks do not speak against it. */
-  get healthy(): boolean {
-    return this.#failedChecks < FAILED_CHECKS;
-  }
-
-  /** Whether it could not be dialled a short time ago; others are asked first. */
-  get resting(): boolean {
-    return this.#dial.clock.monotonic() < this.#restUntil;
-  }
-
-  noteDial(reached: boolean): void {
-    if (reached) {
-      this.#failedDials = 0;
-      this.#restUntil = Number.NEGATIVE_INFINITY;
-    } else {
-      const rest = Math.min(MAX_REST_MS, REST_MS * 2 ** this.#failedDials++);
-      this.#restUntil = this.#dial.clock.monotonic() + rest;
-    }
-  }
-
-  noteCheck(passed: boolean): void {
-    this.#failedChecks = passed ? 0 : this.#failedChecks + 1;
   }
 
   /** Begins a request; throws what the identity throws while it has no SVID. */

@@ -1,8 +1,9 @@
-/** Active health: every address of an upstream is asked from time to time, over the connection that requests take. */
+/** Active health: every address of an upstream is asked from time to time; for HTTP over the connection that requests take. */
 import type { Clock } from "../../base/index.ts";
 import type { UpstreamCall } from "../../tls/http1/call.ts";
 import type { Field } from "../headers.ts";
 import type { Endpoint } from "./endpoint.ts";
+import type { Standing } from "./standing.ts";
 
 /** Milliseconds that a check may take. */
 const CHECK_TIMEOUT_MS = 5_000;
@@ -16,10 +17,15 @@ export interface HealthConfig {
   readonly everyMs: number;
 }
 
+/** Whether an address can serve; undefined when the check was given up, or the gateway has no identity to ask with. */
+export type HealthCheck<E> = (endpoint: E, timeoutMs: number, signal: AbortSignal) => Promise<boolean | undefined>;
+
 /** Settings of {@link watchHealth}. */
-export interface HealthWatch extends HealthConfig {
+export interface HealthWatch<E extends Standing> {
+  readonly everyMs: number;
+  readonly check: HealthCheck<E>;
   /** The addresses as they are now. */
-  endpoints(): Promise<readonly Endpoint[]>;
+  endpoints(): Promise<readonly E[]>;
   readonly clock: Clock;
   /** A number from 0 to 1: rounds differ by a tenth, so that many gateways do not ask at once. */
   readonly random: () => number;
@@ -28,14 +34,14 @@ export interface HealthWatch extends HealthConfig {
 }
 
 /** Checks round by round until the signal aborts. */
-export async function watchHealth(watch: HealthWatch): Promise<void> {
-  const { path, everyMs, clock, random, signal } = watch;
+export async function watchHealth<E extends Standing>(watch: HealthWatch<E>): Promise<void> {
+  const { check, everyMs, clock, random, signal } = watch;
   const timeoutMs = Math.min(everyMs, CHECK_TIMEOUT_MS);
   while (!signal.aborted) {
     const endpoints = await watch.endpoints();
     await Promise.all(
       endpoints.map(async (endpoint) => {
-        const passed = await check(endpoint, path, timeoutMs, clock, signal);
+        const passed = await check(endpoint, timeoutMs, signal);
         if (passed === undefined) return;
         endpoint.noteCheck(passed);
         watch.checked(passed);
@@ -45,8 +51,13 @@ export async function watchHealth(watch: HealthWatch): Promise<void> {
   }
 }
 
-/** Whether an address answers 2xx in time; undefined when the check was given up or the gateway has no identity. */
-async function check(
+/** The check that an address answers a GET of a path with 2xx in time. */
+export const answersAt =
+  (path: string, clock: Clock): HealthCheck<Endpoint> =>
+  (endpoint, timeoutMs, signal) =>
+    ask(endpoint, path, timeoutMs, clock, signal);
+
+async function ask(
   endpoint: Endpoint,
   path: string,
   timeoutMs: number,

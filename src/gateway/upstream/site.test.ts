@@ -3,6 +3,7 @@ import { createSocket } from "node:dgram";
 import { describe, it } from "node:test";
 import { ManualClock } from "../../authority/testing.ts";
 import { parseUpstreamUrl } from "../upstream-url.ts";
+import { Endpoint } from "./endpoint.ts";
 import { type Resolved, resolveName, ttlOf } from "./names.ts";
 import { Site } from "./site.ts";
 
@@ -16,7 +17,8 @@ function make(url: string, answer: () => Resolved | Promise<Resolved>) {
   };
   const target = parseUpstreamUrl(url);
   assert.ok(target !== undefined);
-  const site = new Site(target, { id: undefined, protocol: "http1", identity: undefined as never, clock }, resolve);
+  const dial = { id: undefined, protocol: "http1", identity: undefined as never, clock } as const;
+  const site = new Site(target.hostname, (host) => new Endpoint(target, host, dial), clock, resolve);
   const hosts = () => site.endpoints.map(({ host }) => host);
   return { clock, state, site, hosts };
 }

@@ -1,8 +1,6 @@
 /** One written address of an upstream and the endpoints it stands for: itself, or what its name leads to now. */
 import { isIP } from "node:net";
 import type { Clock } from "../../base/index.ts";
-import type { UpstreamTarget } from "../upstream-url.ts";
-import { type DialSettings, Endpoint } from "./endpoint.ts";
 import type { Resolve } from "./names.ts";
 
 /** Addresses of one name that are used. */
@@ -19,44 +17,59 @@ const LOOKUP_TIMEOUT_MS = 5_000;
 const isName = (host: string | undefined): host is string =>
   host !== undefined && isIP(host) === 0 && host !== "localhost";
 
+/** What a site asks of what it leads to. */
+export interface SiteEndpoint {
+  /** Where it is dialled: a name or an IP address; undefined for a unix socket. */
+  readonly host: string | undefined;
+  /** What runs ends in peace, and nothing is kept any more. */
+  retire(): void;
+  close(): void;
+}
+
 /** A written address. */
-export class Site {
-  readonly #target: UpstreamTarget;
-  readonly #dial: DialSettings;
+export class Site<E extends SiteEndpoint> {
+  readonly #host: string | undefined;
+  readonly #make: (host: string | undefined) => E;
+  readonly #clock: Clock;
   readonly #resolve: Resolve;
-  #endpoints: readonly Endpoint[];
+  #endpoints: readonly E[];
   #freshUntil = Number.NEGATIVE_INFINITY;
   /** Until then the old addresses serve while the next are looked up. */
   #usableUntil = Number.NEGATIVE_INFINITY;
   #lookup: Promise<void> | undefined;
   #retired = false;
 
-  constructor(target: UpstreamTarget, dial: DialSettings, resolve: Resolve) {
-    this.#target = target;
-    this.#dial = dial;
+  /**
+   * @param host as written; undefined for a unix socket
+   * @param make gives the endpoint at a host or an address that it leads to
+   */
+  constructor(host: string | undefined, make: (host: string | undefined) => E, clock: Clock, resolve: Resolve) {
+    this.#host = host;
+    this.#make = make;
+    this.#clock = clock;
     this.#resolve = resolve;
     // also what is dialled while the name leads nowhere: the dial says why
-    this.#endpoints = [new Endpoint(target, target.hostname, dial)];
+    this.#endpoints = [make(host)];
   }
 
-  get endpoints(): readonly Endpoint[] {
+  get endpoints(): readonly E[] {
     return this.#endpoints;
   }
 
   /** Looks the name up when its time is over; a promise when it is so long over that requests should wait. Never rejects. */
   ready(): Promise<void> | undefined {
-    const { hostname } = this.#target;
-    if (!isName(hostname)) return undefined;
-    const now = this.#dial.clock.monotonic();
+    const host = this.#host;
+    if (!isName(host)) return undefined;
+    const now = this.#clock.monotonic();
     if (now < this.#freshUntil) return undefined;
-    this.#lookup ??= this.#renew(hostname).finally(() => {
+    this.#lookup ??= this.#renew(host).finally(() => {
       this.#lookup = undefined;
     });
     return now < this.#usableUntil ? undefined : this.#lookup;
   }
 
   async #renew(name: string): Promise<void> {
-    const { clock } = this.#dial;
+    const clock = this.#clock;
     try {
       const { addresses, ttlMs = UNSAID_TTL_MS } = await within(clock, LOOKUP_TIMEOUT_MS, this.#resolve(name));
       if (addresses.length === 0) throw new Error("The name has no address");
@@ -73,7 +86,7 @@ export class Site {
 
   #replace(addresses: readonly string[]): void {
     const known = new Map(this.#endpoints.map((endpoint) => [endpoint.host, endpoint]));
-    this.#endpoints = addresses.map((address) => known.get(address) ?? new Endpoint(this.#target, address, this.#dial));
+    this.#endpoints = addresses.map((address) => known.get(address) ?? this.#make(address));
     for (const endpoint of known.values()) if (!this.#endpoints.includes(endpoint)) endpoint.retire();
     if (this.#retired) this.retire();
   }
