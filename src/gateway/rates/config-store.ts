@@ -2,7 +2,7 @@
 import { isAbsolute } from "node:path";
 import { readId } from "../../policy/principals.ts";
 import type { Path, Reader } from "../config-reader.ts";
-import { isLoopback } from "../config-tcp.ts";
+import { isLoopback } from "../loopback.ts";
 import { shownUrl } from "../upstream-url.ts";
 
 /** The store as it is written. */
