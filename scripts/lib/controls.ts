@@ -131,6 +131,39 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/crypto/wasm/engine.test.ts"],
   },
   {
+    name: "crypto-batch-own-verdict",
+    patches: [
+      {
+        file: "src/crypto/wasm/engine.ts",
+        find: "verdicts[index] = ((bits >>> bit) & 1) === 1;",
+        replace: "verdicts[index] = bits !== 0 && bit >= 0;",
+      },
+    ],
+    tests: ["src/crypto/wasm/engine.test.ts"],
+  },
+  {
+    name: "crypto-together-own-verdict",
+    patches: [
+      {
+        file: "src/crypto/verify-batch.ts",
+        find: "proceed(index, checks, verdicts[at] === true);",
+        replace: "proceed(index, checks, at >= 0 && verdicts.includes(true));",
+      },
+    ],
+    tests: ["src/crypto/turn.test.ts"],
+  },
+  {
+    name: "x509-authority-key-octets",
+    patches: [
+      {
+        file: "src/x509/authority-keys.ts",
+        find: "const name = binaryString(spki);",
+        replace: "const name = binaryString(spki.subarray(0, 26));",
+      },
+    ],
+    tests: ["src/x509/authority-keys.test.ts"],
+  },
+  {
     name: "x509-bundle-choice",
     patches: [
       {

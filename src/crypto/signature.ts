@@ -94,13 +94,18 @@ function hasZeroOnTop(signature: Uint8Array, modulus: Uint8Array, exponent: Uint
 }
 
 /** Whether octets are r and s of one coordinate's length each, both from 1 to n − 1. */
-function inRange(p1363: Uint8Array, curve: CurveParameters): boolean {
-  const { size, order } = curve;
-  if (p1363.length !== 2 * size) return false;
-  for (const half of [p1363.subarray(0, size), p1363.subarray(size)]) {
-    if (compareOctets(half, order) >= 0 || half.every((octet) => octet === 0)) return false;
-  }
-  return true;
+function inRange(p1363: Uint8Array, { size, order }: CurveParameters): boolean {
+  return p1363.length === 2 * size && isBelow(p1363, 0, order) && isBelow(p1363, size, order);
+}
+
+/** Whether the octets from a place on are a number from 1 to n − 1. */
+function isBelow(octets: Uint8Array, start: number, order: Uint8Array): boolean {
+  const size = order.length;
+  let at = 0;
+  while (at < size && octets[start + at] === order[at]) at++;
+  if (at === size || octets[start + at]! > order[at]!) return false;
+  for (at = 0; at < size; at++) if (octets[start + at] !== 0) return true;
+  return false;
 }
 
 /** Converts Ecdsa-Sig-Value (RFC 3279 §2.2.3) in strict DER to P1363. */

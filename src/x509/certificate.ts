@@ -6,6 +6,7 @@ import { PublicKey } from "../crypto/public-key.ts";
 import { contextTag, type DerReader, decodeDer, derFault, TAG } from "../encoding/der.ts";
 import { encodePem } from "../encoding/pem.ts";
 import { inspectAs } from "../id/inspect.ts";
+import { authorityKey } from "./authority-keys.ts";
 import { type Extensions, type KeyUsage, noExtensions, readExtensions } from "./extensions.ts";
 import type { GeneralName } from "./general-name.ts";
 import { type DistinguishedName, readName } from "./name.ts";
@@ -155,7 +156,8 @@ export class Certificate {
 
   /** The public key as a verdict; a key of an unknown kind does not make the certificate malformed. */
   safePublicKey(): Verdict<PublicKey> {
-    return (this.#publicKey ??= Object.freeze(PublicKey.fromSpki(this.#fields.spki)));
+    const { spki, extensions } = this.#fields;
+    return (this.#publicKey ??= extensions.ca ? authorityKey(spki) : Object.freeze(PublicKey.fromSpki(spki)));
   }
 
   /** The SubjectPublicKeyInfo in DER. */
