@@ -16,6 +16,7 @@ import { Connection, type LifeLog } from "./connections.ts";
 import { type ListenerCounters, newCounters } from "./counters.ts";
 import { attend, guardEntries, type Handler } from "./entries.ts";
 import type { FetchHandler } from "./fetch-handler.ts";
+import { Handshakes, MAX_HANDSHAKES } from "./handshakes.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { internalRefusal, type JudgedPeer, type Judgement, judgePeer, peerFrom, settle } from "./judge.ts";
 import { type Ground, keep } from "./lifetime.ts";
@@ -61,6 +62,8 @@ export class Listener implements TlsListener {
   readonly #shutOut = new WeakSet<object>();
   /** TCP sockets before the end of their handshake, with the certificate it is done with. */
   readonly #pending = new Map<object, ServerCertificate>();
+  /** How many of them there may be, and whose. */
+  readonly #handshakes = new Handshakes<Socket>();
   readonly #stop = new AbortController();
   /** Counts and tells why connections drain and end. */
   readonly #lifeLog: LifeLog = {
@@ -175,14 +178,14 @@ export class Listener implements TlsListener {
       const { remoteAddress, remotePort } = socket;
       if (this.#proxies?.has(remoteAddress) === true) return void this.#admitProxied(socket, begin);
       if (this.#isShut(socket, remoteAddress, remotePort)) return;
-      this.#await(socket);
+      if (!this.#await(socket, remoteAddress)) return;
       if (this.#door !== this.#server) this.#limitHandshake(socket);
       begin(socket);
     });
     this.#server.on("tlsClientError", (error: Error & { code?: string }, socket?: object) => {
       // A connection shut out above breaks in TLS as well on one runtime; it is counted once.
       if (socket !== undefined && (this.#shutOut.has(socket) || this.#shutOut.has(tcpOf(socket)))) return;
-      if (socket !== undefined) this.#pending.delete(tcpOf(socket));
+      if (socket !== undefined) this.#settled(tcpOf(socket));
       if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT" || error.message === "TLS handshake timeout")
         this.counters.timedOut++;
       else this.counters.failed++;
@@ -198,10 +201,24 @@ export class Listener implements TlsListener {
     return true;
   }
 
-  /** Notes a connection whose handshake is to come. */
-  #await(socket: Socket): void {
+  /** Notes a connection whose handshake is to come; false when there is no place for it, and it is closed. */
+  #await(socket: Socket, address: string | undefined): boolean {
+    const leaving = this.#handshakes.add(socket, address);
+    if (leaving !== undefined) {
+      this.counters.overLimit++;
+      this.#warnFull("as many handshakes as there may be at a time; more are closed", { handshakes: MAX_HANDSHAKES });
+      this.#shut(leaving);
+      if (leaving === socket) return false;
+    }
     this.#pending.set(socket, this.#served);
-    socket.once("close", () => this.#pending.delete(socket));
+    socket.once("close", () => this.#settled(socket));
+    return true;
+  }
+
+  /** A handshake is over, or its connection. */
+  #settled(tcp: object): void {
+    this.#pending.delete(tcp);
+    this.#handshakes.over(tcp);
   }
 
   /** Ends a connection whose handshake is not over in time, where that time began before TLS. */
@@ -219,7 +236,7 @@ export class Listener implements TlsListener {
   async #admitProxied(socket: Socket, begin: (socket: Socket) => void): Promise<void> {
     const { remoteAddress, remotePort } = socket;
     socket.on("error", ignore);
-    this.#await(socket);
+    if (!this.#await(socket, remoteAddress)) return;
     this.#limitHandshake(socket);
     const header = await readHeaderOf(socket);
     if (socket.destroyed) return;
@@ -242,13 +259,17 @@ export class Listener implements TlsListener {
 
   /** Whether there is room for one more; says so once each time there is none. */
   #isFull(): boolean {
-    const full = this.#pending.size + this.counters.open >= this.#settings.maxConnections;
-    if (full && !this.#full) {
-      const { maxConnections } = this.#settings;
-      this.#logger.warn("as many connections as are allowed; more are closed before TLS", { maxConnections });
-    }
-    this.#full = full;
+    const { maxConnections } = this.#settings;
+    const full = this.#pending.size + this.counters.open >= maxConnections;
+    if (full) this.#warnFull("as many connections as are allowed; more are closed before TLS", { maxConnections });
+    else if (this.#handshakes.size < MAX_HANDSHAKES) this.#full = false;
     return full;
+  }
+
+  /** Says so once, until there is room again. */
+  #warnFull(what: string, most: Readonly<Record<string, number>>): void {
+    if (!this.#full) this.#logger.warn(what, most);
+    this.#full = true;
   }
 
   #shut(socket: Socket): void {
@@ -267,7 +288,7 @@ export class Listener implements TlsListener {
         if (behind !== undefined) tellAddress(socket, behind);
         const { remoteAddress, remotePort } = socket;
         const shown = this.#pending.get(tcpOf(socket)) ?? this.#served;
-        this.#pending.delete(tcpOf(socket));
+        this.#settled(tcpOf(socket));
         if (socket.destroyed) return;
         if (this.#closing !== undefined) return void socket.destroy();
         const verdict = this.#admit(socket, shown);
