@@ -10,6 +10,7 @@ import { makeFixtures } from "./lib/fixtures.ts";
 import { goPeers } from "./lib/go-peers.ts";
 import { type Result, type Row, type Runtime, rowOf, type Subject, type Verdicts } from "./lib/rows.ts";
 import type { Environment } from "./lib/target.ts";
+import { measureNeighbour } from "./neighbour.ts";
 import type { Job } from "./run.ts";
 import { measureFetch, measureHandshakes, measureIdle } from "./tls.ts";
 import { measureTokens } from "./tokens.ts";
@@ -34,7 +35,8 @@ export interface BenchOutcome {
 
 /**
  * How much is measured: distinct inputs, samples, Workload API calls, fresh processes, proxied requests, new and idle
- * connections (`rounds` fresh servers for the idle ones, each left alone for `settleMs`), requests of a kept connection.
+ * connections (`rounds` fresh servers for the idle ones, each left alone for `settleMs`), requests of a kept connection,
+ * and of one beside hostile callers.
  */
 export interface Sizes {
   inputs: number;
@@ -48,6 +50,7 @@ export interface Sizes {
   rounds: number;
   settleMs: number;
   fetches: number;
+  neighbour: number;
 }
 
 const FULL: Sizes = {
@@ -62,6 +65,7 @@ const FULL: Sizes = {
   rounds: 3,
   settleMs: 2_000,
   fetches: 3_000,
+  neighbour: 10_000,
 };
 const QUICK: Sizes = {
   inputs: 100,
@@ -75,6 +79,7 @@ const QUICK: Sizes = {
   rounds: 1,
   settleMs: 200,
   fetches: 200,
+  neighbour: 200,
 };
 
 /** The command line that runs a TypeScript file on a runtime. */
@@ -155,6 +160,7 @@ export async function measureAll(options: BenchOptions, say: (line: string) => v
     if (options.subjects.includes("gateway")) {
       collect(await measureHandshakes(options.runtimes, under));
       collect(await measureFetch(options.runtimes, under));
+      collect(await measureNeighbour(options.runtimes, under));
       collect(await measureTokens(options.runtimes, under));
       collect(await measureGateway(options.runtimes, sizes, api!.endpoint, path, folder, say));
     }

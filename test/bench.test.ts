@@ -182,6 +182,8 @@ describe("npm run bench", () => {
       "gateway reverse-proxy",
       "gateway handshake",
       "gateway fetch",
+      "gateway neighbour quiet",
+      "gateway neighbour",
       "gateway reverse-proxy tokens",
     ];
     if (rows.some((row) => row.stack === "go-spiffe"))

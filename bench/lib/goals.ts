@@ -106,6 +106,8 @@ export const GOALS: readonly Goal[] = [
   },
   // What identity, 100 rules, access log and metrics add.
   { subject: "gateway", name: "reverse-proxy wall", timesOf: { name: "reverse-proxy bare wall", factor: 1.15 } },
+  // Another caller while chains are judged that are made to cost much.
+  { subject: "gateway", name: "neighbour", of: "p99", timesOf: { name: "neighbour quiet", factor: 2 } },
   { subject: "gateway", name: "fetch", timesOf: { name: "fetch", factor: 1.3, stack: "native" }, runtimes: ["bun"] },
   // Requests per second against the runtime's own server that asks for nothing: half of its rate, a quarter without a memory.
   {

@@ -1,6 +1,7 @@
 /** A trust domain for the benches of TLS: a Workload API with the server's SVID, and many different clients. */
 import { TestCa, type TestSvid } from "../../src/authority/testing.ts";
 import { serveSvid } from "../../test/support/given-svid.ts";
+import { type HostileLeaf, hostileLeaves } from "./hostile-leaves.ts";
 
 /** PEM of one client; `good` clients have to be served. */
 export interface Leaf {
@@ -17,6 +18,8 @@ export interface BenchTrust {
   /** Roots of the domain, PEM. */
   readonly roots: string;
   readonly leaves: readonly Leaf[];
+  /** Clients whose chains cost much, none of whom may be served. */
+  readonly hostile: readonly HostileLeaf[];
   stop(): Promise<void>;
 }
 
@@ -39,5 +42,6 @@ export async function startTrust(count: number): Promise<BenchTrust> {
     const { certPem, keyPem }: TestSvid = await (good ? ca : foreign).issue({ id: `spiffe://${domain}/client/${i}` });
     leaves.push({ cert: certPem, key: keyPem, good });
   }
-  return { domain, server, endpoint: api.socket, roots: ca.certPem, leaves, stop: () => api.close() };
+  const hostile = await hostileLeaves(ca, `spiffe://${domain}/hostile`);
+  return { domain, server, endpoint: api.socket, roots: ca.certPem, leaves, hostile, stop: () => api.close() };
 }

@@ -7,6 +7,7 @@ import type { ProxiedAddress } from "../encoding/proxy-protocol.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { ListenerCounters } from "./counters.ts";
+import { Handshakes, MAX_HANDSHAKES } from "./handshakes.ts";
 import { ProxyList, type ProxyProtocolOptions, readHeaderOf } from "./proxy-gate.ts";
 import type { ServerCertificate } from "./server-certificate.ts";
 import { takeListeners } from "./taken-listeners.ts";
@@ -41,6 +42,8 @@ export class ConnectionGate {
   readonly #shutOut = new WeakSet<object>();
   /** TCP sockets before the end of their handshake, with the certificate it is done with. */
   readonly #pending = new Map<object, ServerCertificate>();
+  /** How many of them there may be, and whose. */
+  readonly #handshakes = new Handshakes<Socket>();
   #full = false;
 
   constructor(server: Http2SecureServer, rooms: GateRooms) {
@@ -57,7 +60,7 @@ export class ConnectionGate {
   passed(socket: object): { shown: ServerCertificate | undefined; behind: ProxiedAddress | undefined } {
     const tcp = tcpOf(socket);
     const shown = this.#pending.get(tcp);
-    this.#pending.delete(tcp);
+    this.#settled(tcp);
     return { shown, behind: this.#behind.get(tcp) };
   }
 
@@ -87,14 +90,14 @@ export class ConnectionGate {
       const { remoteAddress, remotePort } = socket;
       if (this.#proxies?.has(remoteAddress) === true) return void this.#admitProxied(socket, begin);
       if (this.#isShut(socket, remoteAddress, remotePort)) return;
-      this.#await(socket);
+      if (!this.#await(socket, remoteAddress)) return;
       if (this.door !== server) this.#limitHandshake(socket);
       begin(socket);
     });
     server.on("tlsClientError", (error: Error & { code?: string }, socket?: object) => {
       // A connection shut out above breaks in TLS as well on one runtime; it is counted once.
       if (socket !== undefined && (this.#shutOut.has(socket) || this.#shutOut.has(tcpOf(socket)))) return;
-      if (socket !== undefined) this.#pending.delete(tcpOf(socket));
+      if (socket !== undefined) this.#settled(tcpOf(socket));
       if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT" || error.message === "TLS handshake timeout") counters.timedOut++;
       else counters.failed++;
     });
@@ -109,10 +112,24 @@ export class ConnectionGate {
     return true;
   }
 
-  /** Notes a connection whose handshake is to come. */
-  #await(socket: Socket): void {
+  /** Notes a connection whose handshake is to come; false when there is no place for it, and it is closed. */
+  #await(socket: Socket, address: string | undefined): boolean {
+    const leaving = this.#handshakes.add(socket, address);
+    if (leaving !== undefined) {
+      this.#rooms.counters.overLimit++;
+      this.#warnFull("as many handshakes as there may be at a time; more are closed", { handshakes: MAX_HANDSHAKES });
+      this.#shut(leaving);
+      if (leaving === socket) return false;
+    }
     this.#pending.set(socket, this.#rooms.served());
-    socket.once("close", () => this.#pending.delete(socket));
+    socket.once("close", () => this.#settled(socket));
+    return true;
+  }
+
+  /** A handshake is over, or its connection. */
+  #settled(tcp: object): void {
+    this.#pending.delete(tcp);
+    this.#handshakes.over(tcp);
   }
 
   /** Ends a connection whose handshake is not over in time, where that time began before TLS. */
@@ -131,7 +148,7 @@ export class ConnectionGate {
     const { counters, report, served } = this.#rooms;
     const { remoteAddress, remotePort } = socket;
     socket.on("error", ignore);
-    this.#await(socket);
+    if (!this.#await(socket, remoteAddress)) return;
     this.#limitHandshake(socket);
     const header = await readHeaderOf(socket);
     if (socket.destroyed) return;
@@ -154,13 +171,17 @@ export class ConnectionGate {
 
   /** Whether there is room for one more; says so once each time there is none. */
   #isFull(): boolean {
-    const { counters, logger, maxConnections } = this.#rooms;
+    const { counters, maxConnections } = this.#rooms;
     const full = this.#pending.size + counters.open >= maxConnections;
-    if (full && !this.#full) {
-      logger.warn("as many connections as are allowed; more are closed before TLS", { maxConnections });
-    }
-    this.#full = full;
+    if (full) this.#warnFull("as many connections as are allowed; more are closed before TLS", { maxConnections });
+    else if (this.#handshakes.size < MAX_HANDSHAKES) this.#full = false;
     return full;
+  }
+
+  /** Says so once, until there is room again. */
+  #warnFull(what: string, most: Readonly<Record<string, number>>): void {
+    if (!this.#full) this.#rooms.logger.warn(what, most);
+    this.#full = true;
   }
 
   #shut(socket: Socket): void {

@@ -11,7 +11,7 @@ export interface ListenerCounters {
   /** Connections that were told to finish, by reason, and those that were ended, by reason (S-9). */
   readonly drained: { [reason in Reason]?: number };
   readonly ended: { [reason in Reason]?: number };
-  /** Connections closed before TLS because there were `maxConnections` already. */
+  /** Connections closed before TLS because there were `maxConnections` already, or as many handshakes as there may be. */
   overLimit: number;
   /** Connections closed before TLS because their address was refused too often. */
   throttled: number;

@@ -1,0 +1,106 @@
+/** The places of handshakes, and whose they are when somebody takes them all (A-9). */
+import assert from "node:assert/strict";
+import { connect as dialTcp } from "node:net";
+import { after, before, describe, it } from "node:test";
+import { skipWhen } from "../../test/support/skip.ts";
+import { TestCa } from "../authority/test-ca.ts";
+import { Handshakes, MAX_HANDSHAKES } from "./handshakes.ts";
+import { listen } from "./listen.ts";
+import { http1Done, http1Get, identityOf, Opened, rawExchange, rawOptions, type Shown, shown } from "./wire.testing.ts";
+
+interface One {
+  readonly name: string;
+}
+
+const one = (name: string): One => ({ name });
+
+describe("places of handshakes", () => {
+  it("[S-7] [A-9] the busiest address gives up its oldest to a newcomer from elsewhere, and gets none itself", () => {
+    const places = new Handshakes<One>(4);
+    const first = [1, 2, 3, 4].map((i) => one(`first ${i}`));
+    for (const each of first) assert.equal(places.add(each, "10.0.0.1"), undefined);
+    const more = one("first 5");
+    assert.equal(places.add(more, "10.0.0.1"), more);
+    assert.equal(places.add(one("second 1"), "10.0.0.2"), first[0]);
+    assert.equal(places.size, 4);
+    // three against one: another one makes it two against two
+    assert.equal(places.add(one("second 2"), "10.0.0.2"), first[1]);
+    const third = one("second 3");
+    assert.equal(places.add(third, "10.0.0.2"), third);
+    assert.equal(places.add(one("third 1"), "10.0.0.3"), first[2]);
+    assert.equal(places.size, 4);
+  });
+
+  it("[S-7] where nobody has more than others, what is begun is finished", () => {
+    const places = new Handshakes<One>(3);
+    for (const i of [1, 2, 3]) assert.equal(places.add(one(String(i)), `10.0.0.${i}`), undefined);
+    const late = one("late");
+    assert.equal(places.add(late, "10.0.0.4"), late);
+    const nowhere = new Handshakes<One>(1);
+    assert.equal(nowhere.add(late), undefined);
+    const other = one("other");
+    assert.equal(nowhere.add(other), other);
+  });
+
+  it("[S-7] a handshake that is over leaves its place, once", () => {
+    const places = new Handshakes<One>(2);
+    const [a, b, c] = [one("a"), one("b"), one("c")];
+    for (const each of [a, b]) places.add(each, "10.0.0.1");
+    for (let i = 0; i < 2; i++) places.over(a);
+    places.over(c);
+    assert.equal(places.size, 1);
+    assert.equal(places.add(c, "10.0.0.1"), undefined);
+    for (const each of [b, c]) places.over(each);
+    assert.equal(places.size, 0);
+  });
+});
+
+describe("a listener whose handshakes never end", () => {
+  const opened = new Opened();
+  let ca: TestCa;
+  let good: Shown;
+  before(async () => {
+    ca = await TestCa.create();
+    good = shown(await ca.issue({ id: "spiffe://example.org/web" }));
+  });
+  after(() => opened.close());
+
+  const title = "[S-7] [A-9] has a bounded number of them, and serves who comes from elsewhere";
+  const elsewhere = process.platform === "linux" ? undefined : "only Linux has 127.0.0.2 without a word";
+  it(title, skipWhen(title, elsewhere), async () => {
+    const count = MAX_HANDSHAKES + 100;
+    const warned: string[] = [];
+    const warn = (message: string) => void (message.startsWith("as many handshakes") && warned.push(message));
+    const server = opened.add(
+      await listen(await identityOf("spiffe://example.org/orders", ca), {
+        address: "127.0.0.1",
+        port: 0,
+        throttle: false,
+        handshakeTimeoutMs: 10_000,
+        handler: (_request, response) => void response.end("ok"),
+        logger: { debug() {}, info() {}, warn, error() {} },
+      }),
+    );
+    const isServed = async (from: string) => {
+      const options = rawOptions(server.port, good, "http/1.1", { localAddress: from } as object);
+      return http1Done((await rawExchange(options, http1Get(), http1Done)).bytes);
+    };
+    assert.equal(await isServed("127.0.0.1"), true);
+    let closed = 0;
+    const sockets = Array.from({ length: count }, () => {
+      const socket = dialTcp(server.port, "127.0.0.1").on("error", () => {});
+      socket.once("close", () => closed++);
+      return socket.resume();
+    });
+    while (closed < 100) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.equal(await isServed("127.0.0.1"), false, "the address that has all places gets no further one");
+    for (let i = 0; i < 20; i++) assert.equal(await isServed("127.0.0.2"), true, "others are served");
+    assert.ok(server.counters.overLimit >= 101, `${server.counters.overLimit} were closed`);
+    assert.equal(server.counters.failed + server.counters.timedOut, 0);
+    assert.equal(warned.length, 1);
+    for (const socket of sockets) socket.destroy();
+    while (closed < count) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.equal(await isServed("127.0.0.1"), true);
+    await server.close({ deadlineMs: 0 });
+  });
+});
