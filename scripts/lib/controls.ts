@@ -350,6 +350,13 @@ export const CONTROLS: readonly Control[] = [
     runtimes: ["bun", "node"],
   },
   {
+    name: "seam-agent-dials",
+    patches: [
+      { file: "src/tls/peer-agent.ts", find: "if (!this.#overfull(name)) return", replace: "if (true) return" },
+    ],
+    tests: ["test/seams/https-agent.test.ts"],
+  },
+  {
     name: "seam-bytes-before-tls",
     patches: [{ file: "src/tls/start-tls.ts", find: "if (bytes.length !== 1 || ", replace: "if (" }],
     tests: ["src/tls/verified-stream.test.ts"],
@@ -408,6 +415,13 @@ export const CONTROLS: readonly Control[] = [
       },
     ],
     tests: ["src/tls/listen.test.ts"],
+  },
+  {
+    name: "tls-throttle-prefix",
+    patches: [
+      { file: "src/tls/throttle.ts", find: "  if (bytes?.length !== 16) return plain;", replace: "  return address;" },
+    ],
+    tests: ["src/tls/throttle.test.ts"],
   },
   {
     name: "tls-connection-limit",
@@ -513,6 +527,11 @@ export const CONTROLS: readonly Control[] = [
         replace: "    if (kept === undefined) {",
       },
     ],
+    tests: ["src/tls/kept-connections.test.ts"],
+  },
+  {
+    name: "tls-fetch-repeats",
+    patches: [{ file: "src/tls/fetch-exchange.ts", find: " && !(error instanceof NoAnswer)", replace: "" }],
     tests: ["src/tls/kept-connections.test.ts"],
   },
   {

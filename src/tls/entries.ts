@@ -79,7 +79,6 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
   const run = (verdict: ConnectionVerdict, request: ListenerRequest, response: ListenerResponse, go: Handler): void => {
     try {
       rooms.begin(verdict, response);
-      corkForNow(request);
       attend(go(request, response), (error) => failed(error, response));
     } catch (error) {
       failed(error, response);
@@ -159,13 +158,6 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     rooms.stray();
     stream.session?.destroy();
   });
-}
-
-/** Lets head and body of an answer that is given at once leave together, where the runtime writes them one by one. */
-function corkForNow({ httpVersionMajor, socket }: ListenerRequest): void {
-  if (httpVersionMajor !== 1) return;
-  socket.cork();
-  queueMicrotask(() => socket.uncork());
 }
 
 /** Bytes of a request's head, near enough: names, values and what separates them. */

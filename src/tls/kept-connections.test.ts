@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
+import { type TLSSocket, createServer as tlsServer } from "node:tls";
 import { ManualClock } from "../authority/manual-clock.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
@@ -10,7 +12,7 @@ import { X509Bundle } from "../x509/index.ts";
 import { createFetch, type FetchOptions } from "./fetch.ts";
 import { poolOf } from "./kept-connections.ts";
 import { listen, type TlsListener } from "./listen.ts";
-import { identityOf, Opened } from "./wire.testing.ts";
+import { identityOf, Opened, shown } from "./wire.testing.ts";
 
 const ORDERS = "spiffe://example.org/orders";
 const WEB = "spiffe://example.org/web";
@@ -143,6 +145,30 @@ describe("kept connections of createFetch", () => {
     await other.close({ deadlineMs: 0 });
   });
 
+  it("[S-24] a call is repeated where its kept connection ended unanswered, and not where it was answered wrongly", async () => {
+    const web = await identityOf(WEB, ca);
+    const ok = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    for (const [second, repeated] of [
+      ["", true],
+      ["HTTP/1.1 200 OK\ncontent-length: 2\n\nok\r\n\r\n", false],
+    ] as const) {
+      let requests = 0;
+      const raw = tlsServer({ ...shown(await ca.issue({ id: ORDERS })), requestCert: true, rejectUnauthorized: false });
+      raw.on("secureConnection", (socket: TLSSocket) => {
+        socket.on("error", () => {});
+        socket.on("data", () => (++requests === 2 ? socket.end(second) : socket.write(ok)));
+      });
+      await new Promise<void>((resolve) => raw.listen(0, "127.0.0.1", resolve));
+      const url = `https://127.0.0.1:${(raw.address() as AddressInfo).port}/`;
+      const fetchIt = createFetch(web, { peer: ORDERS });
+      assert.equal(await (await fetchIt(url)).text(), "ok");
+      if (repeated) assert.equal(await (await fetchIt(url)).text(), "ok");
+      else await assert.rejects(fetchIt(url), (error) => isSpiffeError(error, "ERR_SPIFFE_UPSTREAM"));
+      assert.equal(requests, repeated ? 3 : 2);
+      raw.close();
+    }
+  });
+
   it("[S-9] a kept connection ends with the peer's certificate, idle as it is", async () => {
     const clock = new ManualClock();
     const web = await identityOf(WEB, ca);
@@ -183,7 +209,7 @@ describe("kept connections of createFetch", () => {
     assert.equal(dialled, 0);
   });
 
-  it("[S-6] calls of every kind reach the peer on runtimes that keep no connection as well", async () => {
+  it("[S-6] calls of every kind reach the peer", async () => {
     const web = await identityOf(WEB, ca);
     arrived = [];
     for (const method of ["GET", "PUT", "POST", "DELETE", "OPTIONS"]) {
