@@ -47,13 +47,6 @@ export const HTTP_CONTROLS: readonly Control[] = [
     "forward-token.test.ts",
   ),
   control(
-    "grpc-timeout-over",
-    "exchange.ts",
-    "    if (callMs !== undefined && callMs <= 0) return void this.#callOver();\n",
-    "",
-    "grpc-timeout.test.ts",
-  ),
-  control(
     "grpc-timeout-no-blame",
     "exchange.ts",
     "    if (!this.#begun) return void this.failed(problem);\n",
@@ -82,5 +75,12 @@ export const HTTP_CONTROLS: readonly Control[] = [
     "else if (kept.usable) call.start(kept);",
     "else if (kept !== undefined) call.start(kept);",
     "upstream/http1-pool.test.ts",
+  ),
+  control(
+    "authorizer-again",
+    "running.ts",
+    "return ended + (await this.#confirm(allowed, room));",
+    "return ended;",
+    "rejudge.test.ts",
   ),
 ];

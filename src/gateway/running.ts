@@ -8,8 +8,10 @@ export interface RunningRequest {
   readonly listener: string;
   /** Where it goes; an upstream that is retired lives as long as one goes there. */
   readonly upstream: Upstream;
-  /** What would be decided of it now. */
+  /** What the rules would decide of it now. */
   judge(room: Room): Decision;
+  /** What the external authorizer would make of that; the signal ends the question. */
+  confirm(room: Room, decision: Decision, signal: AbortSignal): Promise<Decision>;
   /** Breaks it off for this decision. */
   end(why: Decision): void;
 }
@@ -17,11 +19,25 @@ export interface RunningRequest {
 /** Requests that one slice of {@link RunningRequests.rejudge} takes; others are served in between. */
 const SLICE = 256;
 
+/** Requests that the external authorizer is asked about at a time. */
+const WIDTH = 64;
+
+/** Milliseconds after which a request ends that nobody has confirmed: all are judged within a second (S-26). */
+const CONFIRM_MS = 900;
+
+const UNCONFIRMED: Decision = Object.freeze({ verdict: "deny", reason: "policy.authorizer-timeout", mode: "enforce" });
+
 /** A running request and its place. */
 interface Entry {
   readonly request: RunningRequest;
   /** Negative once it is over. */
   at: number;
+}
+
+/** A request that the rules let run, if the external authorizer does. */
+interface Allowed {
+  readonly entry: Entry;
+  readonly decision: Decision;
 }
 
 /** All running requests of a gateway. */
@@ -76,7 +92,8 @@ export class RunningRequests {
   }
 
   /**
-   * Judges every request again and ends those that are denied; what cannot be judged is denied.
+   * Judges every request again and ends those that are denied; what cannot be judged is denied. Where there is an external
+   * authorizer it is asked about those that the rules allow, and what it has not confirmed in time ends.
    *
    * @param room what is in force for the requests of a listener
    * @returns how many were ended
@@ -84,15 +101,51 @@ export class RunningRequests {
   async rejudge(room: (listener: string) => Room): Promise<number> {
     let ended = 0;
     let judged = 0;
+    const allowed: Allowed[] = [];
     for (const entry of [...this.#running]) {
       if (++judged % SLICE === 0) await new Promise((resolve) => setImmediate(resolve));
       if (entry.at < 0) continue;
       const { request } = entry;
       const decision = decisionOn(request, room);
-      if (decision.verdict === "allow") continue;
+      if (decision.verdict === "allow") {
+        if (room(request.listener).authorizer !== undefined) allowed.push({ entry, decision });
+        continue;
+      }
       ended++;
       request.end(decision);
     }
+    return ended + (await this.#confirm(allowed, room));
+  }
+
+  async #confirm(allowed: readonly Allowed[], room: (listener: string) => Room): Promise<number> {
+    const [first] = allowed;
+    if (first === undefined) return 0;
+    const late = new AbortController();
+    const over = new AbortController();
+    room(first.entry.request.listener)
+      .clock.sleep(CONFIRM_MS, over.signal)
+      .then(
+        () => late.abort(),
+        () => {},
+      );
+    let ended = 0;
+    let next = 0;
+    const lane = async () => {
+      for (let one = allowed[next++]; one !== undefined; one = allowed[next++]) {
+        const { entry, decision } = one;
+        const { request } = entry;
+        if (entry.at < 0) continue;
+        const inForce = room(request.listener);
+        const asked = late.signal.aborted ? UNCONFIRMED : request.confirm(inForce, decision, late.signal);
+        const said = await Promise.resolve(asked).catch(() => UNCONFIRMED);
+        // what came into force meanwhile judges by itself
+        if (said.verdict === "allow" || entry.at < 0 || room(request.listener) !== inForce) continue;
+        ended++;
+        request.end(late.signal.aborted ? UNCONFIRMED : said);
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(WIDTH, allowed.length) }, lane));
+    over.abort();
     return ended;
   }
 }

@@ -16,7 +16,6 @@ import { Connection, type LifeLog } from "./connections.ts";
 import { type ListenerCounters, newCounters } from "./counters.ts";
 import { attend, guardEntries, type Handler } from "./entries.ts";
 import type { FetchHandler } from "./fetch-handler.ts";
-import { Handshakes, MAX_HANDSHAKES } from "./handshakes.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { internalRefusal, type JudgedPeer, type Judgement, judgePeer, peerFrom, settle } from "./judge.ts";
 import { type Ground, keep } from "./lifetime.ts";
