@@ -13,6 +13,8 @@ import type { LoadJob, LoadResult } from "./load.ts";
 import { commandOf, type Sizes } from "./measure-all.ts";
 
 const CONNECTIONS = 32;
+/** Measured turns of each proxy, and an unmeasured one before: what is compared is as warm, and shares what else the machine does. */
+const TURNS = 3;
 
 interface Material {
   id: string;
@@ -28,8 +30,8 @@ interface Measured {
 }
 
 /**
- * Measures `reverse-proxy`, with certificates and with tokens, of each runtime's gateway, the first also bare, of the Go
- * proxy and of nginx.
+ * Measures `reverse-proxy` of each runtime's gateway, also bare, of the Go proxy and of nginx, in turns; then each gateway
+ * with tokens.
  */
 export async function measureGateway(
   runtimes: readonly Runtime[],
@@ -44,56 +46,120 @@ export async function measureGateway(
   const upstream = await startServing(commandOf("node", "bench/upstream.ts", []));
   const env = { SPIFFE_ENDPOINT_SOCKET: endpoint };
   const url = `http://127.0.0.1:${upstream.ports[0]}`;
+  const proxies: Proxy[] = [];
+  const gateways: { runtime: Runtime; proxy: Proxy; accessLog: string }[] = [];
+  const start = (name: string, who: Who, server: Serving): Proxy => {
+    const proxy = { name, who, server, sent: 0, micros: 0, latencies: [], slices: [], statuses: {} };
+    proxies.push(proxy);
+    return proxy;
+  };
   try {
     for (const runtime of runtimes) {
-      say(`measuring gateway on ${runtime}`);
+      const who = { stack: "spiffe-edge", runtime } as const;
       const accessLog = join(folder, `${runtime}-access.log`);
-      const server = await startServing(
-        commandOf(runtime, "bench/gateway-server.ts", [url, material.id, accessLog]),
-        env,
-      );
-      let sent = 0;
-      try {
-        const [mesh, edge] = server.ports as [number, number];
-        const load = loads(material, sizes, folder, measured, { stack: "spiffe-edge", runtime });
-        sent += await load.proxied(mesh, server.pid);
-        sent += await load.tokens(edge);
-      } finally {
-        await server.stop();
-      }
+      const args = [url, material.id, accessLog];
+      const server = await startServing(commandOf(runtime, "bench/gateway-server.ts", args), env);
+      gateways.push({ runtime, proxy: start("reverse-proxy", who, server), accessLog });
       const bare = await startServing(commandOf(runtime, "bench/gateway-bare.ts", [url]), env);
-      await ofProxy(
-        bare,
-        loads(material, sizes, folder, measured, { stack: "spiffe-edge", runtime }),
-        "reverse-proxy bare",
-      );
+      start("reverse-proxy bare", who, bare);
+    }
+    if (goPeers !== undefined) {
+      const args = ["proxy", "-upstream", url, "-trust-domain", BENCH_TRUST_DOMAIN];
+      start("reverse-proxy", { stack: "go-proxy", runtime: "go" }, await startServing([goPeers, args], env));
+    }
+    const nginx = await startNginx(material, url, folder);
+    if (nginx !== undefined) start("reverse-proxy", { stack: "nginx", runtime: "c" }, nginx);
+    for (let turn = 0; turn <= TURNS; turn++) {
+      say(`measuring ${proxies.length} proxies in turns, ${turn === 0 ? "to warm up" : `${turn} of ${TURNS}`}`);
+      for (const proxy of turn % 2 === 0 ? proxies : [...proxies].reverse()) {
+        await take(proxy, material, sizes, folder, turn > 0);
+      }
+    }
+    for (const proxy of proxies) rowsOf(proxy, measured);
+    for (const { runtime, proxy, accessLog } of gateways) {
+      say(`measuring gateway on ${runtime} with tokens`);
+      const sent = proxy.sent + (await withTokens(proxy, material, sizes, folder, measured));
+      await proxy.server.stop();
       const logged = readFileSync(accessLog, "utf8")
         .split("\n")
         .filter((line) => line !== "").length;
       if (logged !== sent) measured.faults.push(`gateway ${runtime}: ${logged} log lines for ${sent} requests`);
     }
-    if (goPeers !== undefined) {
-      say("measuring gateway with go-proxy");
-      const args = ["proxy", "-upstream", url, "-trust-domain", BENCH_TRUST_DOMAIN];
-      const server = await startServing([goPeers, args], env);
-      await ofProxy(server, loads(material, sizes, folder, measured, { stack: "go-proxy", runtime: "go" }));
-    }
-    const nginx = await startNginx(material, url, folder);
-    if (nginx !== undefined) {
-      say("measuring gateway with nginx");
-      await ofProxy(nginx, loads(material, sizes, folder, measured, { stack: "nginx", runtime: "c" }));
-    }
     return measured;
   } finally {
+    for (const { server } of proxies) await server.stop();
     await upstream.stop();
   }
 }
 
-async function ofProxy(server: Serving, load: ReturnType<typeof loads>, name?: string): Promise<void> {
-  try {
-    await load.proxied(server.ports[0]!, server.pid, name);
-  } finally {
-    await server.stop();
+type Who = { stack: Stack; runtime: Runtime | "go" | "c" };
+
+/** A proxy under measurement, and what was measured of it. */
+interface Proxy extends LoadResult {
+  readonly name: string;
+  readonly who: Who;
+  readonly server: Serving;
+  /** Requests of all turns. */
+  sent: number;
+  /** CPU of its process for them; 0 where the system does not tell. */
+  micros: number;
+}
+
+/** One turn of a proxy. */
+async function take(
+  proxy: Proxy,
+  { ca, cert, key }: Material,
+  sizes: Sizes,
+  folder: string,
+  counts: boolean,
+): Promise<void> {
+  const { server } = proxy;
+  const requests = sizes.requests / TURNS;
+  const warmup = sizes.requests / 10;
+  const job = { port: server.ports[0]!, cert, key, ca, path: "/orders", connections: CONNECTIONS, requests, warmup };
+  const before = cpuOf(server.pid);
+  const result = await generate(folder, job);
+  const after = cpuOf(server.pid);
+  proxy.sent += requests + warmup;
+  if (!counts) return;
+  if (before !== undefined && after !== undefined) proxy.micros += after - before;
+  for (const latency of result.latencies) proxy.latencies.push(latency);
+  proxy.slices.push(...result.slices);
+  for (const [status, count] of Object.entries(result.statuses)) {
+    proxy.statuses[status] = (proxy.statuses[status] ?? 0) + count;
+  }
+}
+
+/** Also the CPU that the proxy's process takes for a request, where the system tells. */
+function rowsOf({ name, who, sent, micros, ...result }: Proxy, into: Measured): void {
+  keep(name, who, result, 0, into);
+  const measured = (sent * TURNS) / (TURNS + 1);
+  if (micros > 0) into.rows.push(rowOf({ subject: "gateway", ...who, name: `${name} cpu` }, [micros / measured]));
+}
+
+/** Every token once or more; returns how many requests that were. */
+async function withTokens(
+  { who, server }: Proxy,
+  { ca, tokens }: Material,
+  sizes: Sizes,
+  folder: string,
+  into: Measured,
+): Promise<number> {
+  const requests = Math.ceil(sizes.requests / tokens.length) * tokens.length;
+  const warmup = tokens.length;
+  const job = { port: server.ports[1]!, ca, path: "/orders", tokens, connections: CONNECTIONS, requests, warmup };
+  keep("reverse-proxy tokens", who, await generate(folder, job), requests / 100, into);
+  return requests + warmup;
+}
+
+function keep(name: string, who: Who, result: LoadResult, refused: number, into: Measured): void {
+  const head = { subject: "gateway", ...who } as const;
+  into.rows.push(rowOf({ ...head, name }, result.latencies));
+  into.rows.push(rowOf({ ...head, name: `${name} wall` }, result.slices));
+  const good = result.latencies.length - refused;
+  if (result.statuses[200] !== good || (result.statuses[401] ?? 0) !== refused) {
+    const seen = JSON.stringify(result.statuses);
+    into.faults.push(`gateway ${name} ${who.runtime}: expected ${good} × 200 and ${refused} × 401, got ${seen}`);
   }
 }
 
@@ -120,50 +186,6 @@ async function fetchMaterial(endpoint: string, count: number): Promise<Material>
   } finally {
     await client.close();
   }
-}
-
-function loads(
-  material: Material,
-  sizes: Sizes,
-  folder: string,
-  into: Measured,
-  who: { stack: Stack; runtime: Runtime | "go" | "c" },
-) {
-  const { ca, cert, key } = material;
-  const keep = (name: string, result: LoadResult, refused: number) => {
-    const head = { subject: "gateway", ...who } as const;
-    into.rows.push(rowOf({ ...head, name }, result.latencies));
-    into.rows.push(rowOf({ ...head, name: `${name} wall` }, result.slices));
-    const good = result.latencies.length - refused;
-    if (result.statuses[200] !== good || (result.statuses[401] ?? 0) !== refused) {
-      const seen = JSON.stringify(result.statuses);
-      into.faults.push(`gateway ${name} ${who.runtime}: expected ${good} × 200 and ${refused} × 401, got ${seen}`);
-    }
-  };
-  const load = async (name: string, job: Omit<LoadJob, "out" | "path" | "ca">, refused: number): Promise<number> => {
-    const result = await generate(folder, { ...job, ca, path: "/orders" });
-    keep(name, result, refused);
-    return job.requests + job.warmup;
-  };
-  return {
-    /** Also the CPU that the proxy's process takes for a request, where the system tells. */
-    proxied: async (port: number, pid: number, name = "reverse-proxy") => {
-      const job = { port, cert, key, connections: CONNECTIONS, requests: sizes.requests, warmup: sizes.requests / 10 };
-      const before = cpuOf(pid);
-      const sent = await load(name, job, 0);
-      const after = cpuOf(pid);
-      if (before !== undefined && after !== undefined && after > before) {
-        into.rows.push(rowOf({ subject: "gateway", ...who, name: `${name} cpu` }, [(after - before) / sent]));
-      }
-      return sent;
-    },
-    tokens: (port: number) => {
-      const { tokens } = material;
-      const requests = Math.ceil(sizes.requests / tokens.length) * tokens.length;
-      const job = { port, tokens, connections: CONNECTIONS, requests, warmup: tokens.length };
-      return load("reverse-proxy tokens", job, requests / 100);
-    },
-  };
 }
 
 async function generate(folder: string, job: Omit<LoadJob, "out">): Promise<LoadResult> {
