@@ -6,6 +6,7 @@ import type { ListenerConfig } from "./config-types.ts";
 const LISTENER_KEYS = [
   "name",
   "protocol",
+  "alpn",
   "address",
   "port",
   "clientCertificate",
@@ -57,6 +58,7 @@ export function readListeners(read: Reader, value: unknown, optional: boolean, c
       const why = "nothing else than a certificate proves who opens a connection for bytes";
       read.report([...path, "clientCertificate"], `is ${mode} on a tcp listener`, why, "require, or leave it out");
     }
+    const alpn = readAlpn(read, block.alpn, protocol, [...path, "alpn"]);
     if (protocol === "tcp" && block.port === undefined)
       read.report(path, 'needs "port"', "a tcp listener has no usual one", "port: 5432");
     if (name === undefined) continue;
@@ -73,8 +75,17 @@ export function readListeners(read: Reader, value: unknown, optional: boolean, c
     const limitAt: Path = [...path, "maxConnections"];
     const maxConnections = read.count(block.maxConnections, limitAt, connections, MAX_CONNECTIONS, "connections");
     const proxies = readProxies(read, block.proxyProtocol, [...path, "proxyProtocol"]);
-    const limits = { maxConnectionAgeMs, maxConnections, proxies };
+    const limits = { maxConnectionAgeMs, maxConnections, proxies, alpn };
     listeners.push({ name, protocol, address, port, clientCertificate: mode, ...limits });
   }
   return listeners;
+}
+
+/** The one name that a listener for bytes agrees on by ALPN. */
+function readAlpn(read: Reader, value: unknown, protocol: "http" | "tcp", path: Path): string | undefined {
+  if (value === undefined) return undefined;
+  if (protocol === "http")
+    return read.report(path, "is of a listener that speaks HTTP", "that agrees on h2 or http/1.1", "leave it out");
+  if (typeof value === "string" && /^[!-~]{1,255}$/.test(value)) return value;
+  return read.report(path, `${JSON.stringify(value)} is no name of a protocol`, undefined, "a name such as postgresql");
 }

@@ -6,7 +6,7 @@ import { parseGatewayConfig } from "./config.ts";
 
 const FILE = `listen:
   - { name: mesh, port: 8443 }
-  - { name: pg, port: 5432, protocol: tcp, maxConnections: 500, proxyProtocol: { from: [10.0.0.0/8, "fd00::1"] } }
+  - { name: pg, port: 5432, protocol: tcp, alpn: postgresql, maxConnections: 500, proxyProtocol: { from: [10.0.0.0/8, "fd00::1"] } }
 upstreams:
   web: { url: "http://127.0.0.1:3000" }
   postgres: { url: "unix:/run/postgresql/.s.PGSQL.5432", proxyProtocol: v2 }
@@ -50,6 +50,7 @@ describe("bytes in a gateway file", () => {
           maxConnectionAgeMs: undefined,
           maxConnections: 500,
           proxies: ["10.0.0.0/8", "fd00::1"],
+          alpn: "postgresql",
         },
       ],
       upstreams: [
@@ -248,6 +249,7 @@ describe("bytes in a gateway file", () => {
       "proxyProtocol: v1",
       /proxyProtocol: "v1" is no version that is sent/,
     ],
+    ["a name for ALPN that is none", "alpn: postgresql", 'alpn: "a b"', /alpn: "a b" is no name of a protocol/],
     ["a path to check bytes by", "every: 2s", "path: /healthz", /health\.path: belongs to HTTP; bytes have no request/],
     ["checks without a pause", "every: 2s", "every: 10ms", /health\.every: "10ms" is too often/],
     [

@@ -16,6 +16,8 @@ export interface ListenerInput {
   readonly name?: string;
   /** What its connections carry: requests, or with `tcp` bytes of any protocol; `http` by default. */
   readonly protocol?: "http" | "tcp";
+  /** For bytes: the one name to agree on by ALPN, such as `postgresql`, in place of `h2` and `http/1.1`. */
+  readonly alpn?: string;
   /** Address to bind; `0.0.0.0` by default. */
   readonly address?: string;
   /** Port to bind, 0 for any free one; 8443 by default. */
@@ -160,6 +162,7 @@ export interface GatewayInput {
 export interface ListenerConfig {
   readonly name: string;
   readonly protocol: "http" | "tcp";
+  readonly alpn: string | undefined;
   readonly address: string;
   readonly port: number;
   readonly clientCertificate: "require" | "optional" | "none";

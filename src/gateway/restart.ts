@@ -7,6 +7,7 @@ const LISTENER_KEYS: Readonly<Record<keyof Omit<ListenerConfig, "name">, string>
   clientCertificate: "clientCertificate",
   maxConnectionAgeMs: "maxConnectionAge",
   protocol: "protocol",
+  alpn: "alpn",
   maxConnections: "maxConnections",
   proxies: "proxyProtocol",
 };

@@ -29,6 +29,7 @@ const KNOWN: readonly (keyof ListenOptions)[] = [
   "sharePort",
   "fd",
   "protocols",
+  "alpn",
   "clientCertificate",
   "certificate",
   "svid",
@@ -102,6 +103,7 @@ export function listenSettings(options: ListenOptions): ListenSettings {
   return {
     server: {
       protocols: protocolsOf(options.protocols),
+      alpn: alpnOf(options),
       clientCertificate,
       handshakeTimeoutMs,
       maxHeaderBytes,
@@ -121,6 +123,15 @@ function checkProxies({ proxyProtocol, path }: ListenOptions): void {
   if (!Array.isArray(from) || from.length === 0 || !from.every(isPrefix)) {
     throw usage("Expected proxyProtocol.from to list addresses or prefixes such as 10.0.0.0/8");
   }
+}
+
+function alpnOf({ alpn, protocols, onConnection }: ListenOptions): string | undefined {
+  if (alpn === undefined) return undefined;
+  if (onConnection === undefined || protocols !== undefined)
+    throw usage("Expected alpn beside onConnection; HTTP has protocols");
+  if (typeof alpn !== "string" || !/^[!-~]{1,255}$/.test(alpn))
+    throw usage(`Expected alpn to be a name such as "postgresql"; got ${JSON.stringify(alpn)}`);
+  return alpn;
 }
 
 function protocolsOf(given: ListenOptions["protocols"] = ["h2", "http/1.1"]): readonly HttpProtocol[] {

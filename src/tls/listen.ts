@@ -63,6 +63,11 @@ export interface ListenOptions {
    * Default both; HTTP/1.1 is always among them.
    */
   protocols?: readonly HttpProtocol[];
+  /**
+   * With `onConnection`: the one name to agree on by ALPN, such as `postgresql`, in place of HTTP's. A client that offers only
+   * others gets no handshake, one that offers none is served.
+   */
+  alpn?: string;
   /** Default `require`. A certificate that is presented and does not verify is refused in every mode. */
   clientCertificate?: ClientCertificate;
   /** A certificate of the Web PKI to show in place of the SVID: `{ certFile, keyFile }`, followed, or `{ cert, key }` in PEM. */

@@ -21,6 +21,8 @@ export type HttpProtocol = "h2" | "http/1.1";
 /** What decides a server's options beside its certificate. */
 export interface ServerSettings {
   readonly protocols: readonly HttpProtocol[];
+  /** The only name to agree on by ALPN, in place of `protocols`; for what is not HTTP. */
+  readonly alpn: string | undefined;
   readonly clientCertificate: ClientCertificate;
   readonly handshakeTimeoutMs: number;
   /** Bytes of a request's head. */
@@ -104,8 +106,9 @@ function serverOptions(material: Material, settings: ServerSettings): SecureServ
 }
 
 /** The stacks put HTTP/2 first into a list of their own; only a callback takes it out. */
-function alpnOf({ protocols }: ServerSettings): Pick<SecureServerOptions, "ALPNProtocols" | "ALPNCallback"> {
+function alpnOf({ protocols, alpn }: ServerSettings): Pick<SecureServerOptions, "ALPNProtocols" | "ALPNCallback"> {
   // One runtime wants the same answer for every client. One that does not offer it ends the handshake, on all.
+  if (alpn !== undefined) return { ALPNCallback: () => alpn };
   if (!protocols.includes("h2")) return { ALPNCallback: () => "http/1.1" };
   return { ALPNProtocols: ["h2", "http/1.1"] };
 }

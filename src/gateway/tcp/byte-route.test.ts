@@ -182,14 +182,20 @@ describe("bytes through a tcp route", () => {
     await up.close();
   });
 
-  it("agrees by ALPN on what HTTP listeners do, passes bytes whatever it is, and refuses who offers nothing of it", async () => {
+  it("agrees by ALPN on its one name or else on HTTP's, passes bytes whatever it is, and refuses who offers others alone", async () => {
     const up = await new ByteServer(echo).start();
-    const { gateway, port } = await start(config(up.url));
-    for (const [alpn, agreed] of [
-      [[], "none"],
-      [["h2"], "h2"],
-      [["postgresql", "http/1.1"], "http/1.1"],
-      [["postgresql"], "refused"],
+    const usual = await start(config(up.url));
+    const listener = { name: "db", address: "127.0.0.1", port: 0, protocol: "tcp", alpn: "postgresql" } as const;
+    const named = await start(config(up.url, { listen: listener }));
+    for (const [{ port }, alpn, agreed] of [
+      [usual, [], "none"],
+      [usual, ["h2"], "h2"],
+      [usual, ["postgresql", "http/1.1"], "http/1.1"],
+      [usual, ["postgresql"], "refused"],
+      [named, [], "none"],
+      [named, ["postgresql"], "postgresql"],
+      [named, ["h2", "postgresql"], "postgresql"],
+      [named, ["h2"], "refused"],
     ] as const) {
       const dialled = await connect(web, { host: "127.0.0.1", port, peer: GATEWAY, alpn }).catch(() => undefined);
       const found = dialled?.socket.alpnProtocol;
@@ -200,8 +206,8 @@ describe("bytes through a tcp route", () => {
       assert.equal(await heard, "ping");
       dialled.socket.destroy();
     }
-    assert.equal(up.connections, 3);
-    await gateway.close({ deadlineMs: 0 });
+    assert.equal(up.connections, 6);
+    for (const { gateway } of [usual, named]) await gateway.close({ deadlineMs: 0 });
     await up.close();
   });
 

@@ -133,7 +133,7 @@ export async function openByteRoutes(config: ByteConfig, room: ByteSurroundings)
   const opened = new Opened(upstreams, room);
   try {
     for (const listener of config.listeners) {
-      const { name, address, maxConnections, maxConnectionAgeMs, proxies } = listener;
+      const { name, address, maxConnections, maxConnectionAgeMs, proxies, alpn } = listener;
       const route = config.routes.find((one) => one.listeners.includes(name));
       if (route === undefined) throw new SpiffeError("ERR_SPIFFE_INTERNAL", `Listener ${name} has no route`);
       const door: ByteDoor = { listener: name, route, upstream: upstreamOf(route.upstream) };
@@ -145,6 +145,7 @@ export async function openByteRoutes(config: ByteConfig, room: ByteSurroundings)
         handshakeTimeoutMs: room.handshakeMs,
         clock,
         logger,
+        ...(alpn === undefined ? {} : { alpn }),
         ...(proxies === undefined ? {} : { proxyProtocol: { from: proxies } }),
         ...(maxConnectionAgeMs === undefined ? {} : { maxConnectionAgeMs }),
       });
