@@ -35,7 +35,7 @@ export const JWT_CONTROLS: readonly Control[] = [
   control(
     "jwt-remembered-audience",
     [WHOLE, NO_SCOPE],
-    [TIME_AND_AUDIENCE, TIME_AND_AUDIENCE.replace("entry,", "{ ...entry, audience: [...settings.audience] },")],
+    [TIME_AND_AUDIENCE, TIME_AND_AUDIENCE.replace("entry,", "{ ...entry, audience: [...settings.audience.keys()] },")],
   ),
   control("jwt-remembered-bundle", ["if (!bundle.ok) return false;", "if (!bundle.ok) return true;"]),
   control("jwt-remembered-current", [
@@ -62,7 +62,7 @@ export const JWT_CONTROLS: readonly Control[] = [
   control("jwt-remembered-verifier", [":${numberOf(verifier)}:", ":"]),
   {
     name: "jwt-shared-id",
-    patches: [{ file: "src/jwt/shared.ts", find: "  Object.freeze(id);\n", replace: "" }],
+    patches: [{ file: "src/jwt/shared.ts", find: "  Object.freeze(own);\n", replace: "" }],
     tests: ["src/jwt/verified-tokens.test.ts"],
   },
   plainControl("plain-loopback", plain, "if (!isLoopbackAddress(address)) {", "if (false) {"),

@@ -19,31 +19,46 @@ export interface JwtClaims {
   readonly all: Readonly<Record<string, unknown>>;
 }
 
-/** Reads the payload of a JWT-SVID. */
-export function readClaims(payload: Uint8Array): Verdict<JwtClaims> {
+/** Audiences by name, each with the frozen list that a token for it alone would have. */
+export type Audiences = ReadonlyMap<string, readonly string[]>;
+
+/** Makes a table of audiences. */
+export function audiencesOf(names: Iterable<string>): Audiences {
+  const lists = new Map<string, readonly string[]>();
+  for (const name of names) lists.set(name, Object.freeze([name]));
+  return lists;
+}
+
+/**
+ * Reads the payload of a JWT-SVID.
+ *
+ * @param ours audiences whose lists are used in place of new ones: most tokens are for one of them, and a list costs some
+ *   runtimes as much to freeze as a token to parse
+ */
+export function readClaims(payload: Uint8Array, ours?: Audiences): Verdict<JwtClaims> {
   const object = parseObject(accept(payload), LIMITS.token, "payload");
   if (!object.ok) return object;
   const { sub, aud, exp, nbf, iat, iss, jti } = object.value;
   const id = readSubject(sub);
   if (!id.ok) return id;
-  const audience = readAudience(aud);
+  const audience = readAudience(aud, ours);
   if (!audience.ok) return audience;
+  if (Array.isArray(aud)) object.value.aud = audience.value as string[];
   if (exp === undefined) return refuse("jwt.expiry-missing", 'Expected an "exp" claim');
-  const times = [readDate("exp", exp), readDate("nbf", nbf), readDate("iat", iat)] as const;
-  for (const time of times) if (!time.ok) return time;
-  const [expiresAt, notBefore, issuedAt] = times.map((time) => (time as { value?: number }).value);
-  for (const [name, value] of [
-    ["iss", iss],
-    ["jti", jti],
-  ] as const) {
-    if (value !== undefined && typeof value !== "string") return badClaim(name, "text");
-  }
+  const expiresAt = readDate("exp", exp);
+  if (!expiresAt.ok) return expiresAt;
+  const notBefore = readDate("nbf", nbf);
+  if (!notBefore.ok) return notBefore;
+  const issuedAt = readDate("iat", iat);
+  if (!issuedAt.ok) return issuedAt;
+  if (iss !== undefined && typeof iss !== "string") return badClaim("iss", "text");
+  if (jti !== undefined && typeof jti !== "string") return badClaim("jti", "text");
   return accept({
     id: id.value,
     audience: audience.value,
-    expiresAt: expiresAt!,
-    notBefore,
-    issuedAt,
+    expiresAt: expiresAt.value!,
+    notBefore: notBefore.value,
+    issuedAt: issuedAt.value,
     all: freeze(object.value),
   });
 }
@@ -56,7 +71,7 @@ function readSubject(sub: JsonValue | undefined): Verdict<SpiffeId> {
   return id.value.path === "" ? refuse("jwt.subject", 'Expected "sub" to be a SPIFFE ID with a path') : id;
 }
 
-function readAudience(aud: JsonValue | undefined): Verdict<readonly string[]> {
+function readAudience(aud: JsonValue | undefined, ours: Audiences | undefined): Verdict<readonly string[]> {
   if (aud === undefined) return refuse("jwt.audience-missing", 'Expected an "aud" claim');
   const values = Array.isArray(aud) ? aud : [aud];
   if (values.length === 0) return refuse("jwt.audience-missing", 'Expected "aud" to have a value');
@@ -66,11 +81,14 @@ function readAudience(aud: JsonValue | undefined): Verdict<readonly string[]> {
     if (typeof value !== "string") return badClaim("aud", "text or a list of texts");
     if (value === "") return refuse("jwt.audience-missing", 'Expected no empty value in "aud"');
   }
-  return accept(Object.freeze(values as string[]));
+  const known = values.length === 1 ? ours?.get(values[0] as string) : undefined;
+  return accept(known ?? Object.freeze(values as string[]));
 }
 
+const NO_DATE: Verdict<undefined> = Object.freeze(accept(undefined));
+
 function readDate(name: string, value: JsonValue | undefined): Verdict<number | undefined> {
-  if (value === undefined) return accept(undefined);
+  if (value === undefined) return NO_DATE;
   if (typeof value !== "number" || Math.abs(value * 1_000) > MAX_DATE_MS)
     return badClaim(name, "seconds since the epoch");
   return accept(value * 1_000);
@@ -82,6 +100,10 @@ function badClaim(name: string, expected: string): Refusal {
 
 /** Freezes a document whole, so that everyone who holds the claims sees what was signed. */
 function freeze<T extends JsonObject | JsonValue[]>(value: T): T {
-  for (const inner of Object.values(value)) if (typeof inner === "object" && inner !== null) freeze(inner);
+  // of an object that inherits nothing, or of a list
+  for (const name in value) {
+    const inner = value[name] as JsonValue;
+    if (typeof inner === "object" && inner !== null && !Object.isFrozen(inner)) freeze(inner);
+  }
   return Object.freeze(value);
 }

@@ -21,7 +21,7 @@ import {
   type SyncSignatureVerifier,
 } from "../crypto/index.ts";
 import type { JwtBundle, JwtBundleSource } from "./bundle.ts";
-import { type JwtClaims, readClaims } from "./claims.ts";
+import { type Audiences, audiencesOf, type JwtClaims, readClaims } from "./claims.ts";
 import type { JwtKey } from "./jwk-set.ts";
 import { type Jws, parseJws } from "./jws.ts";
 import { findBundle, findSigner } from "./signer.ts";
@@ -121,7 +121,7 @@ export function safeValidateJwtSvidSync(
 
 /** What a token is judged by. */
 export interface Settings {
-  readonly audience: ReadonlySet<string>;
+  readonly audience: Audiences;
   readonly clock: Clock;
   readonly leewayMs: number;
   readonly requireKeyId: boolean;
@@ -141,7 +141,7 @@ export function settingsOf(options: JwtValidateOptions | JwtValidateSyncOptions)
     throw new SpiffeError("ERR_SPIFFE_USAGE", `Expected leewayMs from 0 to ${MAX_LEEWAY_MS}`);
   }
   return {
-    audience: new Set(values),
+    audience: audiencesOf(values),
     clock,
     leewayMs,
     // what makes stricter holds whatever says yes, what relaxes only by true itself
@@ -166,7 +166,7 @@ function svidOf(token: string, verdict: Verdict<Validated>): Verdict<JwtSvid> {
 export function* validation(token: string, bundles: JwtBundleSource, settings: Settings): Checks<Verdict<Validated>> {
   const jws = parseJws(token, settings.lenientHeader);
   if (!jws.ok) return jws;
-  const claims = readClaims(jws.value.payload);
+  const claims = readClaims(jws.value.payload, settings.audience);
   if (!claims.ok) return claims;
   const refused = judge(jws.value.keyId, claims.value, settings);
   if (refused !== undefined) return refused;
@@ -201,13 +201,13 @@ export function judge(
   if (!meets(claims.audience, settings.audience)) {
     return refuse(
       "jwt.audience",
-      `Expected a token for ${[...settings.audience].join(" or ")}, got one for somebody else`,
+      `Expected a token for ${[...settings.audience.keys()].join(" or ")}, got one for somebody else`,
     );
   }
   return undefined;
 }
 
-function meets(theirs: readonly string[], ours: ReadonlySet<string>): boolean {
+function meets(theirs: readonly string[], ours: Audiences): boolean {
   for (const value of theirs) if (ours.has(value)) return true;
   return false;
 }

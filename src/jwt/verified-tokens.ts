@@ -14,13 +14,13 @@ import type { TokenIdentity } from "../id/index.ts";
 import type { JwtBundle, JwtBundleSource } from "./bundle.ts";
 import type { JwtClaims } from "./claims.ts";
 import type { JwtKey } from "./jwk-set.ts";
-import { sharedAudience, sharedId } from "./shared.ts";
+import { sharedId } from "./shared.ts";
 import { findBundle } from "./signer.ts";
 import { type JwtValidateOptions, judge, type Settings, settingsOf, type Validated, validation } from "./validate.ts";
 
 /** How much is remembered. */
 export interface VerifiedTokensLimits {
-  /** Tokens; 20,000 unless given, 0 for none. The one that was shown longest ago goes first. */
+  /** Tokens; 20,000 unless given, 0 for none. Of the oldest, those that were not shown again go first. */
   readonly maxEntries?: number | undefined;
   /** Bytes of the tokens that are remembered, together; 8 MiB unless given. */
   readonly maxBytes?: number | undefined;
@@ -215,7 +215,7 @@ export class VerifiedTokens {
 /** Audiences and options in one text; lengths before the parts, so that no choice of names looks like another. */
 function scopeOf({ settings, verifier }: Rules): string {
   const { audience, leewayMs, requireKeyId, lenientHeader } = settings;
-  const names = [...audience].sort().map((name) => `${name.length}:${name}`);
+  const names = [...audience.keys()].sort().map((name) => `${name.length}:${name}`);
   return `${names.length}:${names.join("")}${leewayMs}:${requireKeyId}:${lenientHeader}:${numberOf(verifier)}:`;
 }
 
@@ -232,9 +232,8 @@ function entryOf(token: string, verdict: Verdict<Validated>): Verdict<Entry> {
   if (!verdict.ok) return verdict;
   const { jws, claims, bundle, signer } = verdict.value;
   const { algorithm, keyId } = jws;
-  const { expiresAt, notBefore, all } = claims;
+  const { audience, expiresAt, notBefore, all } = claims;
   const id = sharedId(claims.id);
-  const audience = sharedAudience(claims.audience);
   const mark = markOf(bundle);
   return accept({
     bytes: token.length,

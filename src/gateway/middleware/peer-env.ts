@@ -11,27 +11,8 @@ export type SpiffeX509Env = { Variables: { peer: X509Peer } };
 /** Module-private: no header, environment variable or JSON can make a property of this name. */
 const ASSUMED: unique symbol = Symbol("spiffe-edge.assumed-peer");
 
-/** Makes what it is given `this` of a subclass, so that this one's private field is put on it. */
-class Given {
-  constructor(peer: Peer) {
-    // biome-ignore lint/correctness/noConstructorReturn: this is what the class is for
-    return peer;
-  }
-}
-
-/**
- * Peers that `spiffe()` gave out; a `peer` variable set by anybody else is not one. A private field, as a `WeakSet` that grows
- * by one peer a request costs more than all else here.
- */
-class GivenPeer extends Given {
-  readonly #given = true;
-  static mark(peer: Peer): void {
-    new GivenPeer(peer);
-  }
-  static has(peer: object): boolean {
-    return #given in peer;
-  }
-}
+/** Peers that `spiffe()` gave out; a `peer` variable set by anybody else is not one. */
+const given = new WeakSet<Peer>();
 
 /**
  * An environment for `app.request()` in tests: the app sees the caller as verified. Real connections ignore it.
@@ -67,7 +48,7 @@ export function assumedPeer(env: unknown): Peer | undefined {
 
 /** Records a peer as given out by `spiffe()`. */
 export function give(peer: Peer): Peer {
-  if (!GivenPeer.has(peer)) GivenPeer.mark(peer);
+  given.add(peer);
   return peer;
 }
 
@@ -80,6 +61,6 @@ export function noListener(what: string): SpiffeError {
 
 /** The verified caller of a request, as `spiffe()` left it; throws `ERR_SPIFFE_NO_LISTENER` where it did not run. */
 export function givenPeer(variable: unknown): Peer {
-  if (typeof variable === "object" && variable !== null && GivenPeer.has(variable)) return variable as Peer;
+  if (typeof variable === "object" && variable !== null && given.has(variable as Peer)) return variable as Peer;
   throw noListener("A handler asks who calls, but spiffe() did not run before it");
 }

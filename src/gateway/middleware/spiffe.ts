@@ -1,10 +1,10 @@
 /** `spiffe()`: puts the verified caller into `c.var.peer`, or answers for the handler. */
-import type { Context, MiddlewareHandler, Next } from "hono";
+import type { Context, MiddlewareHandler } from "hono";
 import { type Clock, SpiffeError, systemClock } from "../../base/index.ts";
 import type { X509Peer } from "../../id/index.ts";
 import { type JwtBundleSource, VerifiedTokens } from "../../jwt/index.ts";
 import { connectionPeer } from "../../tls/peer.ts";
-import { type Authentication, authenticate, type JwtDoor } from "./authenticate.ts";
+import { authenticate, type JwtDoor } from "./authenticate.ts";
 import { refusal } from "./exception.ts";
 import { assumedPeer, give, noListener, type SpiffeEnv, type SpiffeX509Env } from "./peer-env.ts";
 
@@ -145,16 +145,7 @@ export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): Mi
     door = { judge: tokens.judge({ audience, clock }), bundles: workload.jwt };
   }
   let told = false;
-  const enter = (c: Context<SpiffeEnv>, next: Next, outcome: Authentication) => {
-    if (!outcome.ok) {
-      const { status, reason, message: detail, challenge } = outcome;
-      const code = status === 400 ? "ERR_SPIFFE_REQUEST" : "ERR_SPIFFE_NO_PEER";
-      throw refusal({ status, code, reason, detail, challenge });
-    }
-    c.set("peer", give(outcome.peer));
-    return next();
-  };
-  return function spiffeIdentity(c, next) {
+  return async function spiffeIdentity(c, next) {
     const assumed = assumedPeer(c.env);
     const incoming = (c.env as { incoming?: unknown } | undefined)?.incoming;
     // an assumed peer beside a real connection is ignored: only the listener speaks for connections
@@ -174,6 +165,13 @@ export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): Mi
     }
     const credentials = { x509: connection.x509, authorization: authorizationOf(c, incoming) };
     const judged = authenticate(credentials, door, clock);
-    return judged instanceof Promise ? judged.then((outcome) => enter(c, next, outcome)) : enter(c, next, judged);
+    const outcome = judged instanceof Promise ? await judged : judged;
+    if (!outcome.ok) {
+      const { status, reason, message: detail, challenge } = outcome;
+      const code = status === 400 ? "ERR_SPIFFE_REQUEST" : "ERR_SPIFFE_NO_PEER";
+      throw refusal({ status, code, reason, detail, challenge });
+    }
+    c.set("peer", give(outcome.peer));
+    return next();
   };
 }
