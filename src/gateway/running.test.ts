@@ -12,7 +12,8 @@ const room = () => ({}) as Room;
 
 /** A request that is ended where its verdict is to deny, and notes by whom. */
 function request(name: string, ended: string[], verdict: () => Decision): RunningRequest {
-  return { listener: "mesh", upstream, judge: verdict, end: () => void ended.push(name) };
+  const confirm = (_room: Room, decision: Decision) => Promise.resolve(decision);
+  return { listener: "mesh", upstream, judge: verdict, confirm, end: () => void ended.push(name) };
 }
 
 describe("running requests", () => {
