@@ -1,11 +1,12 @@
 /** Controls of the gateway's way with HTTP. */
+import { posix } from "node:path";
 import type { Control } from "./controls.ts";
 
 function control(name: string, file: string, find: string, replace: string, ...tests: readonly string[]): Control {
   return {
     name: `gateway-${name}`,
-    patches: [{ file: `src/gateway/${file}`, find, replace }],
-    tests: tests.map((test) => `src/gateway/${test}`),
+    patches: [{ file: posix.join("src/gateway", file), find, replace }],
+    tests: tests.map((test) => posix.join("src/gateway", test)),
   };
 }
 
@@ -71,10 +72,10 @@ export const HTTP_CONTROLS: readonly Control[] = [
   control("bare-length", "headers.ts", '!(bare && lower === "content-length")', "true", "odd-answers.test.ts"),
   control(
     "kept-connection-gone",
-    "upstream/http1-pool.ts",
+    "../tls/http1/pool.ts",
     "else if (kept.usable) call.start(kept);",
     "else if (kept !== undefined) call.start(kept);",
-    "upstream/http1-pool.test.ts",
+    "../tls/http1/pool.test.ts",
   ),
   control(
     "authorizer-again",

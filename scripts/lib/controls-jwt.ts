@@ -50,7 +50,7 @@ export const JWT_CONTROLS: readonly Control[] = [
     "if (holds(verdict.value, bundles, rules.settings)) return accept",
     "if (true) return accept",
   ]),
-  control("jwt-remembered-source", ["if (under?.bundles === bundles) {", "if (under !== undefined) {"]),
+  control("jwt-remembered-source", ["if (under?.bundles === bundles) return", "if (under !== undefined) return"]),
   control("jwt-remembered-date", [
     "expiresAt: new Date(expiresAt)",
     "expiresAt: (((globalThis as { d?: Date[] }).d ??= [])[expiresAt] ??= new Date(expiresAt))",

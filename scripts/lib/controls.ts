@@ -766,8 +766,8 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/gateway/running.ts",
-        find: '      if (decision.verdict === "allow") continue;',
-        replace: "      if (decision !== undefined) continue;",
+        find: '      if (decision.verdict === "allow") {',
+        replace: "      if (decision !== undefined) {",
       },
     ],
     tests: ["src/gateway/reload.test.ts"],
@@ -798,7 +798,7 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/gateway/handler.ts",
-        find: '  if (!isForNow && (peer?.via === "jwt" || now.audience.length > 0)) return NO_DOOR;\n',
+        find: '  if (!isForNow && (peer?.via === "jwt" || now.audience.length > 0)) return undefined;\n',
         replace: "",
       },
     ],
@@ -864,8 +864,8 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/tls/http1/connection.ts",
-        find: "if (!NAME.test(name) || !VALUE.test(value)) throw new",
-        replace: "if (false) throw new",
+        find: "if (NAME.test(name) && VALUE.test(value)) continue;",
+        replace: "if (value !== undefined) continue;",
       },
     ],
     tests: ["src/tls/http1/pool.test.ts"],
