@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { readOn, stopReading } from "../read-stop.ts";
 import { type CallEvents, type Field, Unsendable, type UpstreamCall, type UpstreamRequest } from "./call.ts";
-import { type AnswerEvents, AnswerParser, NAME, VALUE } from "./parser.ts";
+import { type AnswerEvents, AnswerParser, LENGTH, NAME, VALUE } from "./parser.ts";
 
 /** Seconds before an upstream ends an idle connection at which it is not used any more. */
 const MARGIN_SECONDS = 1;
@@ -168,6 +168,8 @@ export class Http1Call implements UpstreamCall, AnswerEvents {
     this.#head = requestHead(request);
     this.#sent = !request.withBody;
     const length = request.fields.find(([name]) => name.toLowerCase() === "content-length")?.[1];
+    // what two may read differently would end this request in two places
+    if (length !== undefined && !LENGTH.test(length)) throw new Unsendable(new Error("Content-Length is no number"));
     this.#chunked = request.withBody && length === undefined;
     this.#left = length === undefined ? 0 : Number(length);
     this.#parser = new AnswerParser(request.method, this);

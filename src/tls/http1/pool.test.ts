@@ -4,7 +4,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { after, before, beforeEach, describe, it } from "node:test";
 import { ManualClock } from "../../authority/testing.ts";
 import { until } from "../../gateway/world.testing.ts";
-import type { Field, UpstreamCall } from "./call.ts";
+import { type Field, Unsendable, type UpstreamCall } from "./call.ts";
 import { Http1Pool, isDialFailure } from "./pool.ts";
 
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -232,6 +232,17 @@ describe("connections to an upstream", () => {
     late.call.end([]);
     assert.equal(await late.outcome, "200 ok");
     assert.equal(sockets.length, 2);
+  });
+
+  it("a stated length that is no plain number is not sent, a plain one is", async () => {
+    for (const length of ["0x2", "1e1", "+2", " 2", "2, 2", "", "-0"]) {
+      assert.throws(() => ask([["content-length", length]], true, "POST"), Unsendable, JSON.stringify(length));
+    }
+    assert.equal(sockets.length, 0);
+    const plain = ask([["content-length", "0"]], true, "POST");
+    await until(() => plain.connected);
+    plain.call.end([]);
+    assert.equal(await plain.outcome, "200 ok");
   });
 
   it("that cannot be opened fail as dials, those that break do not", async () => {
