@@ -127,7 +127,7 @@ describe("what a gateway says", () => {
     const gateway = await world.gateway();
     assert.equal(await gateway.ask(world.web), "200 ok");
     gateway.signal("SIGUSR2");
-    await gateway.program.until(/"message":"status"/);
+    await gateway.program.until(/"message":"status"[^\n]*\n/);
     const [line] = gateway.lines("status");
     assert.deepEqual([line?.state, line?.ready], ["serving", true]);
     const url = `http://127.0.0.1:${gateway.statusPort}`;

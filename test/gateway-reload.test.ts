@@ -71,6 +71,7 @@ describe("a gateway whose file changes", () => {
     world.write("listen: { port: 0 }\nroutes:\n  - { name: a, pth: /a }\n");
     const { reload } = await gateway.until(({ reload: { last } }) => last?.result === "refused");
     assert.match(reload.last!.error!, /gateway\.yaml:3:\d+ routes\[0\]/);
+    await gateway.program.until(/"message":"configuration not reloaded[^\n]*\n/);
     const [line] = gateway.lines("configuration not reloaded; what was in force stays");
     assert.equal(line?.level, "error");
     assert.match(String(line?.error), /gateway\.yaml:3:\d+ routes\[0\]/);
@@ -115,6 +116,7 @@ describe("a gateway whose file changes", () => {
     await gateway.until(({ running }) => running === 1);
     for (const response of world.upstream.open.splice(0)) response.end("done");
     assert.equal(await streams[0], "whole begun done");
+    await gateway.program.until(/"ended":[^\n]*\n/);
     const [ended] = gateway.lines("request").filter((line) => line.ended !== undefined);
     assert.deepEqual([ended?.peer, ended?.ended], [idOf("guest"), "policy.default-deny"]);
     assert.equal((await gateway.end()).code, 0);
