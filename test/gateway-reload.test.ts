@@ -116,7 +116,7 @@ describe("a gateway whose file changes", () => {
     await gateway.until(({ running }) => running === 1);
     for (const response of world.upstream.open.splice(0)) response.end("done");
     assert.equal(await streams[0], "whole begun done");
-    await gateway.program.until(/"ended":[^\n]*\n/);
+    await gateway.program.until(/"message":"request"[^\n]*"ended":"[^\n]*\n/);
     const [ended] = gateway.lines("request").filter((line) => line.ended !== undefined);
     assert.deepEqual([ended?.peer, ended?.ended], [idOf("guest"), "policy.default-deny"]);
     assert.equal((await gateway.end()).code, 0);
