@@ -15,6 +15,7 @@ import {
   rawRequest,
   requestLog,
   statusOf,
+  until,
   valuesOf,
   World,
 } from "./world.testing.ts";
@@ -100,6 +101,7 @@ describe("gateway over mTLS", () => {
     assert.equal(response.headers.get("content-type"), "application/problem+json");
     assert.equal(problem.status, status);
     assert.equal(upstream.heads, 0);
+    await until(() => log.lines.length > 0);
     assert.equal(log.lines.length, 1);
     assert.equal(log.lines[0]?.status, status);
     assert.equal(log.lines[0]?.requestId, problem.requestId);

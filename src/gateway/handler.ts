@@ -362,8 +362,8 @@ export async function judgeCurrent<T>(
 ): Promise<T> {
   for (;;) {
     const room = current();
-    const made = judge(room, request, journey);
-    const judged = made instanceof Promise ? await made : made;
+    // a turn later also where nobody was asked: a body that cannot be read shows only after its head, and nothing of it goes on
+    const judged = await judge(room, request, journey);
     if (room !== current()) continue;
     journey.refused = "status" in judged;
     return act(room, judged);
