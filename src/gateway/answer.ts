@@ -24,8 +24,10 @@ export function hasBody(request: ListenerRequest): boolean {
 export function cutAnswer(response: ListenerResponse): void {
   const { stream } = response as unknown as Http2Side;
   // closing an HTTP/2 stream with an error code ends it cleanly on one runtime; an error resets it on all
-  if (stream !== undefined) stream.destroy(new Error("The answer broke off"));
-  else (response as ServerResponse).destroy();
+  if (stream !== undefined) return void stream.destroy(new Error("The answer broke off"));
+  // a caller hears of an answer that had begun, also where its first bytes were held for one record
+  if (response.writableCorked > 0) response.uncork();
+  (response as ServerResponse).destroy();
 }
 
 /** Milliseconds that a caller may go on sending a body nobody wants. */
