@@ -7,6 +7,8 @@ import { capabilities } from "../runtime/capabilities.ts";
 /** Whether a reset can be sent: by TCP sockets, and by TLS sockets where the runtime can. */
 function resettable(socket: Duplex): socket is Socket {
   if (!(socket instanceof Socket) || socket.destroyed || socket.remoteAddress === undefined) return false;
+  // a reset while the end is on its way fails, and the socket would stay open for ever; nothing is left to be cut from it
+  if (socket.writableEnded && !socket.writableFinished && socket.writableLength === 0) return false;
   return !(socket instanceof TLSSocket) || capabilities.tlsReset.value;
 }
 
