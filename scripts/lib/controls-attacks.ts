@@ -12,4 +12,26 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     patches: [{ file: "src/gateway/handler.ts", find: "if (unmet !== undefined) return unmet;", replace: "" }],
     tests: ["src/gateway/attacks-entries.test.ts"],
   },
+  {
+    name: "tls-handshakes-by-caller",
+    patches: [
+      {
+        file: "src/tls/handshakes.ts",
+        find: "    const caller = callerAt(address);",
+        replace: "    const caller = address;",
+      },
+    ],
+    tests: ["src/tls/handshakes.test.ts"],
+  },
+  {
+    name: "tls-handshakes-behind-proxies",
+    patches: [
+      {
+        file: "src/tls/connection-gate.ts",
+        find: "      this.#handshakes.move(socket, source.address);\n",
+        replace: "",
+      },
+    ],
+    tests: ["src/tls/handshakes.test.ts"],
+  },
 ];
