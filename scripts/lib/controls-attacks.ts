@@ -34,4 +34,15 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     ],
     tests: ["src/tls/handshakes.test.ts"],
   },
+  {
+    name: "policy-proxy-headers",
+    patches: [
+      {
+        file: "src/policy/conditions.ts",
+        find: "NOT_FOR_RULES.get(plain) ?? claim;",
+        replace: "NOT_FOR_RULES.get(plain);",
+      },
+    ],
+    tests: ["src/policy/policy.test.ts"],
+  },
 ];

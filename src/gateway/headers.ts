@@ -1,4 +1,5 @@
 /** What of a message's fields crosses the gateway, and what it adds (S-21). Works on names and values as received. */
+import { isProxyHeader } from "../policy/conditions.ts";
 import { headerName } from "../policy/index.ts";
 import { traceFields } from "./trace-context.ts";
 
@@ -28,21 +29,8 @@ const HOP_BY_HOP = new Set([
 /** Names that claim an identity, compared after {@link headerName}. */
 const IDENTITY = new Set([IDENTITY_FIELD, XFCC_FIELD]);
 
-/** What only a proxy may say about the way a request came; a caller's own claims are dropped. */
-const FORWARDING = /^(?:forwarded|x-real-ip|x-request-id|x-forwarded-.*)$/;
-
 /** Of a trace, what goes on is written anew; other spellings are somebody's mistake. */
 const TRACE = new Set(["traceparent", "tracestate"]);
-
-/** Fields by which some servers let a caller replace the method or path that has been judged. */
-const OVERRIDES = new Set([
-  "x-http-method",
-  "x-http-method-override",
-  "x-method-override",
-  "x-original-url",
-  "x-original-uri",
-  "x-rewrite-url",
-]);
 
 /** What a name means here. */
 interface Meaning {
@@ -65,7 +53,7 @@ function meaningOf(name: string): Meaning {
   const lower = name.toLowerCase();
   const plain = headerName(lower);
   const stays = lower.startsWith(":") || HOP_BY_HOP.has(lower) || isIdentityField(lower);
-  const meaning = { lower, plain, stays, forged: FORWARDING.test(plain) || OVERRIDES.has(plain) };
+  const meaning = { lower, plain, stays, forged: isProxyHeader(plain) };
   if (name.length > 64) return meaning;
   if (meanings.size >= MAX_MEANINGS) meanings.clear();
   meanings.set(name, meaning);
