@@ -45,4 +45,15 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     ],
     tests: ["src/policy/policy.test.ts"],
   },
+  {
+    name: "gateway-bytes-rejudged-at-once",
+    patches: [
+      {
+        file: "src/gateway/gateway.ts",
+        find: "await Promise.all([this.#running.rejudge(room), this.#bytes?.rejudge()]);",
+        replace: "[await this.#running.rejudge(room), await this.#bytes?.rejudge()];",
+      },
+    ],
+    tests: ["src/gateway/rejudge.test.ts"],
+  },
 ];
