@@ -56,4 +56,15 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     ],
     tests: ["src/gateway/rejudge.test.ts"],
   },
+  {
+    name: "gateway-framing-spellings",
+    patches: [
+      {
+        file: "src/gateway/headers.ts",
+        find: 'HOP_BY_HOP.has(plain) || (plain === "content-length" && lower !== plain);',
+        replace: "HOP_BY_HOP.has(lower);",
+      },
+    ],
+    tests: ["src/gateway/headers.test.ts"],
+  },
 ];

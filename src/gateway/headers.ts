@@ -37,7 +37,7 @@ interface Meaning {
   readonly lower: string;
   /** As `headerName` spells it. */
   readonly plain: string;
-  /** It never crosses: pseudo-header, hop-by-hop, or a claim of identity. */
+  /** It never crosses: pseudo-header, hop-by-hop, a second spelling of the length, or a claim of identity. */
   readonly stays: boolean;
   /** Only a proxy may say it, or it would replace what has been judged. */
   readonly forged: boolean;
@@ -52,7 +52,9 @@ function meaningOf(name: string): Meaning {
   if (known !== undefined) return known;
   const lower = name.toLowerCase();
   const plain = headerName(lower);
-  const stays = lower.startsWith(":") || HOP_BY_HOP.has(lower) || isIdentityField(lower);
+  // in every spelling: some servers take what frames a message in another one too
+  const framing = HOP_BY_HOP.has(plain) || (plain === "content-length" && lower !== plain);
+  const stays = lower.startsWith(":") || framing || isIdentityField(lower);
   const meaning = { lower, plain, stays, forged: isProxyHeader(plain) };
   if (name.length > 64) return meaning;
   if (meanings.size >= MAX_MEANINGS) meanings.clear();
