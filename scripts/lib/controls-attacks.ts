@@ -12,4 +12,59 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     patches: [{ file: "src/gateway/handler.ts", find: "if (unmet !== undefined) return unmet;", replace: "" }],
     tests: ["src/gateway/attacks-entries.test.ts"],
   },
+  {
+    name: "tls-handshakes-by-caller",
+    patches: [
+      {
+        file: "src/tls/handshakes.ts",
+        find: "    const caller = callerAt(address);",
+        replace: "    const caller = address;",
+      },
+    ],
+    tests: ["src/tls/handshakes.test.ts"],
+  },
+  {
+    name: "tls-handshakes-behind-proxies",
+    patches: [
+      {
+        file: "src/tls/connection-gate.ts",
+        find: "      this.#handshakes.move(socket, source.address);\n",
+        replace: "",
+      },
+    ],
+    tests: ["src/tls/handshakes.test.ts"],
+  },
+  {
+    name: "policy-proxy-headers",
+    patches: [
+      {
+        file: "src/policy/conditions.ts",
+        find: "NOT_FOR_RULES.get(plain) ?? claim;",
+        replace: "NOT_FOR_RULES.get(plain);",
+      },
+    ],
+    tests: ["src/policy/policy.test.ts"],
+  },
+  {
+    name: "gateway-bytes-rejudged-at-once",
+    patches: [
+      {
+        file: "src/gateway/gateway.ts",
+        find: "await Promise.all([this.#running.rejudge(room), this.#bytes?.rejudge()]);",
+        replace: "[await this.#running.rejudge(room), await this.#bytes?.rejudge()];",
+      },
+    ],
+    tests: ["src/gateway/rejudge.test.ts"],
+  },
+  {
+    name: "gateway-framing-spellings",
+    patches: [
+      {
+        file: "src/gateway/headers.ts",
+        find: 'HOP_BY_HOP.has(plain) || (plain === "content-length" && lower !== plain);',
+        replace: "HOP_BY_HOP.has(lower);",
+      },
+    ],
+    tests: ["src/gateway/headers.test.ts"],
+  },
 ];

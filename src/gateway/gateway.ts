@@ -241,8 +241,9 @@ class RunningGateway implements Gateway {
     this.#live = next;
     this.#followers.follow(next.upstreams.values(), grounds.identity);
     void Rates.change(live.rates, next.rates);
-    const requests = await this.#running.rejudge((listener) => (this.#live ?? next).room(listener));
-    const connections = await this.#bytes?.rejudge();
+    const room = (listener: string) => (this.#live ?? next).room(listener);
+    // at once: requests may wait for an authorizer
+    const [requests, connections] = await Promise.all([this.#running.rejudge(room), this.#bytes?.rejudge()]);
     return { ended: requests + (connections?.ended ?? 0) };
   }
 

@@ -100,6 +100,19 @@ describe("[S-21] fields of a request", () => {
     for (const name of hop) assert.ok(!out.includes(name.toLowerCase()), name);
   });
 
+  it("what frames a message goes on in its one spelling alone, in heads, trailers and answers", () => {
+    const odd = ["Content_Length", "content.length", "Transfer_Encoding", "transfer.encoding", "Keep_Alive"];
+    const fields: Field[] = odd.map((name) => [name, "7"]);
+    const plain: Field[] = [
+      ["Content-Length", "3"],
+      ["x-content_length", "4"],
+    ];
+    const kept = (out: readonly Field[]) => out.filter(([name]) => /length|encoding|alive/i.test(name));
+    assert.deepEqual(kept(forward([...fields, ...plain])), plain);
+    assert.deepEqual(kept(responseFields([...fields, ...plain], "r1", 200)), plain);
+    assert.deepEqual(kept(trailerFields([...fields, ["x-content_length", "4"]])), [["x-content_length", "4"]]);
+  });
+
   it("an Authorization that carried a JWT-SVID stays behind, another goes on", () => {
     assert.deepEqual(valuesOf(forward([["Authorization", "Basic abc"]]), "authorization"), ["Basic abc"]);
     assert.deepEqual(valuesOf(forward([["Authorization", "Bearer abc"]], true), "authorization"), []);

@@ -1,4 +1,5 @@
 /** What of a message's fields crosses the gateway, and what it adds (S-21). Works on names and values as received. */
+import { isProxyHeader } from "../policy/conditions.ts";
 import { headerName } from "../policy/index.ts";
 import { traceFields } from "./trace-context.ts";
 
@@ -28,28 +29,15 @@ const HOP_BY_HOP = new Set([
 /** Names that claim an identity, compared after {@link headerName}. */
 const IDENTITY = new Set([IDENTITY_FIELD, XFCC_FIELD]);
 
-/** What only a proxy may say about the way a request came; a caller's own claims are dropped. */
-const FORWARDING = /^(?:forwarded|x-real-ip|x-request-id|x-forwarded-.*)$/;
-
 /** Of a trace, what goes on is written anew; other spellings are somebody's mistake. */
 const TRACE = new Set(["traceparent", "tracestate"]);
-
-/** Fields by which some servers let a caller replace the method or path that has been judged. */
-const OVERRIDES = new Set([
-  "x-http-method",
-  "x-http-method-override",
-  "x-method-override",
-  "x-original-url",
-  "x-original-uri",
-  "x-rewrite-url",
-]);
 
 /** What a name means here. */
 interface Meaning {
   readonly lower: string;
   /** As `headerName` spells it. */
   readonly plain: string;
-  /** It never crosses: pseudo-header, hop-by-hop, or a claim of identity. */
+  /** It never crosses: pseudo-header, hop-by-hop, a second spelling of the length, or a claim of identity. */
   readonly stays: boolean;
   /** Only a proxy may say it, or it would replace what has been judged. */
   readonly forged: boolean;
@@ -64,8 +52,10 @@ function meaningOf(name: string): Meaning {
   if (known !== undefined) return known;
   const lower = name.toLowerCase();
   const plain = headerName(lower);
-  const stays = lower.startsWith(":") || HOP_BY_HOP.has(lower) || isIdentityField(lower);
-  const meaning = { lower, plain, stays, forged: FORWARDING.test(plain) || OVERRIDES.has(plain) };
+  // in every spelling: some servers take what frames a message in another one too
+  const framing = HOP_BY_HOP.has(plain) || (plain === "content-length" && lower !== plain);
+  const stays = lower.startsWith(":") || framing || isIdentityField(lower);
+  const meaning = { lower, plain, stays, forged: isProxyHeader(plain) };
   if (name.length > 64) return meaning;
   if (meanings.size >= MAX_MEANINGS) meanings.clear();
   meanings.set(name, meaning);

@@ -3,7 +3,7 @@ import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { ManualClock } from "../authority/testing.ts";
-import { createFetch } from "../tls/index.ts";
+import { connect, createFetch } from "../tls/index.ts";
 import type { GatewayInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
@@ -35,9 +35,15 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
 
   const config = (names: readonly string[], note: string): GatewayInput => ({
     status: { port: 0 },
-    listen: { address: "127.0.0.1", port: 0 },
-    upstreams: { up: { url: upstream.url } },
-    routes: [{ name: "up", path: "/**", upstream: "up" }],
+    listen: [
+      { name: "main", address: "127.0.0.1", port: 0 },
+      { name: "db", address: "127.0.0.1", port: 0, protocol: "tcp" },
+    ],
+    upstreams: { up: { url: upstream.url }, db: { url: `tcp://127.0.0.1:${upstream.port}` } },
+    routes: [
+      { name: "up", listen: ["main"], path: "/**", upstream: "up" },
+      { name: "db", listen: ["db"], upstream: "db" },
+    ],
     policy: {
       rules: [
         { rule: "all", allow: { ids: names.map((name) => idOf(name)) } },
@@ -142,9 +148,39 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
     assert.equal(log.lines[0]?.ended, "policy.authorizer-timeout");
   });
 
+  it("a connection for bytes that the rules deny ends at once, whoever waits for an answer about a request", async () => {
+    const one = await stream(web);
+    const bytes = async (who: Changeable) => {
+      const { socket } = await connect(who, { host: "127.0.0.1", port: gateway.listeners[1]!.port, peer: GATEWAY });
+      const seen = { begun: false, over: false, socket };
+      socket
+        .on("error", () => {})
+        .once("data", () => {
+          seen.begun = true;
+        });
+      socket.once("close", () => {
+        seen.over = true;
+      });
+      socket.write("GET / HTTP/1.1\r\nhost: db\r\n\r\n");
+      await until(() => seen.begun);
+      return seen;
+    };
+    const [denied, allowed] = [await bytes(cron), await bytes(web)];
+    answer = () => {};
+    const reloaded = gateway.reload(config(["web"], "sixth"));
+    await until(() => denied.over);
+    assert.deepEqual([one.cut, allowed.over], [false, false]);
+    await clock.advance(900);
+    await reloaded;
+    assert.equal(allowed.over, false);
+    allowed.socket.destroy();
+    await until(() => one.cut && log.lines.length === 1);
+    await gateway.reload(config(["web", "cron"], "seventh"));
+  });
+
   it("whom the rules deny it is not asked about", async () => {
     const [first, second] = [await stream(web), await stream(cron)];
-    await gateway.reload(config(["web"], "sixth"));
+    await gateway.reload(config(["web"], "eighth"));
     await until(() => second.cut && log.lines.length === 1);
     assert.equal(log.lines[0]?.ended, "policy.default-deny");
     assert.deepEqual(asked.slice(2), [idOf("web")]);

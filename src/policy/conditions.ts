@@ -45,6 +45,15 @@ const NOT_FOR_RULES: ReadonlyMap<string, string> = new Map([
   ["x-forwarded-client-cert", "ids; a caller can write this header as it likes"],
 ]);
 
+/** What only a proxy may say of the way a request came, and by what some servers replace the method or path that was judged. */
+const WRITTEN_ANEW =
+  /^(?:forwarded|x-real-ip|x-request-id|x-forwarded-.*|x-http-method(?:-override)?|x-method-override|x-original-ur[il]|x-rewrite-url)$/;
+
+/** Whether a gateway drops a caller's header of this name and writes it itself, if at all; as {@link headerName} spells it. */
+export function isProxyHeader(plain: string): boolean {
+  return WRITTEN_ANEW.test(plain);
+}
+
 /**
  * A header name as rules and requests spell it: lower case, with `-` for everything that some programs take for it.
  *
@@ -131,7 +140,8 @@ export function checkHeaders(
   return Object.entries(input).map(([name, value]) => {
     const at = [...path, name];
     const plain = headerName(name);
-    const instead = NOT_FOR_RULES.get(plain);
+    const claim = isProxyHeader(plain) ? "what is proven; a caller's own header of this name never goes on" : undefined;
+    const instead = NOT_FOR_RULES.get(plain) ?? claim;
     if (!HEADER.test(name)) report({ path: at, what: "is no header name", expected: "letters, digits and dashes" });
     else if (instead !== undefined) report({ path: at, what: "is no header for a rule", expected: instead });
     else if (seen.has(plain))

@@ -283,6 +283,12 @@ describe("policy rules that do not compile", () => {
     ],
     ["a header that callers write as they like", { ...good, headers: { X_Spiffe_Id: "a" } }, /is no header for a rule/],
     [
+      "a header that a gateway writes itself",
+      { ...good, headers: { X_Forwarded_For: "10.0.0.1" } },
+      /X_Forwarded_For: is no header for a rule\. Expected: what is proven/,
+    ],
+    ["a header that replaces the method", { ...good, headers: { "x-http-method": "GET" } }, /is no header for a rule/],
+    [
       "a header with a secret",
       { ...good, headers: { authorization: "Bearer x" } },
       /Expected: via: \[jwt\] and claims/,

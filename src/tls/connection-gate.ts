@@ -163,6 +163,8 @@ export class ConnectionGate {
     if (source !== undefined) {
       if (this.#isShut(socket, source.address, source.port)) return;
       this.#behind.set(socket, source);
+      // one caller of a load balancer takes no places from its others
+      this.#handshakes.move(socket, source.address);
     }
     // it may have begun before a rotation
     this.#pending.set(socket, served());

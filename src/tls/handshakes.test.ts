@@ -4,6 +4,7 @@ import { connect as dialTcp } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { skipWhen } from "../../test/support/skip.ts";
 import { TestCa } from "../authority/test-ca.ts";
+import { writeProxyHeader } from "../encoding/proxy-protocol.ts";
 import { Handshakes, MAX_HANDSHAKES } from "./handshakes.ts";
 import { listen } from "./listen.ts";
 import { http1Done, http1Get, identityOf, Opened, rawExchange, rawOptions, type Shown, shown } from "./wire.testing.ts";
@@ -29,6 +30,32 @@ describe("places of handshakes", () => {
     assert.equal(places.add(third, "10.0.0.2"), third);
     assert.equal(places.add(one("third 1"), "10.0.0.3"), first[2]);
     assert.equal(places.size, 4);
+  });
+
+  it("[S-7] [A-9] addresses of one IPv6 /64 count together, and so do both forms of an IPv4 address", () => {
+    for (const [many, elsewhere] of [
+      [(i: number) => `2001:db8:0:1::${i}`, "2001:db8:0:2::1"],
+      [(i: number) => (i % 2 === 0 ? "10.0.0.1" : "::ffff:10.0.0.1"), "10.0.0.2"],
+    ] as const) {
+      const places = new Handshakes<One>(4);
+      const held = [1, 2, 3, 4].map((i) => one(String(i)));
+      for (const [i, each] of held.entries()) assert.equal(places.add(each, many(i + 1)), undefined);
+      const more = one("more");
+      assert.equal(places.add(more, many(5)), more);
+      assert.equal(places.add(one("elsewhere"), elsewhere), held[0]);
+    }
+  });
+
+  it("[S-7] one that a load balancer speaks for counts to its own caller from then on", () => {
+    const places = new Handshakes<One>(2);
+    const [a, b, late] = [one("a"), one("b"), one("late")];
+    for (const each of [a, b]) places.add(each, "10.0.0.9");
+    assert.equal(places.add(late, "10.0.0.9"), late);
+    for (const each of [a, b]) places.move(each, "192.0.2.1");
+    assert.equal(places.size, 2);
+    assert.equal(places.add(late, "10.0.0.9"), a);
+    places.move(a, "192.0.2.1");
+    assert.equal(places.size, 2, "who has gone takes no place again");
   });
 
   it("[S-7] where nobody has more than others, what is begun is finished", () => {
@@ -101,6 +128,41 @@ describe("a listener whose handshakes never end", () => {
     for (const socket of sockets) socket.destroy();
     while (closed < count) await new Promise((resolve) => setTimeout(resolve, 5));
     assert.equal(await isServed("127.0.0.1"), true);
+    await server.close({ deadlineMs: 0 });
+  });
+
+  it("[S-7] [A-9] whoever comes through a load balancer is served beside a caller of it whose handshakes never end", async () => {
+    const server = opened.add(
+      await listen(await identityOf("spiffe://example.org/orders", ca), {
+        address: "127.0.0.1",
+        port: 0,
+        throttle: false,
+        handshakeTimeoutMs: 10_000,
+        proxyProtocol: { from: ["127.0.0.1"] },
+        handler: (_request, response) => void response.end("ok"),
+      }),
+    );
+    const here = { address: "192.0.2.1", port: 443 };
+    const through = (address: string) => {
+      const socket = dialTcp(server.port, "127.0.0.1").on("error", () => {});
+      socket.write(writeProxyHeader({ address, port: 4_711 }, here));
+      return socket;
+    };
+    const isServed = async (address: string) => {
+      const options = rawOptions(server.port, good, "http/1.1", { socket: through(address) });
+      return http1Done((await rawExchange(options, http1Get(), http1Done)).bytes);
+    };
+    assert.equal(await isServed("192.0.2.7"), true);
+    let closed = 0;
+    const sockets = Array.from({ length: MAX_HANDSHAKES + 50 }, () =>
+      through("192.0.2.66")
+        .once("close", () => closed++)
+        .resume(),
+    );
+    while (closed < 50) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (let i = 0; i < 20; i++) assert.equal(await isServed("192.0.2.7"), true, "others are served");
+    for (const socket of sockets) socket.destroy();
+    while (closed < sockets.length) await new Promise((resolve) => setTimeout(resolve, 5));
     await server.close({ deadlineMs: 0 });
   });
 });

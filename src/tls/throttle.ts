@@ -32,7 +32,7 @@ interface Row {
  * What counts together: an IPv4 address in either of its forms, or the /64 that an IPv6 address is in, of which whoever
  * has one address has all.
  */
-function callerAt(address: string): string {
+export function callerAt(address: string): string {
   const plain = plainAddress(address);
   const bytes = addressBytes(plain);
   if (bytes?.length !== 16) return plain;
