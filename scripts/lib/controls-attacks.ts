@@ -9,7 +9,7 @@ export const ATTACK_CONTROLS: readonly Control[] = [
   },
   {
     name: "gateway-expectation",
-    patches: [{ file: "src/gateway/handler.ts", find: "if (unmet !== undefined) return unmet;", replace: "" }],
+    patches: [{ file: "src/gateway/judge.ts", find: "if (unmet !== undefined) return unmet;", replace: "" }],
     tests: ["src/gateway/attacks-entries.test.ts"],
   },
   {

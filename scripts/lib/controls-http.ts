@@ -11,7 +11,7 @@ function control(name: string, file: string, find: string, replace: string, ...t
 }
 
 export const HTTP_CONTROLS: readonly Control[] = [
-  control("misdirected", "handler.ts", "if (room.routes.isElsewhere(target.host)) {", "if (false) {", "hosts.test.ts"),
+  control("misdirected", "judge.ts", "if (room.routes.isElsewhere(target.host)) {", "if (false) {", "hosts.test.ts"),
   control(
     "misdirected-exactness",
     "routes.ts",
@@ -42,7 +42,7 @@ export const HTTP_CONTROLS: readonly Control[] = [
   ),
   control(
     "token-by-route",
-    "handler.ts",
+    "upstream-fields.ts",
     "const dropAuthorization = carried && !route.forwardsToken;",
     "const dropAuthorization = false;",
     "forward-token.test.ts",

@@ -733,7 +733,7 @@ export const CONTROLS: readonly Control[] = [
     name: "gateway-policy",
     patches: [
       {
-        file: "src/gateway/handler.ts",
+        file: "src/gateway/judge.ts",
         find: '  if (decision.verdict === "allow") {\n    const clientCert',
         replace: "  if (true) {\n    const clientCert",
       },
@@ -774,19 +774,19 @@ export const CONTROLS: readonly Control[] = [
   },
   {
     name: "gateway-authorizer-forgotten",
-    patches: [{ file: "src/gateway/handler.ts", find: "  journey.confirmed = undefined;\n", replace: "" }],
+    patches: [{ file: "src/gateway/judge.ts", find: "  journey.confirmed = undefined;\n", replace: "" }],
     tests: ["src/gateway/reload.test.ts"],
   },
   {
     name: "gateway-judged-anew",
-    patches: [{ file: "src/gateway/handler.ts", find: "if (room !== current()) continue;", replace: "" }],
+    patches: [{ file: "src/gateway/judge.ts", find: "if (room !== current()) continue;", replace: "" }],
     tests: ["src/gateway/reload.test.ts"],
   },
   {
     name: "gateway-entered-at-once",
     patches: [
       {
-        file: "src/gateway/handler.ts",
+        file: "src/gateway/judge.ts",
         find: "return act(room, judged);",
         replace: "return Promise.resolve().then(() => act(room, judged));",
       },
@@ -797,7 +797,7 @@ export const CONTROLS: readonly Control[] = [
     name: "gateway-rejudge-audience",
     patches: [
       {
-        file: "src/gateway/handler.ts",
+        file: "src/gateway/rejudge.ts",
         find: '  if (!isForNow && (peer?.via === "jwt" || now.audience.length > 0)) return undefined;\n',
         replace: "",
       },

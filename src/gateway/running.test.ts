@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { Decision } from "../policy/index.ts";
-import type { Room } from "./handler.ts";
+import type { Room } from "./room.ts";
 import { type RunningRequest, RunningRequests } from "./running.ts";
 import type { Upstream } from "./upstream.ts";
 

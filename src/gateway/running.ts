@@ -1,6 +1,6 @@
 /** The requests that run: judged again when what is in force changes, and ended where a new one would not be let in (S-9, S-26). */
 import type { Decision } from "../policy/index.ts";
-import type { Room } from "./handler.ts";
+import type { Room } from "./room.ts";
 import type { Upstream } from "./upstream.ts";
 
 /** A request, stream or tunnel between its acceptance and its end. */

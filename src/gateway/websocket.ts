@@ -6,23 +6,18 @@ import { Unsendable } from "../tls/http1/call.ts";
 import { requestHead } from "../tls/http1/connection.ts";
 import type { UpgradeHandler } from "../tls/index.ts";
 import { endSocket, hasBody } from "./answer.ts";
-import {
-  beginJourney,
-  enterRunning,
-  forwardedFields,
-  type Journey,
-  type Judged,
-  judgeCurrent,
-  type Room,
-  record,
-  upstreamOf,
-} from "./handler.ts";
 import { type Field, fieldsOf, responseFields } from "./headers.ts";
+import { beginJourney, type Journey } from "./journey.ts";
+import { type Judged, judgeCurrent } from "./judge.ts";
 import type { Problem } from "./middleware/problem.ts";
 import type { Passed } from "./proxy-stream.ts";
 import { refusalAnswer } from "./refusal.ts";
+import { enterRunning } from "./rejudge.ts";
+import { record } from "./request-line.ts";
+import { type Room, upstreamOf } from "./room.ts";
 import { Tunnel } from "./tunnel.ts";
 import { AnswerHead, headOf } from "./upstream/answer-head.ts";
+import { forwardedFields } from "./upstream-fields.ts";
 import { badGateway, dialOutcome, isOwnTrouble, timeout, unavailable, unsendable } from "./upstream-problem.ts";
 
 /** What a server appends to a client's key to show that it speaks WebSocket (RFC 6455 section 1.3). */

@@ -1,8 +1,9 @@
 /** The limit of its identity, as one request meets it. */
 import type { Peer } from "../../id/index.ts";
-import type { Journey, Room } from "../handler.ts";
+import type { Journey } from "../journey.ts";
 import type { Problem } from "../middleware/problem.ts";
 import type { RateVerdict } from "../rate-limits.ts";
+import type { Room } from "../room.ts";
 
 /**
  * Counts a request of a verified caller, once however often it is judged; the answer when it is one too many (S-27).
