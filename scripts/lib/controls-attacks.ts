@@ -67,4 +67,11 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     ],
     tests: ["src/gateway/headers.test.ts"],
   },
+  {
+    name: "tls-resets-without-error",
+    patches: [
+      { file: "src/tls/entries.ts", find: "stream.rstCode !== 0 || stream.aborted", replace: "stream.rstCode !== 0" },
+    ],
+    tests: ["src/tls/stream-resets.test.ts"],
+  },
 ];

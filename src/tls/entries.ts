@@ -152,7 +152,8 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
   server.prependListener("stream", (stream: ServerHttp2Stream) => {
     const verdict = connectionPeer({ stream });
     if (verdict?.accepted === true) {
-      stream.once("close", () => rooms.streamClosed(verdict, stream.rstCode !== 0));
+      // a reset without an error is one all the same, where it came before the answer's end
+      stream.once("close", () => rooms.streamClosed(verdict, stream.rstCode !== 0 || stream.aborted));
       return;
     }
     rooms.stray();

@@ -1,0 +1,91 @@
+/** Streams of HTTP/2 that a client opens and resets, each by a code of its own choice: work without a price (S-25). */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
+import { connect as dialTls } from "node:tls";
+import { TestCa } from "../authority/test-ca.ts";
+import { listen, type TlsListener } from "./listen.ts";
+import {
+  http2Answers,
+  http2Frame,
+  http2Request,
+  http2Requests,
+  identityOf,
+  Opened,
+  rawOptions,
+  type Shown,
+  shown,
+} from "./wire.testing.ts";
+
+const WHOLE = 5;
+const BODY_FOLLOWS = 4;
+/** Never named by a stream that is reset. */
+const LAST = 9_001;
+
+describe("streams that are opened and reset", () => {
+  const opened = new Opened();
+  let good: Shown;
+  let server: TlsListener;
+  let handled = 0;
+
+  before(async () => {
+    const ca = await TestCa.create();
+    good = shown(await ca.issue({ id: "spiffe://example.org/web" }));
+    server = opened.add(
+      await listen(await identityOf("spiffe://example.org/orders", ca), {
+        address: "127.0.0.1",
+        port: 0,
+        throttle: false,
+        handler: (_request, response) => {
+          // only the last one is there long enough
+          handled++;
+          setTimeout(() => response.destroyed || response.end("ok"), 200);
+        },
+      }),
+    );
+  });
+  after(() => opened.close());
+
+  /** Resets so many streams, a few at a time, and asks for an answer then; whether it came. */
+  async function isAnswered(count: number, code: number, flags: number): Promise<boolean> {
+    const socket = dialTls(rawOptions(server.port, good, "h2"));
+    let seen: Buffer = Buffer.alloc(0);
+    let over = false;
+    socket.on("error", () => {});
+    socket.on("data", (chunk: Buffer) => {
+      seen = Buffer.concat([seen, chunk]);
+    });
+    socket.once("close", () => {
+      over = true;
+    });
+    await new Promise((resolve) => socket.once("secureConnect", resolve));
+    socket.write(http2Requests(0));
+    for (let i = 0; i < count && !over; i++) {
+      const stream = 2 * i + 1;
+      socket.write(
+        Buffer.concat([http2Request(stream, flags), http2Frame(3, 0, stream, Buffer.from([0, 0, 0, code]))]),
+      );
+      if (i % 10 === 9) await wait(2);
+    }
+    if (!over) socket.write(http2Request(LAST, WHOLE));
+    while (!over && !http2Answers(seen, LAST)) await wait(5);
+    socket.destroy();
+    return http2Answers(seen, LAST);
+  }
+
+  for (const [name, code, flags] of [
+    ["CANCEL", 8, WHOLE],
+    ["NO_ERROR", 0, WHOLE],
+    ["NO_ERROR in the middle of a body", 0, BODY_FOLLOWS],
+  ] as const) {
+    it(`[S-25] [A-9] by ${name}: more than a hundred end the connection, and fewer do not`, async () => {
+      const before = server.counters.ended["peer.stream-resets"] ?? 0;
+      assert.equal(await isAnswered(80, code, flags), true);
+      assert.equal(server.counters.ended["peer.stream-resets"] ?? 0, before);
+      handled = 0;
+      assert.equal(await isAnswered(400, code, flags), false);
+      assert.equal(server.counters.ended["peer.stream-resets"], before + 1);
+      assert.ok(handled < 200, `${handled} of 400 were handled`);
+    });
+  }
+});
