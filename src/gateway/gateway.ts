@@ -241,8 +241,10 @@ class RunningGateway implements Gateway {
     this.#live = next;
     this.#followers.follow(next.upstreams.values(), grounds.identity);
     void Rates.change(live.rates, next.rates);
-    const requests = await this.#running.rejudge((listener) => (this.#live ?? next).room(listener));
-    const connections = await this.#bytes?.rejudge();
+    const [requests, connections] = await Promise.all([
+      this.#running.rejudge((listener) => (this.#live ?? next).room(listener)),
+      this.#bytes?.rejudge(),
+    ]);
     return { ended: requests + (connections?.ended ?? 0) };
   }
 
