@@ -148,6 +148,13 @@ export const TCP_CONTROLS: readonly Control[] = [
     tests: ["src/gateway/tcp/egress.test.ts"],
   },
   {
+    name: "proxy-local-check",
+    patches: [
+      { file: "src/gateway/tcp/byte-upstream.ts", find: "if (this.proxyHeader) leave", replace: "if (false) leave" },
+    ],
+    tests: ["src/gateway/tcp/byte-upstream.test.ts"],
+  },
+  {
     name: "proxy-list",
     patches: [
       {
