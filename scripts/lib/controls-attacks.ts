@@ -8,6 +8,17 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     tests: ["src/gateway/attacks-entries.test.ts"],
   },
   {
+    name: "app-asked-when-read",
+    patches: [
+      {
+        file: "src/tls/ask-when-read.ts",
+        find: "  const read = incoming._read;\n",
+        replace: "  response.writeContinue();\n  const read = incoming._read;\n",
+      },
+    ],
+    tests: ["src/gateway/serve-expect.test.ts", "src/tls/expect.test.ts"],
+  },
+  {
     name: "gateway-expectation",
     patches: [{ file: "src/gateway/judge.ts", find: "if (unmet !== undefined) return unmet;", replace: "" }],
     tests: ["src/gateway/attacks-entries.test.ts"],

@@ -25,6 +25,17 @@ export const TCP_CONTROLS: readonly Control[] = [
     tests: ["src/gateway/tcp/byte-route.test.ts"],
   },
   {
+    name: "tcp-authorizer-again",
+    patches: [
+      {
+        file: "src/gateway/tcp/rejudge-bytes.ts",
+        find: "await confirmAll(allowed, {",
+        replace: "await confirmAll<Allowed>([], {",
+      },
+    ],
+    tests: ["src/gateway/tcp/rejudge-bytes.test.ts"],
+  },
+  {
     name: "tcp-connections-per-identity",
     patches: [{ file: "src/gateway/tcp/byte-route.ts", find: "if (count >= most) return false;", replace: "" }],
     tests: ["src/gateway/tcp/byte-route.test.ts"],
@@ -135,6 +146,13 @@ export const TCP_CONTROLS: readonly Control[] = [
       { file: "src/tls/socket-file.ts", find: "    await refuseLive(aside, refused);\n", replace: "" },
     ],
     tests: ["src/gateway/tcp/egress.test.ts"],
+  },
+  {
+    name: "proxy-local-check",
+    patches: [
+      { file: "src/gateway/tcp/byte-upstream.ts", find: "if (this.proxyHeader) leave", replace: "if (false) leave" },
+    ],
+    tests: ["src/gateway/tcp/byte-upstream.test.ts"],
   },
   {
     name: "proxy-list",

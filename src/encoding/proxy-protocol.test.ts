@@ -6,6 +6,7 @@ import {
   PP2,
   type ProxyHeader,
   readProxyHeader,
+  writeLocalProxyHeader,
   writeProxyHeader,
 } from "./proxy-protocol.ts";
 
@@ -49,6 +50,8 @@ describe("PROXY header", () => {
   });
 
   it("of a proxy's own connection names nobody, whatever it holds", () => {
+    assert.deepEqual([...writeLocalProxyHeader()], [...SIGNATURE, 0x20, 0, 0, 0]);
+    assert.equal((read(writeLocalProxyHeader()) as ProxyHeader).source, undefined);
     for (const block of [[], V4, [1, 2, 3]]) {
       const own = read(header(block, { command: 0x20, family: 0 })) as ProxyHeader;
       assert.deepEqual([own.source, own.tlvs, own.length], [undefined, [], 16 + block.length]);

@@ -5,6 +5,9 @@ import { accept, refuse, type Verdict } from "../base/index.ts";
 const SIGNATURE: readonly number[] = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a];
 /** Signature, version and command, family, length. */
 const HEAD = 16;
+/** Version 2 with the commands LOCAL, of a connection of the proxy's own, and PROXY. */
+const LOCAL = 0x20;
+const PROXY = 0x21;
 /** Bytes of a whole header that is read: an address, and what load balancers add to it. */
 export const MAX_PROXY_HEADER: number = 4_096;
 
@@ -153,6 +156,11 @@ function tlv(type: number, value: Uint8Array): number[] {
   return [type, value.length >> 8, value.length & 0xff, ...value];
 }
 
+/** Writes the header of a connection that the proxy opens for itself, such as a health check: it names nobody. */
+export function writeLocalProxyHeader(): Uint8Array {
+  return Uint8Array.from([...SIGNATURE, LOCAL, 0, 0, 0]);
+}
+
 /** What an upstream is told of a caller beside its address. */
 export interface ProxiedCaller {
   /** The verified SPIFFE ID, at most 2,048 bytes. */
@@ -191,5 +199,5 @@ export function writeProxyHeader(
     for (const { port } of [source, destination]) addresses.push(port >> 8, port & 0xff);
   }
   const length = addresses.length + tlvs.length;
-  return Uint8Array.from([...SIGNATURE, 0x21, family, length >> 8, length & 0xff, ...addresses, ...tlvs]);
+  return Uint8Array.from([...SIGNATURE, PROXY, family, length >> 8, length & 0xff, ...addresses, ...tlvs]);
 }

@@ -12,11 +12,25 @@ import {
   type CountingUpstream,
   countingUpstream,
   GATEWAY,
+  http2Client,
   idOf,
   requestLog,
   until,
   World,
 } from "./world.testing.ts";
+
+const SWITCHED =
+  "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+const UPGRADE = [
+  "GET /ws/1 HTTP/1.1",
+  "host: edge.example",
+  "connection: upgrade",
+  "upgrade: websocket",
+  "sec-websocket-version: 13",
+  "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+  "",
+  "",
+].join("\r\n");
 
 describe("[S-26] streams that run when the policy is replaced, and the external authorizer", () => {
   const clock = new ManualClock();
@@ -25,11 +39,15 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
   let web: Changeable;
   let cron: Changeable;
   let upstream: CountingUpstream;
+  /** Takes upgrades, and sends everything back. */
+  let sockets: Server;
   let authorizer: Server;
   let gateway: Gateway;
   /** Whom the authorizer was asked about. */
   const asked: string[] = [];
-  let answer: (response: ServerResponse, peer: string) => void;
+  let answer: (response: ServerResponse, peer: string, path: string, url: string) => void;
+  /** Answers that are due. */
+  const held: (() => void)[] = [];
   const say = (response: ServerResponse, allow: boolean) =>
     response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ allow }));
 
@@ -39,9 +57,14 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
       { name: "main", address: "127.0.0.1", port: 0 },
       { name: "db", address: "127.0.0.1", port: 0, protocol: "tcp" },
     ],
-    upstreams: { up: { url: upstream.url }, db: { url: `tcp://127.0.0.1:${upstream.port}` } },
+    upstreams: {
+      up: { url: upstream.url },
+      sockets: { url: `http://127.0.0.1:${(sockets.address() as AddressInfo).port}` },
+      db: { url: `tcp://127.0.0.1:${upstream.port}` },
+    },
     routes: [
       { name: "up", listen: ["main"], path: "/**", upstream: "up" },
+      { name: "sockets", listen: ["main"], path: "/ws/**", upstream: "sockets", websocket: true },
       { name: "db", listen: ["db"], upstream: "db" },
     ],
     policy: {
@@ -49,7 +72,7 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
         { rule: "all", allow: { ids: names.map((name) => idOf(name)) } },
         { rule: note, deny: { via: ["jwt"] } },
       ],
-      authorizer: { url: `http://127.0.0.1:${(authorizer.address() as AddressInfo).port}/`, timeout: "10s" },
+      authorizer: { url: `http://127.0.0.1:${(authorizer.address() as AddressInfo).port}/${note}`, timeout: "10s" },
     },
   });
 
@@ -66,25 +89,35 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
         text += new TextDecoder().decode(chunk);
       });
       request.on("end", () => {
-        const { peer } = JSON.parse(text) as { peer: string };
+        const { peer, path } = JSON.parse(text) as { peer: string; path: string };
         asked.push(peer);
-        answer(response, peer);
+        answer(response, peer, path, request.url ?? "");
       });
     });
-    await new Promise<void>((resolve) => authorizer.listen(0, "127.0.0.1", resolve));
+    sockets = createServer();
+    sockets.on("upgrade", (_, socket) => {
+      socket.on("error", () => {});
+      socket.write(SWITCHED);
+      socket.pipe(socket);
+    });
+    for (const server of [authorizer, sockets])
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const options = { workload: await world.identity("gateway"), logger: log, clock };
     gateway = await createGateway(config(["web", "cron"], "first"), options);
   });
   beforeEach(() => {
     asked.length = 0;
+    held.length = 0;
     log.lines.length = 0;
     answer = (response) => say(response, true);
   });
   after(async () => {
     await gateway?.close({ deadlineMs: 0 });
     await upstream?.close();
-    authorizer?.closeAllConnections();
-    authorizer?.close();
+    for (const server of [authorizer, sockets]) {
+      server?.closeAllConnections();
+      server?.close();
+    }
   });
 
   /** A stream that has begun; whether it has been cut. */
@@ -167,25 +200,128 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
     };
     const [denied, allowed] = [await bytes(cron), await bytes(web)];
     answer = () => {};
-    const reloaded = gateway.reload(config(["web"], "sixth"));
+    const reloaded = gateway.reload(config(["web"], "bytes-denied"));
     await until(() => denied.over);
     assert.deepEqual([one.cut, allowed.over], [false, false]);
     await clock.advance(900);
     await reloaded;
-    assert.equal(allowed.over, false);
-    allowed.socket.destroy();
-    await until(() => one.cut && log.lines.length === 1);
-    await gateway.reload(config(["web", "cron"], "seventh"));
+    await until(() => allowed.over && one.cut && log.lines.length === 1);
+    answer = (response) => say(response, true);
+    await gateway.reload(config(["web", "cron"], "bytes-over"));
   });
 
   it("whom the rules deny it is not asked about", async () => {
     const [first, second] = [await stream(web), await stream(cron)];
-    await gateway.reload(config(["web"], "eighth"));
+    await gateway.reload(config(["web"], "sixth"));
     await until(() => second.cut && log.lines.length === 1);
     assert.equal(log.lines[0]?.ended, "policy.default-deny");
     assert.deepEqual(asked.slice(2), [idOf("web")]);
     assert.equal(first.cut, false);
     await first.leave();
+    await until(() => log.lines.length === 2);
+  });
+
+  /** Numbered streams over HTTP/2 that have begun; `over` holds the paths of those that are. */
+  async function streams(count: number): Promise<{ over: Set<string>; leave: () => void }> {
+    const { port } = gateway.listeners[0]!;
+    // a connection has 128 at most
+    const sessions = [await http2Client(web, port), await http2Client(web, port)];
+    const over = new Set<string>();
+    const begun = Array.from({ length: count }, (_, i) => {
+      const path = `/events/${i}`;
+      const one = sessions[i % 2]!.request({ ":path": path });
+      one.on("error", () => {}).resume();
+      one.on("close", () => over.add(path));
+      return new Promise((resolve) => one.once("response", resolve));
+    });
+    await Promise.all(begun);
+    return { over, leave: () => sessions.forEach((session) => void session.destroy()) };
+  }
+
+  it("of more than 64 that run each is asked about, 64 at a time, and each has its own answer", async () => {
+    const MANY = 150;
+    const isOdd = (path: string) => Number(path.slice("/events/".length)) % 2 === 1;
+    const { over, leave } = await streams(MANY);
+    asked.length = 0;
+    let open = 0;
+    let most = 0;
+    answer = (response, _peer, path) => {
+      most = Math.max(most, ++open);
+      held.push(() => {
+        open--;
+        say(response, !isOdd(path));
+      });
+    };
+    const reloaded = gateway.reload(config(["web", "cron"], "seventh"));
+    await until(() => held.length >= 64);
+    // one more would have come by now
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(held.length, 64);
+    await until(() => {
+      for (const release of held.splice(0)) release();
+      return asked.length === MANY && open === 0;
+    });
+    await reloaded;
+    assert.equal(most, 64);
+    await until(() => log.lines.length === MANY / 2 && over.size === MANY / 2);
+    assert.deepEqual(new Set(log.lines.map(({ ended }) => ended)), new Set(["policy.authorizer-denied"]));
+    assert.deepEqual(new Set(log.lines.map(({ path }) => path)), over);
+    assert.ok([...over].every(isOdd));
+    leave();
+    await until(() => log.lines.length === MANY);
+  });
+
+  it("what another configuration has come into force for meanwhile goes by that one alone", async () => {
+    const MANY = 80;
+    const { over, leave } = await streams(MANY);
+    answer = (response, _peer, _path, url) => {
+      if (url === "/eighth") held.push(() => say(response, false));
+      else say(response, true);
+    };
+    const first = gateway.reload(config(["web", "cron"], "eighth"));
+    await until(() => held.length === 64);
+    await clock.advance(800);
+    asked.length = 0;
+    await gateway.reload(config(["web", "cron"], "ninth"));
+    assert.equal(asked.length, MANY);
+    for (const release of held.splice(0, 32)) release();
+    // the time of the first is over, not that of the second
+    await clock.advance(100);
+    await first;
+    assert.deepEqual([over.size, log.lines.length, asked.length], [0, 0, MANY]);
+    // the twin: an answer of the one that is in force
+    answer = (response) => say(response, false);
+    await gateway.reload(config(["web", "cron"], "tenth"));
+    await until(() => over.size === MANY && log.lines.length === MANY);
+    leave();
+  });
+
+  it("a WebSocket that it denies ends, and one that it confirms goes on", async () => {
+    const open = async (who: Changeable) => {
+      const { port } = gateway.listeners[0]!;
+      const { socket } = await connect(who, { host: "127.0.0.1", port, peer: GATEWAY, alpn: ["http/1.1"] });
+      socket.on("error", () => {});
+      const one = { socket, seen: "", over: false };
+      socket.on("data", (chunk: Uint8Array) => {
+        one.seen += new TextDecoder().decode(chunk);
+      });
+      socket.once("close", () => {
+        one.over = true;
+      });
+      socket.write(UPGRADE);
+      await until(() => one.seen.includes("\r\n\r\n"));
+      assert.match(one.seen, /^HTTP\/1\.1 101 /);
+      return one;
+    };
+    const [first, second] = [await open(web), await open(cron)];
+    answer = (response, peer) => say(response, peer !== idOf("cron"));
+    await gateway.reload(config(["web", "cron"], "eleventh"));
+    await until(() => second.over && log.lines.length === 1);
+    const [line] = log.lines;
+    assert.deepEqual([line?.status, line?.ended, line?.peer], [101, "policy.authorizer-denied", idOf("cron")]);
+    first.socket.write("still here");
+    await until(() => first.seen.endsWith("still here"));
+    first.socket.destroy();
     await until(() => log.lines.length === 2);
   });
 });

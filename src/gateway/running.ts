@@ -1,5 +1,6 @@
 /** The requests that run: judged again when what is in force changes, and ended where a new one would not be let in (S-9, S-26). */
 import type { Decision } from "../policy/index.ts";
+import { confirmAll } from "./confirming.ts";
 import type { Room } from "./room.ts";
 import type { Upstream } from "./upstream.ts";
 
@@ -19,14 +20,6 @@ export interface RunningRequest {
 /** Requests that one slice of {@link RunningRequests.rejudge} takes; others are served in between. */
 const SLICE = 256;
 
-/** Requests that the external authorizer is asked about at a time. */
-const WIDTH = 64;
-
-/** Milliseconds after which a request ends that nobody has confirmed: all are judged within a second (S-26). */
-const CONFIRM_MS = 900;
-
-const UNCONFIRMED: Decision = Object.freeze({ verdict: "deny", reason: "policy.authorizer-timeout", mode: "enforce" });
-
 /** A running request and its place. */
 interface Entry {
   readonly request: RunningRequest;
@@ -38,6 +31,8 @@ interface Entry {
 interface Allowed {
   readonly entry: Entry;
   readonly decision: Decision;
+  /** What it was judged by. */
+  readonly room: Room;
 }
 
 /** All running requests of a gateway. */
@@ -108,7 +103,8 @@ export class RunningRequests {
       const { request } = entry;
       const decision = decisionOn(request, room);
       if (decision.verdict === "allow") {
-        if (room(request.listener).authorizer !== undefined) allowed.push({ entry, decision });
+        const now = room(request.listener);
+        if (now.authorizer !== undefined) allowed.push({ entry, decision, room: now });
         continue;
       }
       ended++;
@@ -120,32 +116,18 @@ export class RunningRequests {
   async #confirm(allowed: readonly Allowed[], room: (listener: string) => Room): Promise<number> {
     const [first] = allowed;
     if (first === undefined) return 0;
-    const late = new AbortController();
-    const over = new AbortController();
-    room(first.entry.request.listener)
-      .clock.sleep(CONFIRM_MS, over.signal)
-      .then(
-        () => late.abort(),
-        () => {},
-      );
     let ended = 0;
-    let next = 0;
-    const lane = async () => {
-      for (let one = allowed[next++]; one !== undefined; one = allowed[next++]) {
-        const { entry, decision } = one;
-        const { request } = entry;
-        if (entry.at < 0) continue;
-        const inForce = room(request.listener);
-        const asked = late.signal.aborted ? UNCONFIRMED : request.confirm(inForce, decision, late.signal);
-        const said = await Promise.resolve(asked).catch(() => UNCONFIRMED);
-        // what came into force meanwhile judges by itself
-        if (said.verdict === "allow" || entry.at < 0 || room(request.listener) !== inForce) continue;
+    // what came into force meanwhile judges by itself
+    const isOver = ({ entry, room: then }: Allowed) => entry.at < 0 || room(entry.request.listener) !== then;
+    await confirmAll(allowed, {
+      clock: first.room.clock,
+      ask: (one, signal) => (isOver(one) ? undefined : one.entry.request.confirm(one.room, one.decision, signal)),
+      denied(one, why) {
+        if (isOver(one)) return;
         ended++;
-        request.end(late.signal.aborted ? UNCONFIRMED : said);
-      }
-    };
-    await Promise.all(Array.from({ length: Math.min(WIDTH, allowed.length) }, lane));
-    over.abort();
+        one.entry.request.end(why);
+      },
+    });
     return ended;
   }
 }

@@ -9,6 +9,7 @@ import { Hono } from "hono";
 import { isSpiffeError } from "../base/index.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import { silentLogger } from "../telemetry/logger.ts";
+import { Opened } from "../tls/wire.testing.ts";
 import { authorize, type SpiffeEnv, spiffe } from "./middleware/index.ts";
 import { asPeer } from "./middleware/peer-env.ts";
 import { type PlainServer, servePlain } from "./serve-plain.ts";
@@ -20,6 +21,9 @@ let world: World;
 let workload: Changeable;
 let token: string;
 let folder: string;
+/** Closed at the end, also after a failure. */
+const opened = new Opened();
+after(() => opened.close());
 before(async () => {
   world = await World.create();
   workload = await world.identity("gateway");
@@ -74,8 +78,8 @@ describe("an app behind servePlain()", () => {
         seen.push({ router: c.req.path, policy, handler: pathname, host: hostname, method: c.req.method });
         return c.text(`${c.req.path} ${(await c.req.text()).length}`);
       });
-    server = await servePlain(app, options);
-    local = await servePlain(app, { path: join(folder, "app.sock"), signals: [] });
+    server = opened.add(await servePlain(app, options));
+    local = opened.add(await servePlain(app, { path: join(folder, "app.sock"), signals: [] }));
   });
   beforeEach(() => {
     seen = [];
@@ -259,7 +263,7 @@ describe("an app behind servePlain()", () => {
   it("an assumed peer is ignored on a real connection", async () => {
     const app = new Hono().use(spiffe(workload, { jwt: { audience: GATEWAY } })).get("/", (c) => c.text("in"));
     const wrapped = { fetch: (request: Request, env: object) => app.fetch(request, { ...env, ...asPeer(CRON) }) };
-    const sly = await servePlain(wrapped, options);
+    const sly = opened.add(await servePlain(wrapped, options));
     try {
       assert.equal(statusOf(await exchange(sly, rawRequest("/"))), 401);
       assert.equal(statusOf(await exchange(sly, rawRequest("/", [bearer()]))), 200);
@@ -270,7 +274,7 @@ describe("an app behind servePlain()", () => {
 
   it("a handler that throws is 500 without its words", async () => {
     for (const fetch of [() => Promise.reject(new Error("secret")), () => assert.fail("secret")]) {
-      const broken = await servePlain({ fetch }, options);
+      const broken = opened.add(await servePlain({ fetch }, options));
       try {
         const answer = await exchange(broken, rawRequest("/"));
         assert.equal(statusOf(answer), 500);
@@ -285,9 +289,9 @@ describe("an app behind servePlain()", () => {
 describe("where servePlain() may listen, and how it ends", () => {
   const app = { fetch: () => new Response("ok") };
   const refused = async (wrong: object) => {
-    const opened = await servePlain(app, { signals: [], port: 0, ...wrong }).catch((error: unknown) => error as Error);
-    if (!(opened instanceof Error)) await opened.close({ deadlineMs: 0 });
-    assert.ok(isSpiffeError(opened, "ERR_SPIFFE_USAGE"), JSON.stringify(wrong));
+    const server = await servePlain(app, { signals: [], port: 0, ...wrong }).catch((error: unknown) => error as Error);
+    if (!(server instanceof Error)) await server.close({ deadlineMs: 0 });
+    assert.ok(isSpiffeError(server, "ERR_SPIFFE_USAGE"), JSON.stringify(wrong));
   };
   const code = (wanted: string) => (error: unknown) => isSpiffeError(error, wanted as never);
 
@@ -312,13 +316,13 @@ describe("where servePlain() may listen, and how it ends", () => {
       { drainMs: -1 },
     ])
       await refused(wrong);
-    const server = await servePlain(app, { ...options, address: "127.0.0.2" });
+    const server = opened.add(await servePlain(app, { ...options, address: "127.0.0.2" }));
     assert.equal(statusOf(await exchange(server, rawRequest("/"))), 200);
     await server.close({ deadlineMs: 0 });
   });
 
   it("a taken port and a live socket are said so, an abandoned socket is taken over", async () => {
-    const first = await servePlain(app, options);
+    const first = opened.add(await servePlain(app, options));
     await assert.rejects(
       servePlain(app, { ...options, port: first.port }),
       (error: unknown) => code("ERR_SPIFFE_PORT_IN_USE")(error) && (error as Error).message.includes(`${first.port}`),
@@ -335,12 +339,51 @@ describe("where servePlain() may listen, and how it ends", () => {
     await assert.rejects(servePlain(app, { path: file, signals: [] }), code("ERR_SPIFFE_PORT_IN_USE"));
   });
 
+  it("[A-6] who is refused is not asked for a body that is held back, where the server leaves that to the app", async () => {
+    const app = new Hono<SpiffeEnv>()
+      .use(spiffe(workload, { jwt: { audience: GATEWAY } }))
+      .post("/", authorize({ ids: [CRON] }), async (c) => c.text(await c.req.text()));
+    const server = opened.add(await servePlain(app, options));
+    const early = capabilities.plainContinue.value ? "" : "100 ";
+    try {
+      for (const [sent, expected] of [
+        [await world.token("guest"), `${early}403`],
+        [token, "100 200"],
+      ] as const) {
+        const head = ["POST / HTTP/1.1", "host: orders", "expect: 100-continue", "content-length: 2", bearer(sent)];
+        const told = await new Promise<string>((resolve) => {
+          const socket = connect(server.port, "127.0.0.1");
+          let [seen, asked] = ["", false];
+          socket.on("data", (chunk: Uint8Array) => {
+            seen += new TextDecoder().decode(chunk);
+            const now = [...seen.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(([, status]) => status);
+            if (now[0] === "100" && !asked) {
+              asked = true;
+              socket.write("hi");
+            }
+            if (now.some((status) => status !== "100")) {
+              resolve(now.join(" "));
+              socket.destroy();
+            }
+          });
+          socket.on("error", () => {});
+          socket.write(`${head.join("\r\n")}\r\n\r\n`);
+        });
+        assert.equal(told, expected);
+      }
+    } finally {
+      await server.close();
+    }
+  });
+
   it("[S-8] a logger that throws does not keep a signal from draining", async () => {
     const info = () => {
       throw new Error("no space");
     };
     for (const logger of [silentLogger, { ...silentLogger, info }]) {
-      const server = await servePlain({ fetch: () => new Response("ok") }, { port: 0, signals: ["SIGHUP"], logger });
+      const server = opened.add(
+        await servePlain({ fetch: () => new Response("ok") }, { port: 0, signals: ["SIGHUP"], logger }),
+      );
       process.emit("SIGHUP");
       await server.closed;
     }
@@ -358,7 +401,7 @@ describe("where servePlain() may listen, and how it ends", () => {
     };
     const count = () => process.listenerCount("SIGHUP");
     const before = count();
-    const server = await servePlain(slow, { port: 0, signals: ["SIGHUP"] });
+    const server = opened.add(await servePlain(slow, { port: 0, signals: ["SIGHUP"] }));
     assert.equal(count(), before + 1);
     const answer = exchange(server, rawRequest("/"));
     await until(() => finish !== undefined);
@@ -379,7 +422,7 @@ describe("where servePlain() may listen, and how it ends", () => {
         return new Promise<Response>(() => {});
       },
     };
-    const server = await servePlain(stuck, { ...options, drainMs: 20 });
+    const server = opened.add(await servePlain(stuck, { ...options, drainMs: 20 }));
     const answer = exchange(server, rawRequest("/"));
     await until(() => begun === 1);
     assert.deepEqual(await server.close(), { cut: 1 });

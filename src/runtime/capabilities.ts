@@ -40,8 +40,12 @@ export interface Capabilities {
   readonly frugalBodyEnd: Capability<boolean>;
   /** What shows first that a stream of HTTP/2 was reset with NO_ERROR, and did not end: it is closed, or it is destroyed. */
   readonly quietReset: Capability<"closed" | "destroyed">;
+  /** What ends with a malformed request of HTTP/2 (RFC 9113 section 8.1.1): its stream, or its connection. */
+  readonly malformedStream: Capability<"stream" | "connection">;
   /** The server that answers plaintext requests fastest; those of one runtime's own do not take part in TLS. */
   readonly plainServer: Capability<"bun" | "deno" | "node">;
+  /** Whether that server asks for a request's body (`100 Continue`) only when somebody reads it. */
+  readonly plainContinue: Capability<boolean>;
   /** Whether a program can start itself again as it was started, for workers that share its ports. */
   readonly workers: Capability<boolean>;
   /** Whether what is started outlives the request that started it: a timer, a fetch, and who waits for them. */
@@ -76,7 +80,9 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     lengthFromHttp2: row(true, "its last write is heard of"),
     frugalBodyEnd: row(true, "the frame that ends the stream is the only one"),
     quietReset: row("closed", "a reset stream is closed when its bytes end, one with END_STREAM is not yet (26.10)"),
+    malformedStream: row("stream", "RST_STREAM with PROTOCOL_ERROR; nothing of it reaches JavaScript (26.10)"),
     plainServer: row("node", "node:http is the only one"),
+    plainContinue: row(true, "checkContinue of node:http leaves it to the listener"),
     workers: itself,
     lastingTimers: lasting,
   },
@@ -110,10 +116,12 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "destroyed",
       "a reset stream is destroyed before its end is read, one with END_STREAM after it (1.4.5)",
     ),
+    malformedStream: row("stream", "RST_STREAM with PROTOCOL_ERROR; nothing of it reaches JavaScript (1.4.5)"),
     plainServer: row(
       "bun",
       "Bun.serve; not for TLS: reload({ tls }) keeps the old certificate, a second server with reusePort breaks connections (1.4.5)",
     ),
+    plainContinue: row(false, "Bun.serve says it before anybody sees the request (1.4.5)"),
     workers: itself,
     lastingTimers: lasting,
   },
@@ -144,10 +152,12 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     lengthFromHttp2: row(false, "the end of the last write is not heard of (2.9.5): such answers go in chunks"),
     frugalBodyEnd: row(true, "the frame that ends the stream is the only one"),
     quietReset: row("closed", "a reset stream is closed when its bytes end, one with END_STREAM is not yet (2.9.6)"),
+    malformedStream: row("connection", "GOAWAY with PROTOCOL_ERROR; nothing of it reaches JavaScript (2.9.6)"),
     plainServer: row(
       "deno",
       "Deno.serve; not for TLS: neither a minimum version nor a new certificate can be set (2.9.5)",
     ),
+    plainContinue: row(false, "Deno.serve says it before anybody sees the request (2.9.6)"),
     workers: row(false, "a program does not learn the permissions it was started with, to pass them on"),
     lastingTimers: lasting,
   },
@@ -166,7 +176,9 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     lengthFromHttp2: row(true, "no servers of its own"),
     frugalBodyEnd: row(true, "no servers of its own"),
     quietReset: row("closed", "no HTTP/2 of its own"),
+    malformedStream: row("stream", "no HTTP/2 of its own"),
     plainServer: row("node", "no server of its own"),
+    plainContinue: row(true, "no server of its own"),
     workers: row(false, "no processes"),
     lastingTimers: row(false, "timers and fetches belong to a request and end with it"),
   },

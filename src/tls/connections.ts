@@ -56,6 +56,11 @@ export class Connection implements Mortal {
       this.#running.delete(response);
       this.#endIfIdle();
     });
+    this.announce(response);
+  }
+
+  /** Says in an answer that its connection ends, where it does. */
+  announce(response: ListenerResponse): void {
     if (this.#draining) this.#announceClose(response);
   }
 

@@ -7,6 +7,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Http2SecureServer, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Duplex } from "node:stream";
+import { askWhenRead } from "./ask-when-read.ts";
 import type { ListenerRequest, ListenerResponse } from "./connections.ts";
 import { type ConnectionVerdict, connectionPeer } from "./peer.ts";
 
@@ -28,6 +29,8 @@ export interface Rooms {
   readonly countsHttp1: boolean;
   /** A request, upgrade or session of an accepted connection begins. */
   begin(verdict: ConnectionVerdict, response: ListenerResponse): void;
+  /** The connection of a request that was to end with its answer may go on. */
+  goesOn(verdict: ConnectionVerdict, response: ListenerResponse): void;
   upgraded(verdict: ConnectionVerdict): void;
   session(verdict: ConnectionVerdict, session: ServerHttp2Session): void;
   /** An HTTP/2 stream is over; `reset` when it was not answered whole. */
@@ -94,8 +97,9 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     run(verdict, request, response, fits(request) ? go : refuseHead);
   };
 
-  const saysContinue: Handler = (request, response) => {
-    response.writeContinue();
+  const asksWhenRead: Handler = (request, response) => {
+    const verdict = connectionPeer(request);
+    askWhenRead(request, response, () => verdict && rooms.goesOn(verdict, response));
     return rooms.handler(request, response);
   };
   const saysNo: Handler = (_request, response) => {
@@ -103,7 +107,7 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     response.end();
   };
   server.on("request", entry(rooms.handler));
-  server.on("checkContinue", entry(rooms.onExpect ?? saysContinue));
+  server.on("checkContinue", entry(rooms.onExpect ?? asksWhenRead));
   server.on("checkExpectation", entry(rooms.onExpect ?? saysNo));
 
   // HTTP/1.1 gives the socket, HTTP/2 a response; neither becomes a tunnel.

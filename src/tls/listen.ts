@@ -43,7 +43,8 @@ export interface ListenOptions {
   onConnection?: ConnectionHandler;
   /**
    * Takes requests with `Expect` in place of the handler: one that waits to send its body is told to by
-   * `response.writeContinue()`, or refused without it. Default: `100-continue` is said at once, other expectations get 417.
+   * `response.writeContinue()`, or refused without it. Default: `100-continue` is said when the body is first read, other
+   * expectations get 417.
    */
   onExpect?: Handler;
   /** Takes `Upgrade` requests of HTTP/1.1; without it the header is ignored. */

@@ -278,6 +278,7 @@ export class Listener implements TlsListener {
       maxHeaderBytes: this.#settings.server.maxHeaderBytes,
       countsHttp1: !capabilities.headerLimit.value,
       begin: (verdict, response) => this.#connections.get(verdict)?.begin(response),
+      goesOn: (verdict, response) => this.#connections.get(verdict)?.announce(response),
       upgraded: (verdict) => {
         const connection = this.#connections.get(verdict);
         if (connection !== undefined) connection.upgraded = true;

@@ -1,17 +1,18 @@
 /** Routes for bytes: who is let in, what goes through, and how connections end. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer as createHttpServer, type ServerResponse } from "node:http";
+import { createServer as createHttpServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { ManualClock } from "../../authority/testing.ts";
-import { isSpiffeError, systemClock } from "../../base/index.ts";
+import { type Clock, isSpiffeError, systemClock } from "../../base/index.ts";
 import { Policy } from "../../policy/index.ts";
 import { capabilities } from "../../runtime/capabilities.ts";
 import { connect, listen } from "../../tls/index.ts";
 import { readOn, stopReading } from "../../tls/read-stop.ts";
+import { Opened } from "../../tls/wire.testing.ts";
 import { parseGatewayConfig } from "../config.ts";
 import type { GatewayInput } from "../config-types.ts";
 import { createGateway } from "../gateway.ts";
@@ -23,10 +24,16 @@ import { openByteRoutes } from "./open.ts";
 let world: World;
 let web: Changeable;
 let guest: Changeable;
+/** Closed at the end, also after a failure. */
+const opened = new Opened();
 
 before(async () => {
   world = await World.create();
   [web, guest] = await Promise.all([world.identity("web"), world.identity("guest")]);
+});
+after(async () => {
+  await opened.close();
+  await ByteServer.closeAll();
 });
 
 const config = (
@@ -43,9 +50,10 @@ const config = (
   ...more,
 });
 
-async function start(input: GatewayInput, identity?: Changeable) {
+async function start(input: GatewayInput, identity?: Changeable, clock: Clock = systemClock) {
   const log = connectionLog();
-  const gateway = await createGateway(input, { workload: identity ?? (await world.identity("gateway")), logger: log });
+  const workload = identity ?? (await world.identity("gateway"));
+  const gateway = opened.add(await createGateway(input, { workload, logger: log, clock }));
   return { gateway, port: gateway.listeners[0]!.port, lines: log.lines };
 }
 const metrics = async (gateway: Gateway) => (await fetch(`http://127.0.0.1:${gateway.status.port}/metrics`)).text();
@@ -70,6 +78,7 @@ describe("bytes through a tcp route", () => {
         afterAll(socket);
       },
     });
+    opened.add(tls);
     const servers = [plain, unix];
     const ways: [string, string, object][] = [
       ["loopback", plain.url, {}],
@@ -127,38 +136,56 @@ describe("bytes through a tcp route", () => {
   });
 
   it("[S-26] an authorizer that is replaced while it is asked does not let a connection in", async () => {
-    const held: ServerResponse[] = [];
+    const held: { url: string | undefined; say: (allow: boolean) => void }[] = [];
     const json = { "content-type": "application/json" };
     const asked = createHttpServer((request, response) => {
       request.resume();
-      if (request.url === "/held") return void held.push(response);
-      response.writeHead(200, json).end(JSON.stringify({ allow: request.url === "/yes" }));
+      const say = (allow: boolean) => response.writeHead(200, json).end(JSON.stringify({ allow }));
+      held.push({ url: request.url, say });
     });
     await new Promise<void>((resolve) => asked.listen(0, "127.0.0.1", resolve));
+    const stopAsking = async () => {
+      asked.closeAllConnections();
+      asked.close();
+    };
+    opened.add({ close: stopAsking });
     const up = await new ByteServer(echo).start();
     const policy = (path: string) => ({
       policy: {
         rules: [{ rule: "web", allow: { ids: [idOf("web")] } }],
-        authorizer: { url: `http://127.0.0.1:${(asked.address() as AddressInfo).port}${path}` },
+        authorizer: { url: `http://127.0.0.1:${(asked.address() as AddressInfo).port}${path}`, timeout: "10s" },
       },
     });
-    for (const [path, ended, reason, connections] of [
-      ["/no", "denied", "policy.authorizer-denied", 0],
-      ["/yes", "done", "policy.allowed", 1],
+    for (const [path, allow, ended, reason, connections] of [
+      ["/no", false, "denied", "policy.authorizer-denied", 0],
+      ["/yes", true, "done", "policy.allowed", 1],
     ] as const) {
-      const { gateway, port, lines } = await start(config(up.url, policy("/held")));
+      const { gateway, port, lines } = await start(config(up.url, policy("/old")), undefined, new ManualClock());
       const heard = exchange(web, port, payload(1, 800));
       await until(() => held.length === 1);
-      await gateway.reload(config(up.url, policy(path)));
-      held.pop()?.writeHead(200, json).end('{"allow":true}');
+      const reloaded = gateway.reload(config(up.url, policy(path)));
+      // about the open connection, by the reload
+      await until(() => held.length === 2);
+      held[0]!.say(true);
+      // about it again, as what said yes is not in force any more
+      await until(() => held.length === 3);
+      assert.deepEqual(
+        held.map(({ url }) => url),
+        ["/old", path, path],
+      );
+      assert.equal(up.connections, 0);
+      held[2]!.say(allow);
+      if (!allow) await until(() => lines.length === 1);
+      held[1]!.say(allow);
+      await reloaded;
       await heard;
       await until(() => lines.length === 1);
       assert.deepEqual([lines[0]?.ended, lines[0]?.reason, up.connections], [ended, reason, connections]);
+      held.length = 0;
       await gateway.close({ deadlineMs: 0 });
     }
     await up.close();
-    asked.closeAllConnections();
-    asked.close();
+    await stopAsking();
   });
 
   it("an upstream that says all first still hears the caller to the end", async () => {
@@ -379,8 +406,8 @@ describe("the upstream of a tcp route", () => {
           socket.on("end", () => socket.end());
         },
       });
-    const wrong = await serve("orders2");
-    const right = await serve("orders");
+    const wrong = opened.add(await serve("orders2"));
+    const right = opened.add(await serve("orders"));
     const upstream = { id: idOf("orders") };
     const bad = await start(config(`tls://127.0.0.1:${wrong.port}`, {}, {}, upstream));
     for (let i = 0; i < 20; i++) await exchange(web, bad.port, payload(i, 1_000)).catch(() => {});
@@ -450,6 +477,7 @@ describe("the end of a connection for bytes", () => {
       port: 0,
       onConnection: (socket) => void socket.resume(),
     });
+    opened.add(orders);
     const up = await new ByteServer(() => {}).start();
     const far = { url: `tls://127.0.0.1:${orders.port}`, id: idOf("orders") };
     for (const way of ["own", "bundle", "upstream"] as const) {
@@ -494,6 +522,7 @@ describe("the end of a connection for bytes", () => {
       port: 0,
       onConnection: (socket) => void socket.resume(),
     });
+    opened.add(orders);
     const far = { db: { url: `tls://127.0.0.1:${orders.port}`, id: idOf("orders") } };
     for (const [side, caller, upstreams] of [
       ["caller", await brief("web"), { db: { url: up.url } }],
@@ -501,7 +530,7 @@ describe("the end of a connection for bytes", () => {
     ] as const) {
       const log = connectionLog();
       const options = { workload: await world.identity("gateway"), logger: log, clock };
-      const gateway = await createGateway({ ...config(up.url), upstreams }, options);
+      const gateway = opened.add(await createGateway({ ...config(up.url), upstreams }, options));
       const heard = whole(await dial(caller, gateway.listeners[0]!.port));
       await until(() => (side === "caller" ? up.open : orders.counters.open) === 1);
       await clock.advance(end - 1 - clock.now());
@@ -561,6 +590,7 @@ describe("the end of a connection for bytes", () => {
       logger: log,
       metrics: { connection() {}, decision() {} },
     });
+    opened.add({ close: ({ deadlineMs }) => routes.close(deadlineMs) });
     const { port } = routes.listeners[0]!;
     const [first, second] = [await dial(web, port), await dial(guest, port)];
     await until(() => up.open === 2);

@@ -1,13 +1,12 @@
 /** A connection for bytes: the peer is proven already, the policy decides once, an upstream takes what follows. */
 import type { TLSSocket } from "node:tls";
-import { accept, refuse, SpiffeError, timeOf, type Verdict } from "../../base/index.ts";
+import { SpiffeError, timeOf } from "../../base/index.ts";
 import { writeProxyHeader } from "../../encoding/proxy-protocol.ts";
 import type { X509Peer } from "../../id/index.ts";
 import {
   type Authorizer,
   type Decision,
   decide,
-  explain,
   type Policy,
   type RequestFacts,
   type Shadow,
@@ -62,18 +61,12 @@ class ConnectionCounts {
 }
 
 /** What rules look at: a connection has no method, path, host or headers. */
-function factsOf({ listener, route }: ByteDoor, room: ByteRoom): RequestFacts {
+export function factsOf({ listener, route }: ByteDoor, room: ByteRoom): RequestFacts {
   return { method: "", path: "", listener, route: route.name, now: timeOf(room.clock) };
 }
 
-const isInForce = (rules: ByteRules, now: ByteRules): boolean =>
+export const isInForce = (rules: ByteRules, now: ByteRules): boolean =>
   rules.policy === now.policy && rules.authorizer === now.authorizer;
-
-/** Judges a peer of an open connection again, by the rules of now. */
-export function rejudgeBytes(door: ByteDoor, room: ByteRoom, peer: X509Peer | undefined): Verdict<unknown> {
-  const decision = decide(room.rules().policy, peer, factsOf(door, room));
-  return decision.verdict === "allow" ? accept(peer) : refuse(decision.reason, explain(decision, peer));
-}
 
 /** Judges a peer by what is in force when the verdict is there: what came into force meanwhile has its say too. */
 async function judge(

@@ -1,22 +1,31 @@
 /** Upstreams for bytes: health, names and the breaker, as upstreams of requests have them. */
 import assert from "node:assert/strict";
+import { connect as dialPlain } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { ManualClock } from "../../authority/testing.ts";
 import { isSpiffeError } from "../../base/index.ts";
+import { writeLocalProxyHeader } from "../../encoding/proxy-protocol.ts";
 import { listen, type TlsListener } from "../../tls/index.ts";
+import { Opened } from "../../tls/wire.testing.ts";
 import type { ByteTarget } from "../config-tcp.ts";
 import type { Resolve } from "../upstream/names.ts";
 import { type Changeable, idOf, until, World } from "../world.testing.ts";
 import { ByteUpstream } from "./byte-upstream.ts";
-import { ByteServer, echo } from "./bytes.testing.ts";
+import { ByteServer, echo, whole } from "./bytes.testing.ts";
 
 const EVERY_MS = 1_000;
 
 let world: World;
 let own: Changeable;
+/** Closed at the end, also after a failure. */
+const opened = new Opened();
 before(async () => {
   world = await World.create();
   own = await world.identity("gateway");
+});
+after(async () => {
+  await opened.close();
+  await ByteServer.closeAll();
 });
 
 const targetOf = (port: number, host = "127.0.0.1", tls = false): ByteTarget => ({
@@ -26,7 +35,14 @@ const targetOf = (port: number, host = "127.0.0.1", tls = false): ByteTarget => 
   port,
 });
 
-function make(targets: readonly ByteTarget[], more: { id?: string; health?: true; resolve?: Resolve } = {}) {
+interface Making {
+  readonly id?: string;
+  readonly health?: true;
+  readonly resolve?: Resolve;
+  readonly proxyHeader?: boolean;
+}
+
+function make(targets: readonly ByteTarget[], more: Making = {}) {
   const clock = new ManualClock();
   const config = {
     name: "db",
@@ -34,12 +50,12 @@ function make(targets: readonly ByteTarget[], more: { id?: string; health?: true
     id: more.id,
     unsafePlain: false,
     connectTimeoutMs: 5_000,
-    proxyHeader: false,
+    proxyHeader: more.proxyHeader ?? false,
     health: more.health && { everyMs: EVERY_MS },
   };
   // in the middle of its tenth, a round takes exactly its time
   const parts = { random: () => 0.5, ...(more.resolve && { resolve: more.resolve }) };
-  const upstream = new ByteUpstream(config, own, clock, parts);
+  const upstream = opened.add(new ByteUpstream(config, own, clock, parts));
   const connect = async () => {
     try {
       const { socket, address } = await upstream.connect(new AbortController().signal);
@@ -128,6 +144,81 @@ describe("upstreams for bytes", () => {
     assert.equal(await wrong.connect(), "upstream.unhealthy");
     assert.equal(wrong.upstream.state().counters.refusedUnhealthy, 1);
     for (const { upstream } of [both, wrong]) await upstream.close();
+  });
+
+  it("that wait for a PROXY header are checked by one that names nobody, and a whole end; others get no byte", async () => {
+    for (const proxyHeader of [true, false]) {
+      const heard: Promise<{ bytes: Buffer; clean: boolean }>[] = [];
+      const up = await new ByteServer((socket) => {
+        heard.push(whole(socket));
+        socket.once("end", () => socket.end());
+      }).start();
+      const { upstream, checked } = make([targetOf(up.port)], { health: true, proxyHeader });
+      upstream.start();
+      try {
+        await until(() => checked() === 1 && heard.length === 1);
+        const { bytes, clean } = await heard[0]!;
+        assert.deepEqual([...bytes], proxyHeader ? [...writeLocalProxyHeader()] : []);
+        assert.equal(clean, proxyHeader);
+        assert.equal(upstream.state().addresses[0]?.healthy, true);
+        await until(() => up.open === 0);
+      } finally {
+        await upstream.close();
+        await up.close();
+      }
+    }
+  });
+
+  it("a check is no refused connection to a listener that demands the header, an end without one is", async () => {
+    const told: string[] = [];
+    const tls = await listen(await world.identity("orders"), {
+      address: "127.0.0.1",
+      port: 0,
+      throttle: false,
+      proxyProtocol: { from: ["127.0.0.1"] },
+      onConnection: (socket) => void socket.resume(),
+      onRefused: ({ reason }) => void told.push(reason),
+    });
+    const { upstream, checked, rounds } = make([targetOf(tls.port)], { health: true, proxyHeader: true });
+    upstream.start();
+    try {
+      await until(() => checked() === 1);
+      await rounds(2);
+      const bare = dialPlain(tls.port, "127.0.0.1", () => bare.end());
+      await new Promise((resolve) => bare.resume().once("close", resolve));
+      await until(() => told.length > 0);
+      assert.deepEqual(told, ["request.proxy-header"]);
+      assert.deepEqual(upstream.state().counters.checks, { passed: 3, failed: 0 });
+    } finally {
+      await upstream.close();
+      await tls.close({ deadlineMs: 0 });
+    }
+  });
+
+  it("that never end a checked connection are left a second later", async () => {
+    const up = await new ByteServer((socket) => void socket.resume()).start();
+    const { upstream, clock, checked } = make([targetOf(up.port)], { health: true, proxyHeader: true });
+    upstream.start();
+    try {
+      await until(() => checked() === 1 && up.bytes === 16);
+      const [socket] = up.sockets;
+      const speak = async () => {
+        socket!.write("still here");
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        return socket!.destroyed;
+      };
+      await clock.advance(999);
+      // twice, as the first write to a connection that is gone is what tells
+      assert.deepEqual([await speak(), await speak()], [false, false]);
+      await clock.advance(1);
+      await until(() => {
+        socket!.write("nobody");
+        return socket!.destroyed;
+      });
+    } finally {
+      await upstream.close();
+      await up.close();
+    }
   });
 
   it("say nothing against an address while the own identity is lost", async () => {

@@ -12,6 +12,7 @@ import type { Counting } from "../upstream/tries.ts";
 import type { UpstreamParts, UpstreamState } from "../upstream.ts";
 import { isOwnTrouble } from "../upstream-problem.ts";
 import { type ByteDial, ByteEndpoint } from "./byte-endpoint.ts";
+import { leaveProxied } from "./checked.ts";
 
 /** Why there is no connection, as the log and the metrics call it. */
 export type DialFault = Extract<
@@ -137,7 +138,9 @@ export class ByteUpstream {
     signal.addEventListener("abort", leave, { once: true });
     void this.#clock.sleep(timeoutMs, stop.signal).then(leave, () => {});
     try {
-      cut(await endpoint.dial(stop.signal));
+      const socket = await endpoint.dial(stop.signal);
+      if (this.proxyHeader) leaveProxied(socket, this.#clock, this.#checking.signal);
+      else cut(socket);
       return true;
     } catch (error) {
       return signal.aborted || isOwnTrouble(error) ? undefined : false;

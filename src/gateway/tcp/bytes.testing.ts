@@ -29,6 +29,8 @@ export function whole(socket: Duplex): Promise<{ bytes: Buffer; clean: boolean }
 
 /** A plain server on loopback or a unix socket that counts what reaches it. */
 export class ByteServer {
+  /** Those that run: a test that fails leaves its own. */
+  static readonly #running = new Set<ByteServer>();
   connections = 0;
   open = 0;
   bytes = 0;
@@ -53,6 +55,7 @@ export class ByteServer {
 
   async start(at: { path: string } | { port: number } = { port: 0 }): Promise<this> {
     await new Promise<void>((resolve) => this.#server.listen({ host: "127.0.0.1", ...at }, resolve));
+    ByteServer.#running.add(this);
     return this;
   }
 
@@ -64,7 +67,13 @@ export class ByteServer {
     return `tcp://127.0.0.1:${this.port}`;
   }
 
+  /** Closes all that run, for the end of a file. */
+  static async closeAll(): Promise<void> {
+    for (const one of ByteServer.#running) await one.close();
+  }
+
   async close(): Promise<void> {
+    ByteServer.#running.delete(this);
     for (const socket of this.sockets) socket.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
   }

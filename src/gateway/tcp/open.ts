@@ -3,9 +3,10 @@ import { SpiffeError } from "../../base/index.ts";
 import { listen, type TlsIdentity, type TlsListener } from "../../tls/index.ts";
 import type { ByteConfig } from "../config-tcp.ts";
 import { placeOf } from "../sockets.ts";
-import { type ByteDoor, type ByteRoom, byteRoute, rejudgeBytes } from "./byte-route.ts";
+import { type ByteDoor, type ByteRoom, byteRoute } from "./byte-route.ts";
 import { ByteUpstream } from "./byte-upstream.ts";
 import { Egress } from "./egress.ts";
+import { rejudgeBytes } from "./rejudge-bytes.ts";
 
 /** What opening needs beside the configuration. */
 export interface ByteSurroundings extends ByteRoom {
@@ -96,12 +97,8 @@ class Opened implements ByteRoutes {
     };
   }
 
-  async rejudge(): Promise<{ ended: number }> {
-    let ended = 0;
-    for (const door of this.doors) {
-      ended += (await door.tls.rejudge((peer) => rejudgeBytes(door, this.#room, peer))).ended;
-    }
-    return { ended };
+  rejudge(): Promise<{ ended: number }> {
+    return rejudgeBytes(this.doors, this.#room);
   }
 
   async close(deadlineMs: number): Promise<{ cut: number }> {

@@ -1,0 +1,146 @@
+/** Connections for bytes that are open when the configuration is replaced, and the external authorizer. */
+import assert from "node:assert/strict";
+import { createServer, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { after, before, beforeEach, describe, it } from "node:test";
+import { ManualClock } from "../../authority/testing.ts";
+import type { GatewayInput } from "../config-types.ts";
+import { createGateway } from "../gateway.ts";
+import type { Gateway } from "../gateway-types.ts";
+import { type Changeable, idOf, until, World } from "../world.testing.ts";
+import { ByteServer, connectionLog, dial, echo, whole } from "./bytes.testing.ts";
+
+describe("[S-9] [S-26] connections for bytes when the configuration is replaced, and the external authorizer", () => {
+  const clock = new ManualClock();
+  const log = connectionLog();
+  let web: Changeable;
+  let cron: Changeable;
+  let up: ByteServer;
+  let authorizer: Server;
+  let gateway: Gateway;
+  /** Whom the authorizer was asked about, and by which listener. */
+  const asked: string[] = [];
+  const held: ServerResponse[] = [];
+  let answer: (response: ServerResponse, peer: string, path: string) => void;
+  const say = (response: ServerResponse, allow: boolean) =>
+    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ allow }));
+
+  const config = (names: readonly string[], path = "/"): GatewayInput => ({
+    status: { port: 0 },
+    listen: ["a", "b"].map((name) => ({ name, address: "127.0.0.1", port: 0, protocol: "tcp" as const })),
+    upstreams: { db: { url: up.url } },
+    routes: ["a", "b"].map((name) => ({ name, listen: [name], upstream: "db" })),
+    policy: {
+      rules: [{ rule: "all", allow: { ids: names.map((name) => idOf(name)) } }],
+      authorizer: { url: `http://127.0.0.1:${(authorizer.address() as AddressInfo).port}${path}`, timeout: "10s" },
+    },
+  });
+
+  before(async () => {
+    const world = await World.create();
+    [web, cron] = [await world.identity("web"), await world.identity("cron")];
+    up = await new ByteServer(echo).start();
+    authorizer = createServer((request, response) => {
+      let text = "";
+      request.on("data", (chunk: Uint8Array) => {
+        text += new TextDecoder().decode(chunk);
+      });
+      request.on("end", () => {
+        const { peer, listener } = JSON.parse(text) as { peer: string; listener: string };
+        asked.push(`${peer} ${listener}`);
+        answer(response, peer, request.url ?? "");
+      });
+    });
+    await new Promise<void>((resolve) => authorizer.listen(0, "127.0.0.1", resolve));
+    const options = { workload: await world.identity("gateway"), logger: log, clock };
+    gateway = await createGateway(config(["web", "cron"]), options);
+  });
+  beforeEach(() => {
+    asked.length = 0;
+    held.length = 0;
+    log.lines.length = 0;
+    answer = (response) => say(response, true);
+  });
+  after(async () => {
+    await gateway?.close({ deadlineMs: 0 });
+    await up?.close();
+    authorizer?.closeAllConnections();
+    authorizer?.close();
+  });
+
+  /** An open connection; `heard` settles once it is over. */
+  async function open(who: Changeable, listener = 0): Promise<{ socket: Duplex; heard: Promise<unknown> }> {
+    const socket = await dial(who, gateway.listeners[listener]!.port);
+    const heard = whole(socket);
+    const before = up.bytes;
+    socket.write("ping");
+    await until(() => up.bytes === before + 4);
+    return { socket, heard };
+  }
+  const over = async (...all: { socket: Duplex }[]) => {
+    for (const { socket } of all) socket.destroy();
+    await until(() => up.open === 0);
+  };
+
+  it("whom it confirms goes on, whom it denies ends, each ID asked about once for a listener", async () => {
+    const stays = [await open(web), await open(web), await open(web, 1)];
+    const goes = [await open(cron), await open(cron)];
+    asked.length = 0;
+    await gateway.reload(config(["web", "cron"]));
+    assert.deepEqual([...asked].sort(), [`${idOf("cron")} a`, `${idOf("web")} a`, `${idOf("web")} b`]);
+    assert.equal(up.open, 5);
+    answer = (response, peer) => say(response, peer !== idOf("cron"));
+    await gateway.reload(config(["web", "cron"]));
+    await Promise.all(goes.map(({ heard }) => heard));
+    await until(() => log.lines.length === 2 && up.open === 3);
+    for (const { ended, endedBecause, peer } of log.lines)
+      assert.deepEqual([ended, endedBecause, peer], ["identity", "policy.authorizer-denied", idOf("cron")]);
+    await over(...stays);
+  });
+
+  it("its failure ends what is open, and whom the rules deny it is not asked about", async () => {
+    const [first, second] = [await open(web), await open(cron)];
+    asked.length = 0;
+    answer = (response) => response.writeHead(500).end();
+    await gateway.reload(config(["web"]));
+    await Promise.all([first.heard, second.heard]);
+    await until(() => log.lines.length === 2);
+    assert.deepEqual(asked, [`${idOf("web")} a`]);
+    assert.deepEqual(
+      new Set(log.lines.map(({ peer, endedBecause }) => `${peer} ${endedBecause}`)),
+      new Set([`${idOf("web")} policy.authorizer-status`, `${idOf("cron")} policy.default-deny`]),
+    );
+    answer = (response) => say(response, true);
+    await gateway.reload(config(["web", "cron"]));
+  });
+
+  it("what it has not confirmed within a second ends", async () => {
+    const one = await open(web);
+    answer = (response) => void held.push(response);
+    let done = false;
+    const reloaded = gateway.reload(config(["web", "cron"])).then(() => {
+      done = true;
+    });
+    await until(() => held.length === 1);
+    await clock.advance(899);
+    assert.deepEqual([done, up.open], [false, 1]);
+    await clock.advance(1);
+    await reloaded;
+    await one.heard;
+    await until(() => log.lines.length === 1);
+    assert.equal(log.lines[0]?.endedBecause, "policy.authorizer-timeout");
+  });
+
+  it("an authorizer that has been replaced while it is asked ends nobody", async () => {
+    const one = await open(web);
+    answer = (response, _peer, path) => (path === "/old" ? void held.push(response) : say(response, true));
+    const first = gateway.reload(config(["web", "cron"], "/old"));
+    await until(() => held.length === 1);
+    await gateway.reload(config(["web", "cron"], "/new"));
+    say(held[0]!, false);
+    await first;
+    assert.deepEqual([up.open, log.lines.length], [1, 0]);
+    await over(one);
+  });
+});
