@@ -1,12 +1,12 @@
 /** The synchronous backend of the WebAssembly module: ECDSA with tables for keys that stay, and RSA up to 4,096 bits. */
 import { SpiffeError } from "../../base/index.ts";
-import { type Curve, HASH_LENGTH, type Hash, type SignatureAlgorithm } from "../algorithms.ts";
-import { CURVES, mod } from "../curves.ts";
-import { fromBigInt, fromHex, toBigInt } from "../octets.ts";
+import type { Curve, Hash, SignatureAlgorithm } from "../algorithms.ts";
+import { toBigInt } from "../octets.ts";
 import { nameOfKey, numbersOf, type PublicKey } from "../public-key.ts";
 import { readInput, type SignatureInput } from "../signature.ts";
 import type { PreparedCheck, SyncSignatureVerifier } from "../verifier.ts";
 import { Engine, type RsaKey } from "./engine.ts";
+import { answersRight } from "./self-test.ts";
 import { type Schedule, type TableKey, Tables } from "./tables.ts";
 
 /** Uses of a trusted key after which a table pays. */
@@ -15,9 +15,6 @@ const TABLE_AFTER_USES = 8;
 const MAX_KEYS = 1_024;
 /** Keys that one owner may pin. */
 const MAX_PINNED = 64;
-
-/** SHA-256 of no octets. */
-const HASH_OF_NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /** Options of {@link WasmVerifier}. */
 export interface WasmVerifierOptions {
@@ -288,39 +285,6 @@ export class WasmVerifier implements SyncSignatureVerifier<WasmKey> {
     }
     return false;
   }
-}
-
-/** Whether a module that was given takes, on every curve and with RSA, a signature that it must, and refuses one that it must not. */
-function answersRight(engine: Engine): boolean {
-  return (Object.keys(CURVES) as Curve[]).every((curve) => answersRightOn(curve, engine)) && answersRightForRsa(engine);
-}
-
-function answersRightOn(curve: Curve, engine: Engine): boolean {
-  const { gx, gy, n, size } = CURVES[curve];
-  const two = (a: bigint, b: bigint) => joined(fromBigInt(a, size), fromBigInt(b, size));
-  const digest = new Uint8Array(HASH_LENGTH["SHA-256"]).fill(1);
-  const hash = toBigInt(digest);
-  // private key and nonce are 1, so r is x of the generator and s is hash + r
-  const signed = (e: bigint) => two(mod(gx, n), mod(e + gx, n));
-  const verdict = (made: Uint8Array) => engine.verifyDigest(curve, digest, two(gx, gy), undefined, made);
-  return verdict(signed(hash)) && !verdict(signed(hash + 1n));
-}
-
-/** By an exponent of 3 and a modulus made for one signature: its cube less the encoding that it has to give. */
-function answersRightForRsa(engine: Engine): boolean {
-  const octets = 256;
-  const signature = 12n << 679n;
-  const info = fromHex(`3031300d060960864801650304020105000420${HASH_OF_NOTHING}`);
-  const encoded = new Uint8Array(octets).fill(0xff);
-  encoded.set([0, 1]);
-  encoded.set([0, ...info], octets - info.length - 1);
-  const modulus = fromBigInt(signature ** 3n - toBigInt(encoded), octets);
-  const lift = engine.rsaLift(modulus);
-  if (lift === undefined) return false;
-  const key = { modulus, exponent: 3, lift };
-  const verdict = (data: Uint8Array) =>
-    engine.verifyRsa("rsa-pkcs1", "SHA-256", key, fromBigInt(signature, octets), data);
-  return verdict(new Uint8Array(0)) && !verdict(new Uint8Array(1));
 }
 
 function joined(x: Uint8Array, y: Uint8Array): Uint8Array {
