@@ -1,4 +1,5 @@
 /** The controls whose absence some test must notice, on each runtime. */
+import { AHEAD_CONTROLS } from "./controls-ahead.ts";
 import { ATTACK_CONTROLS } from "./controls-attacks.ts";
 import { HTTP_CONTROLS } from "./controls-http.ts";
 import { JWT_CONTROLS } from "./controls-jwt.ts";
@@ -995,6 +996,7 @@ export const CONTROLS: readonly Control[] = [
     ],
     tests: ["src/gateway/middleware/middleware.test.ts"],
   },
+  ...AHEAD_CONTROLS,
   ...ATTACK_CONTROLS,
   ...HTTP_CONTROLS,
   ...JWT_CONTROLS,

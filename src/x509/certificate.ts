@@ -6,7 +6,7 @@ import { PublicKey } from "../crypto/public-key.ts";
 import { contextTag, type DerReader, decodeDer, derFault, TAG } from "../encoding/der.ts";
 import { encodePem } from "../encoding/pem.ts";
 import { inspectAs } from "../id/inspect.ts";
-import { authorityKey } from "./authority-keys.ts";
+import { authorityKey, decodedAuthorityKey } from "./authority-keys.ts";
 import { type Extensions, type KeyUsage, noExtensions, readExtensions } from "./extensions.ts";
 import type { GeneralName } from "./general-name.ts";
 import { type DistinguishedName, readName } from "./name.ts";
@@ -34,6 +34,8 @@ const MAX_SERIAL_OCTETS = 20;
 export let fieldsOf: (certificate: Certificate) => Fields;
 /** Whether a value is a certificate that was parsed, and not only looks like one. */
 export let isCertificate: (value: unknown) => value is Certificate;
+/** The key of an authority's certificate, if that key was decoded lately, for this certificate or another one; nothing is decoded. */
+export let decodedKeyOf: (certificate: Certificate) => PublicKey | undefined;
 /** A text that two certificates share exactly when their bytes are the same. */
 export let nameOfCertificate: (certificate: Certificate) => string;
 
@@ -72,6 +74,11 @@ export class Certificate {
       throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected a Certificate, got something else");
     };
     fieldsOf = (certificate) => checked(certificate).#fields;
+    decodedKeyOf = (certificate) => {
+      const { extensions, spki } = checked(certificate).#fields;
+      if (extensions.ca) certificate.#publicKey ??= decodedAuthorityKey(spki);
+      return certificate.#publicKey?.ok ? certificate.#publicKey.value : undefined;
+    };
     nameOfCertificate = (certificate) => (checked(certificate).#name ??= binaryString(certificate.#fields.der));
     inspectAs(Certificate.prototype, (self) => `Certificate(${JSON.stringify(self)})`);
   }
