@@ -17,6 +17,8 @@ export interface Fields {
   readonly tbs: Uint8Array;
   readonly outerAlgorithm: Uint8Array;
   readonly innerAlgorithm: Uint8Array;
+  /** What the outer one means. */
+  readonly signatureAlgorithm: SignatureAlgorithm | undefined;
   readonly signature: Uint8Array;
   readonly version: 1 | 2 | 3;
   readonly serialNumber: Uint8Array;
@@ -184,7 +186,7 @@ export class Certificate {
 
   /** How it is signed; `undefined` when the algorithm or its parameters are not on the list of S-15. */
   get signatureAlgorithm(): SignatureAlgorithm | undefined {
-    return x509SignatureAlgorithm(this.#fields.outerAlgorithm);
+    return this.#fields.signatureAlgorithm;
   }
 
   /** The extensions that decisions depend on, decoded anew. */
@@ -288,6 +290,7 @@ function readCertificate(reader: DerReader, der: Uint8Array): Fields {
     tbs: tbsDer,
     outerAlgorithm,
     innerAlgorithm,
+    signatureAlgorithm: x509SignatureAlgorithm(outerAlgorithm),
     signature,
     version,
     serialNumber,
