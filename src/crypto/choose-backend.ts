@@ -182,7 +182,8 @@ function pairOf(
     const prepared = keys.get(handle);
     return prepared !== undefined && isOwn(prepared) ? prepared.wasm : undefined;
   };
-  return Object.freeze(other.sync ? { ...pair, verifyBatch: batchOf(wasm, pair, ownKey) } : pair);
+  if (!other.sync) return Object.freeze(pair);
+  return Object.freeze({ ...pair, verifyBatch: batchOf(wasm, pair, ownKey), batchIfFaster: fasterOf(wasm, ownKey) });
 }
 
 /** Batches of a pair whose other backend is synchronous: WebAssembly's own together, the rest one by one. */
@@ -192,20 +193,35 @@ function batchOf(
   ownKey: (handle: object) => WasmKey | undefined,
 ): (checks: readonly PreparedCheck<object>[]) => boolean[] {
   return (checks) => {
-    const verdicts = checks.map(() => false);
+    const verdicts: boolean[] = [];
     const own: PreparedCheck<WasmKey>[] = [];
     const places: number[] = [];
-    for (const [index, { alg, key: handle, signature, data }] of checks.entries()) {
+    for (const { alg, key: handle, signature, data } of checks) {
       const key = ownKey(handle);
-      if (key === undefined) {
-        verdicts[index] = pair.verify(alg, handle, signature, data) === true;
-        continue;
+      if (key !== undefined) {
+        own.push({ alg, key, signature, data });
+        places.push(verdicts.length);
       }
-      own.push({ alg, key, signature, data });
-      places.push(index);
+      verdicts.push(key === undefined && pair.verify(alg, handle, signature, data) === true);
     }
     for (const [at, valid] of wasm.verifyBatch(own).entries()) verdicts[places[at]!] = valid;
     return verdicts;
+  };
+}
+
+/** Those batches that are all WebAssembly's and faster by it. */
+function fasterOf(
+  wasm: WasmVerifier,
+  ownKey: (handle: object) => WasmKey | undefined,
+): (checks: readonly PreparedCheck<object>[]) => boolean[] | undefined {
+  return (checks) => {
+    const own: PreparedCheck<WasmKey>[] = [];
+    for (const { alg, key: handle, signature, data } of checks) {
+      const key = ownKey(handle);
+      if (key === undefined) return undefined;
+      own.push({ alg, key, signature, data });
+    }
+    return wasm.batchIfFaster(own);
   };
 }
 

@@ -1,8 +1,10 @@
 /** What checks signatures, and how a verification asks for it. */
 import { SpiffeError } from "../base/index.ts";
+import { Ahead } from "./ahead.ts";
 import type { SignatureAlgorithm } from "./algorithms.ts";
 import { chooseSyncVerifier, chooseVerifier } from "./choose-backend.ts";
 import { nodeVerifier } from "./native/node.ts";
+import { imported } from "./prepared-keys.ts";
 import type { PublicKey } from "./public-key.ts";
 
 export { chooseSyncVerifier, chooseVerifier };
@@ -26,6 +28,8 @@ export interface SyncSignatureVerifier<K = unknown> extends SignatureVerifier<K>
   verify(alg: SignatureAlgorithm, key: K, signature: Uint8Array, data: Uint8Array): boolean;
   /** The verdicts of `verify`, in the order of the checks, for backends that find many faster than one by one. */
   verifyBatch?(checks: readonly PreparedCheck<K>[]): boolean[];
+  /** The verdicts of `verify`, where they take less time together than one by one; else `undefined`, and nothing was checked. */
+  batchIfFaster?(checks: readonly PreparedCheck<K>[]): boolean[] | undefined;
 }
 
 /** A signature beside the key that its backend has prepared. */
@@ -44,6 +48,11 @@ export interface SignatureCheck {
   readonly data: Uint8Array;
   /** Set when the key is a bundle's authority or that of an issuer whose own signature verified. */
   readonly trusted?: true;
+  /**
+   * What is wanted next if this signature is valid. A driver may check it at once with this one, where its key is one that the
+   * backend knows; the verdict counts for nothing unless it is asked for.
+   */
+  readonly next?: SignatureCheck | undefined;
 }
 
 /** A verification written once for all backends: it yields checks, is told their results, and returns its verdict. */
@@ -62,8 +71,6 @@ export function nativeVerifier(): SyncSignatureVerifier | undefined {
   return nodeVerifier();
 }
 
-const importedKeys = new WeakMap<SignatureVerifier, WeakMap<PublicKey, unknown>>();
-
 /** Refuses what lacks a method, which else would look like a signature that does not verify. */
 function requireMethods(verifier: SignatureVerifier): void {
   if (typeof verifier?.importKey === "function" && typeof verifier.verify === "function") return;
@@ -78,19 +85,6 @@ export function requireSync(verifier: SyncSignatureVerifier): void {
   if (verifier.sync === true) return;
   const { name } = verifier as SignatureVerifier;
   throw new SpiffeError("ERR_SPIFFE_BACKEND", `Expected a synchronous verifier, got ${name}`);
-}
-
-/** The prepared key, from the table of keys that this backend has prepared before. */
-export function imported<K>(verifier: SignatureVerifier<K>, key: PublicKey): K | Promise<K> {
-  let keys = importedKeys.get(verifier);
-  if (keys === undefined) importedKeys.set(verifier, (keys = new WeakMap()));
-  let prepared = keys.get(key) as K | Promise<K> | undefined;
-  if (prepared === undefined) {
-    keys.set(key, (prepared = verifier.importKey(key)));
-    // what failed once may work the next time
-    if (prepared instanceof Promise) prepared.catch(() => keys.delete(key));
-  }
-  return prepared;
 }
 
 /**
@@ -117,15 +111,17 @@ export function imported<K>(verifier: SignatureVerifier<K>, key: PublicKey): K |
  */
 export async function runChecks<T>(checks: Checks<T>, verifier: SignatureVerifier = chooseVerifier()): Promise<T> {
   requireMethods(verifier);
+  const ahead = new Ahead(verifier);
   let step = checks.next();
   while (!step.done) {
-    const { alg, key, signature, data, trusted } = step.value;
+    const { alg, key, signature, data, trusted, next } = step.value;
     let valid = false;
     try {
       const pending = imported(verifier, key);
       const prepared = pending instanceof Promise ? await pending : pending;
       if (trusted === true) verifier.noteTrusted?.(prepared);
-      const answer = verifier.verify(alg, prepared, signature, data);
+      const answer =
+        ahead.verdict({ alg, key, signature, data, next }, prepared) ?? verifier.verify(alg, prepared, signature, data);
       valid = (typeof answer === "boolean" ? answer : await answer) === true;
     } catch {
       valid = false;
@@ -144,14 +140,16 @@ export async function runChecks<T>(checks: Checks<T>, verifier: SignatureVerifie
  */
 export function runChecksSync<T>(checks: Checks<T>, verifier: SyncSignatureVerifier = chooseSyncVerifier()): T {
   requireSync(verifier);
+  const ahead = new Ahead(verifier);
   let step = checks.next();
   while (!step.done) {
-    const { alg, key, signature, data, trusted } = step.value;
+    const { alg, key, signature, data, trusted, next } = step.value;
     let valid = false;
     try {
       const prepared = imported(verifier, key) as never;
       if (trusted === true) verifier.noteTrusted?.(prepared);
-      valid = verifier.verify(alg, prepared, signature, data) === true;
+      const known = ahead.verdict({ alg, key, signature, data, next }, prepared);
+      valid = (known ?? verifier.verify(alg, prepared, signature, data)) === true;
     } catch {
       valid = false;
     }

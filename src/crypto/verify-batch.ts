@@ -1,8 +1,8 @@
 /** Many signatures at once, each with its own verdict. */
+import { imported } from "./prepared-keys.ts";
 import {
   type Checks,
   chooseSyncVerifier,
-  imported,
   type PreparedCheck,
   requireSync,
   type SignatureCheck,

@@ -126,6 +126,13 @@ export class DerReader {
     this.#contentEnd = at + length;
   }
 
+  /** Passes the next element, which must have this tag, and says where its content starts. */
+  #pass(tag: number): number {
+    this.#header(tag);
+    this.#at = this.#contentEnd;
+    return this.#contentStart;
+  }
+
   /** Passes the further identifier octets of a tag number of 31 or more. */
   #highTag(start: number): number {
     const bytes = this.#bytes;
@@ -152,9 +159,8 @@ export class DerReader {
 
   /** The content of the next element, which must have this tag. */
   value(tag: number): Uint8Array {
-    this.#header(tag);
-    this.#at = this.#contentEnd;
-    return this.#bytes.subarray(this.#contentStart, this.#contentEnd);
+    const start = this.#pass(tag);
+    return this.#bytes.subarray(start, this.#contentEnd);
   }
 
   /** The content of the element that this reader has passed or entered last. */
@@ -164,8 +170,7 @@ export class DerReader {
 
   /** The whole next element, identifier and length included; any tag unless one is given. */
   element(tag = -1): Uint8Array {
-    this.#header(tag);
-    this.#at = this.#contentEnd;
+    this.#pass(tag);
     return this.last;
   }
 
@@ -180,8 +185,7 @@ export class DerReader {
 
   /** Passes the next element, whatever it is. */
   skip(): void {
-    this.#header(-1);
-    this.#at = this.#contentEnd;
+    this.#pass(-1);
   }
 
   /** The content octets of an INTEGER in minimal two's complement. */
@@ -215,9 +219,10 @@ export class DerReader {
   }
 
   boolean(): boolean {
-    const content = this.value(TAG.boolean);
-    if (content.length !== 1 || (content[0] !== 0 && content[0] !== 0xff)) derFault("a BOOLEAN is neither 00 nor FF");
-    return content[0] === 0xff;
+    const at = this.#pass(TAG.boolean);
+    const octet = this.#bytes[at];
+    if (this.#contentEnd !== at + 1 || (octet !== 0 && octet !== 0xff)) derFault("a BOOLEAN is neither 00 nor FF");
+    return octet === 0xff;
   }
 
   null(): void {
@@ -230,15 +235,14 @@ export class DerReader {
 
   /** A BIT STRING: its octets and how many bits of the last one are unused (these are zero). */
   bitString(tag: number = TAG.bitString): { bytes: Uint8Array; unused: number } {
-    const content = this.value(tag);
-    const unused = content[0];
-    if (unused === undefined || unused > 7 || (unused > 0 && content.length === 1)) {
-      derFault("a BIT STRING has a wrong count of unused bits");
-    }
-    if (unused > 0 && (content[content.length - 1]! & ((1 << unused) - 1)) !== 0) {
+    const start = this.#pass(tag);
+    const end = this.#contentEnd;
+    const unused = start < end ? this.#bytes[start]! : 8;
+    if (unused > 7 || (unused > 0 && end === start + 1)) derFault("a BIT STRING has a wrong count of unused bits");
+    if (unused > 0 && (this.#bytes[end - 1]! & ((1 << unused) - 1)) !== 0) {
       derFault("unused bits of a BIT STRING are set");
     }
-    return { bytes: content.subarray(1), unused };
+    return { bytes: this.#bytes.subarray(start + 1, end), unused };
   }
 
   /** A BIT STRING of whole octets, as signatures and keys are. */
@@ -250,10 +254,8 @@ export class DerReader {
 
   /** Passes an OBJECT IDENTIFIER, whose content octets must be minimal. */
   skipOid(): void {
-    this.#header(TAG.oid);
-    this.#at = this.#contentEnd;
+    const start = this.#pass(TAG.oid);
     const bytes = this.#bytes;
-    const start = this.#contentStart;
     const end = this.#contentEnd;
     if (end - start > MAX_OID) derFault(`an OBJECT IDENTIFIER exceeds ${MAX_OID} octets`);
     if (end === start || bytes[end - 1]! >= 0x80) derFault("an OBJECT IDENTIFIER is cut off");
@@ -263,6 +265,15 @@ export class DerReader {
       if (first && octet === 0x80) derFault("an OBJECT IDENTIFIER is not minimal");
       first = octet < 0x80;
     }
+  }
+
+  /** Passes an OBJECT IDENTIFIER; its third content octet, where it has three and begins with these two, else -1. */
+  arcBelow(first: number, second: number): number {
+    this.skipOid();
+    const bytes = this.#bytes;
+    const start = this.#contentStart;
+    const below = this.#contentEnd === start + 3 && bytes[start] === first && bytes[start + 1] === second;
+    return below ? bytes[start + 2]! : -1;
   }
 
   /** An OBJECT IDENTIFIER's content octets, minimal. */
@@ -280,14 +291,14 @@ export class DerReader {
   time(): number {
     const tag = this.next;
     if (tag !== TAG.utcTime && tag !== TAG.generalizedTime) derFault("a time is neither UTCTime nor GeneralizedTime");
-    const text = this.value(tag);
+    let at = this.#pass(tag);
+    const bytes = this.#bytes;
     const utc = tag === TAG.utcTime;
-    if (text.length !== (utc ? 13 : 15) || text[text.length - 1] !== 0x5a)
+    if (this.#contentEnd - at !== (utc ? 13 : 15) || bytes[this.#contentEnd - 1] !== 0x5a)
       derFault("a time is not of the form YYMMDDHHMMSSZ");
-    let at = 0;
     const two = () => {
-      const high = text[at++]! - 0x30;
-      const low = text[at++]! - 0x30;
+      const high = bytes[at++]! - 0x30;
+      const low = bytes[at++]! - 0x30;
       if (high < 0 || high > 9 || low < 0 || low > 9) derFault("a time holds something else than digits");
       return high * 10 + low;
     };

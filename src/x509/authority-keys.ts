@@ -8,6 +8,11 @@ const MAX_KEYS = 256;
 /** By the octets they were decoded from, on which alone they depend; the newest stand last. */
 const known = new Map<string, Verdict<PublicKey>>();
 
+/** The key of these octets, if it was decoded lately. */
+export function decodedAuthorityKey(spki: Uint8Array): Verdict<PublicKey> | undefined {
+  return known.get(binaryString(spki));
+}
+
 /** `PublicKey.fromSpki`, remembered where it succeeds: a key never changes. */
 export function authorityKey(spki: Uint8Array): Verdict<PublicKey> {
   const name = binaryString(spki);

@@ -6,7 +6,7 @@ import { PublicKey } from "../crypto/public-key.ts";
 import { contextTag, type DerReader, decodeDer, derFault, TAG } from "../encoding/der.ts";
 import { encodePem } from "../encoding/pem.ts";
 import { inspectAs } from "../id/inspect.ts";
-import { authorityKey } from "./authority-keys.ts";
+import { authorityKey, decodedAuthorityKey } from "./authority-keys.ts";
 import { type Extensions, type KeyUsage, noExtensions, readExtensions } from "./extensions.ts";
 import type { GeneralName } from "./general-name.ts";
 import { type DistinguishedName, readName } from "./name.ts";
@@ -17,6 +17,8 @@ export interface Fields {
   readonly tbs: Uint8Array;
   readonly outerAlgorithm: Uint8Array;
   readonly innerAlgorithm: Uint8Array;
+  /** What the outer one means. */
+  readonly signatureAlgorithm: SignatureAlgorithm | undefined;
   readonly signature: Uint8Array;
   readonly version: 1 | 2 | 3;
   readonly serialNumber: Uint8Array;
@@ -34,6 +36,8 @@ const MAX_SERIAL_OCTETS = 20;
 export let fieldsOf: (certificate: Certificate) => Fields;
 /** Whether a value is a certificate that was parsed, and not only looks like one. */
 export let isCertificate: (value: unknown) => value is Certificate;
+/** The key of an authority's certificate, if that key was decoded lately, for this certificate or another one; nothing is decoded. */
+export let decodedKeyOf: (certificate: Certificate) => PublicKey | undefined;
 /** A text that two certificates share exactly when their bytes are the same. */
 export let nameOfCertificate: (certificate: Certificate) => string;
 
@@ -72,6 +76,11 @@ export class Certificate {
       throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected a Certificate, got something else");
     };
     fieldsOf = (certificate) => checked(certificate).#fields;
+    decodedKeyOf = (certificate) => {
+      const { extensions, spki } = checked(certificate).#fields;
+      if (extensions.ca) certificate.#publicKey ??= decodedAuthorityKey(spki);
+      return certificate.#publicKey?.ok ? certificate.#publicKey.value : undefined;
+    };
     nameOfCertificate = (certificate) => (checked(certificate).#name ??= binaryString(certificate.#fields.der));
     inspectAs(Certificate.prototype, (self) => `Certificate(${JSON.stringify(self)})`);
   }
@@ -177,7 +186,7 @@ export class Certificate {
 
   /** How it is signed; `undefined` when the algorithm or its parameters are not on the list of S-15. */
   get signatureAlgorithm(): SignatureAlgorithm | undefined {
-    return x509SignatureAlgorithm(this.#fields.outerAlgorithm);
+    return this.#fields.signatureAlgorithm;
   }
 
   /** The extensions that decisions depend on, decoded anew. */
@@ -281,6 +290,7 @@ function readCertificate(reader: DerReader, der: Uint8Array): Fields {
     tbs: tbsDer,
     outerAlgorithm,
     innerAlgorithm,
+    signatureAlgorithm: x509SignatureAlgorithm(outerAlgorithm),
     signature,
     version,
     serialNumber,

@@ -67,23 +67,23 @@ export function readExtensions(sequence: DerReader): Extensions {
   if (sequence.atEnd) derFault("the list of extensions is empty");
   while (!sequence.atEnd) {
     const extension = sequence.sequence();
-    const id = extension.oidBytes();
-    const critical = extension.next === TAG.boolean ? extension.boolean() : false;
-    const arc = id.length === 3 && id[0] === 0x55 && id[1] === 0x1d ? id[2]! : -1;
+    const arc = extension.arcBelow(0x55, 0x1d);
     const understood = UNDERSTOOD.indexOf(arc);
-    if (understood === -1) {
-      const key = binaryString(id);
-      if (seen.has(key)) derFault(`extension ${dottedOid(id)} appears twice`);
+    const other = understood === -1 ? extension.lastContent : undefined;
+    const critical = extension.next === TAG.boolean ? extension.boolean() : false;
+    if (other !== undefined) {
+      const key = binaryString(other);
+      if (seen.has(key)) derFault(`extension ${dottedOid(other)} appears twice`);
       seen.add(key);
       extension.octetString();
-      if (critical) extensions.unknownCritical ??= dottedOid(id);
+      if (critical) extensions.unknownCritical ??= dottedOid(other);
     } else {
-      if ((seenKnown & (1 << understood)) !== 0) derFault(`extension ${dottedOid(id)} appears twice`);
+      if ((seenKnown & (1 << understood)) !== 0) derFault(`extension 2.5.29.${arc} appears twice`);
       seenKnown |= 1 << understood;
       const value = extension.enter(TAG.octetString);
       const honoured = readUnderstood(arc, value, critical, extensions);
       value.end();
-      if (!honoured && critical) extensions.unknownCritical ??= dottedOid(id);
+      if (!honoured && critical) extensions.unknownCritical ??= `2.5.29.${arc}`;
     }
     extension.end();
   }

@@ -11,7 +11,7 @@ import {
   type SyncSignatureVerifier,
 } from "../crypto/index.ts";
 import type { SpiffeId } from "../id/index.ts";
-import type { Certificate } from "./certificate.ts";
+import { type Certificate, fieldsOf } from "./certificate.ts";
 import { checkLeaf, type LeafLeniency } from "./leaf.ts";
 import { type IssuerMemo, issuerMemoOf } from "./path/issuer-memo.ts";
 import { findPath } from "./path/search.ts";
@@ -70,7 +70,7 @@ function* verification(
   const anchorsNamed = bundle.authoritiesNamed.bind(bundle);
   const path = yield* findPath({ presented, anchorsNamed, now, memo });
   if (!path.ok) return path;
-  const expiresAt = new Date(Math.min(...path.value.map((certificate) => certificate.notAfter.getTime())));
+  const expiresAt = new Date(Math.min(...path.value.map((certificate) => fieldsOf(certificate).notAfter)));
   return accept(Object.freeze({ id: id.value, chain: Object.freeze(path.value), expiresAt }));
 }
 

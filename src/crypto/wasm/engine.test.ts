@@ -7,6 +7,7 @@ import { chooseSyncVerifier, useWasmModule, wasmVerifier } from "../choose-backe
 import { signTest, type TestKey, testKey } from "../keys.testing.ts";
 import { type BatchMember, Engine, type RsaKey } from "./engine.ts";
 import { MODULE_BASE64 } from "./module.ts";
+import { answersRight } from "./self-test.ts";
 import { WasmVerifier } from "./verifier.ts";
 
 interface Api {
@@ -324,12 +325,13 @@ describe("an engine", () => {
     const good = decodeBase64(MODULE_BASE64);
     assert.ok(good.ok);
     const limb = (value: number) => new Uint8Array(BigInt64Array.of(BigInt(value)).buffer);
-    // the first limb of each generator's x, and the name of a hash
+    // the first limb of each generator's x, the name of a hash, and the trailer of PSS as it is compared
     const places = [
       limb(-182_286_461),
       limb(-265_467_373),
       limb(48_610_662),
       Uint8Array.of(0x30, 0x0d, 6, 9, 0x60, 0x86),
+      Uint8Array.of(0x41, 0xbc, 1, 0x47),
     ];
     for (const [index, wanted] of places.entries()) {
       const octets: Uint8Array = Uint8Array.from(good.value);
@@ -345,6 +347,32 @@ describe("an engine", () => {
       );
     }
     assert.ok(new WasmVerifier({ module: new api.Module(good.value) }) instanceof WasmVerifier);
+  });
+
+  it("[G-5] refuses in its own check what takes or refuses everything, by one curve or one scheme alone", () => {
+    const engine = new Engine(ownModule());
+    const asked: { rsa: string[]; curves: string[] } = { rsa: [], curves: [] };
+    const answering = (fault: (name: string) => boolean | undefined) => ({
+      rsaLift: (modulus: Uint8Array) => engine.rsaLift(modulus),
+      verifyDigest(...all: Parameters<Engine["verifyDigest"]>) {
+        asked.curves.push(all[0]);
+        return fault(all[0]) ?? engine.verifyDigest(...all);
+      },
+      verifyRsa(...all: Parameters<Engine["verifyRsa"]>) {
+        asked.rsa.push(all[0]);
+        return fault(all[0]) ?? engine.verifyRsa(...all);
+      },
+    });
+    assert.equal(answersRight(answering(() => undefined)), true);
+    assert.deepEqual(asked.rsa.toSorted(), ["rsa-pkcs1", "rsa-pkcs1", "rsa-pss", "rsa-pss"]);
+    assert.deepEqual([...new Set(asked.curves)], ["P-256", "P-384", "P-521"]);
+    for (const name of [...new Set([...asked.rsa, ...asked.curves])]) {
+      for (const always of [true, false]) {
+        const faulty = answering((one) => (one === name ? always : undefined));
+        assert.equal(answersRight(faulty), false, `${name}: ${always}`);
+      }
+    }
+    assert.equal(answersRight({ ...answering(() => undefined), rsaLift: () => undefined }), false);
   });
 
   it("takes the package's own module and refuses every other one by name", () => {

@@ -256,31 +256,36 @@ export class Engine {
    * signature has its own, whatever the others are. Those without a table are checked one by one.
    */
   verifyBatch(curve: Curve, members: readonly BatchMember[]): boolean[] {
-    const verdicts = members.map(() => false);
+    const verdicts: boolean[] = [];
     const generator = Object.hasOwn(CURVE_CODE, curve) ? this.#generators.get(curve) : undefined;
-    const open: [index: number, member: BatchMember, place: Place][] = [];
-    for (const [index, member] of members.entries()) {
-      const { point, place, signature, signed } = member;
-      if (generator !== undefined && place !== undefined) open.push([index, member, place]);
-      else if ("digest" in signed) verdicts[index] = this.verifyDigest(curve, signed.digest, point, place, signature);
-      else verdicts[index] = this.verify(curve, signed.hash, point, place, signature, signed.data);
+    for (const member of members) {
+      verdicts.push((generator === undefined || member.place === undefined) && this.#alone(curve, member));
     }
-    for (let next = 0; next < open.length; ) {
+    if (generator === undefined) return verdicts;
+    for (let next = 0; next < members.length; ) {
       const room = this.#exports.batchStart(CURVE_CODE[curve]);
       const taken: number[] = [];
-      for (; next < open.length && taken.length < room; next++) {
-        const [index, member, place] = open[next]!;
-        if (this.#add(curve, member, place)) taken.push(index);
-      }
-      const bits = this.#exports.batchFinish(generator!);
+      for (; next < members.length && taken.length < room; next++)
+        if (this.#add(curve, members[next]!)) taken.push(next);
+      const bits = this.#exports.batchFinish(generator);
       for (const [bit, index] of taken.entries()) verdicts[index] = ((bits >>> bit) & 1) === 1;
     }
     return verdicts;
   }
 
-  /** Puts a signature into the batch that has begun; whether it has a number there, as what is invalid at sight has not. */
-  #add(curve: Curve, { point, signature, signed }: BatchMember, place: Place): boolean {
-    const [made, octets] = [octetsOf(signature), octetsOf(point)];
+  #alone(curve: Curve, { point, place, signature, signed }: BatchMember): boolean {
+    if ("digest" in signed) return this.verifyDigest(curve, signed.digest, point, place, signature);
+    return this.verify(curve, signed.hash, point, place, signature, signed.data);
+  }
+
+  /**
+   * Puts a signature into the batch that has begun; whether it has a number there, as what is invalid at sight and what has no
+   * table have not.
+   */
+  #add(curve: Curve, { point, place, signature, signed }: BatchMember): boolean {
+    if (place === undefined) return false;
+    const made = octetsOf(signature);
+    const octets = octetsOf(point);
     if (made === undefined || octets === undefined || made.length !== 2 * CURVES[curve].size) return false;
     const slot = this.#slotOf(curve, octets, place);
     const length = slot && ("digest" in signed ? this.#setDigest(signed.digest) : this.#hash(signed.hash, signed.data));

@@ -1,12 +1,13 @@
 /**
  * Certification paths (RFC 5280 §6): found from the authorities downwards, so that no key is used before a key that is
- * already trusted has signed it (S-13), and within fixed bounds of work (S-16).
+ * already trusted has signed it (S-13), and within fixed bounds of work (S-16). What a check is told may follow it is judged
+ * when it is asked for, and not before.
  */
 import { accept, LIMITS, type Refusal, refuse, type Verdict } from "../../base/index.ts";
 import { equalOctets } from "../../crypto/octets.ts";
 import type { PublicKey } from "../../crypto/public-key.ts";
-import type { Checks } from "../../crypto/verifier.ts";
-import { type Certificate, fieldsOf } from "../certificate.ts";
+import type { Checks, SignatureCheck } from "../../crypto/verifier.ts";
+import { type Certificate, decodedKeyOf, fieldsOf } from "../certificate.ts";
 import type { NameConstraints } from "../extensions.ts";
 import type { DistinguishedName } from "../name.ts";
 import { checkAnchor, checkPresented } from "./certificate-rules.ts";
@@ -25,10 +26,11 @@ export interface PathRequest {
   readonly memo?: IssuerMemo;
 }
 
-/** A presented certificate that may stand in a path, with its place in the chain. */
+/** A presented certificate that may stand in a path, with its place in the chain and among those that may. */
 interface Candidate {
   readonly certificate: Certificate;
   readonly index: number;
+  readonly position: number;
 }
 
 /** What the authorities above allow to the next certificate. */
@@ -58,6 +60,8 @@ class Search {
   readonly #memo: IssuerMemo | undefined;
   readonly #candidates: readonly Candidate[];
   readonly #anchors: ReadonlySet<Certificate>;
+  /** Whether checks are told what may follow them: where all that are possible, asked for or not, keep within the bound. */
+  readonly #foresees: boolean;
   readonly #signatures = new Map<Certificate, Map<Certificate, boolean>>();
   readonly #budget: ConstraintBudget = { left: LIMITS.nameConstraintWork };
   #stepsLeft: number = LIMITS.pathSteps;
@@ -73,6 +77,8 @@ class Search {
     this.#anchors = new Set(
       this.#candidates.flatMap(({ certificate }) => likelyFirst(anchorsNamed(certificate.issuer), certificate)),
     );
+    const { length } = this.#candidates;
+    this.#foresees = (this.#anchors.size + length - 1) * length <= LIMITS.pathSignatures;
   }
 
   *run(): Checks<Verdict<readonly Certificate[]>> {
@@ -93,7 +99,8 @@ class Search {
 
   /** Tries every certificate that may come below an issuer that is trusted by now. */
   *#descend(issuer: Certificate, above: Allowance): Checks<readonly Certificate[] | undefined> {
-    for (const { certificate, index } of this.#candidates) {
+    for (const candidate of this.#candidates) {
+      const { certificate, index } = candidate;
       if (!certificate.issuer.equals(issuer.subject) || isIn(above.path, certificate)) continue;
       if (this.#stepsLeft-- === 0) return this.#exhaust(STEPS);
       const final = index === 0;
@@ -105,7 +112,7 @@ class Search {
         this.#note({ ...fault, index }, 2 * above.path.length + 1);
         continue;
       }
-      const valid = yield* this.#signatureValid(issuer, certificate, final);
+      const valid = yield* this.#signatureValid(issuer, candidate);
       if (this.#exhausted !== undefined) return undefined;
       if (!valid) {
         // one that names another key was never this issuer's: that is no path, not a spoilt signature
@@ -138,7 +145,9 @@ class Search {
   }
 
   /** Whether the issuer's key made the certificate's signature; asked once per pair. */
-  *#signatureValid(issuer: Certificate, certificate: Certificate, final: boolean): Checks<boolean> {
+  *#signatureValid(issuer: Certificate, candidate: Candidate): Checks<boolean> {
+    const { certificate, index } = candidate;
+    const final = index === 0;
     let known = this.#signatures.get(issuer);
     if (known === undefined) this.#signatures.set(issuer, (known = new Map()));
     let valid = known.get(certificate);
@@ -155,11 +164,32 @@ class Search {
       return false;
     } else {
       // the issuer is an authority, or its own signature has been found valid on the way down
-      valid = yield { alg, key: key.value, signature, data, trusted: true };
+      const next = this.#foresees ? this.#following(candidate) : undefined;
+      valid = yield { alg, key: key.value, signature, data, trusted: true, next };
       if (valid && !final) this.#memo?.add(key.value, certificate);
     }
     known.set(certificate, valid);
     return valid;
+  }
+
+  /**
+   * What will be wanted if a certificate turns out to be its issuer's: the signature of the nearest one below. Only by a key that
+   * is decoded already, so that a certificate that nobody has verified costs no more than its look (S-13).
+   */
+  #following({ certificate: issuer, position }: Candidate): SignatureCheck | undefined {
+    let at = position - 1;
+    while (at >= 0 && !this.#candidates[at]!.certificate.issuer.equals(issuer.subject)) at--;
+    const below = this.#candidates[at];
+    const key = below && decodedKeyOf(issuer);
+    if (below === undefined || key === undefined) return undefined;
+    const { certificate, index } = below;
+    const alg = certificate.signatureAlgorithm;
+    if (alg === undefined || !key.fits(alg) || this.#signatures.get(issuer)?.has(certificate)) return undefined;
+    const { signature, tbs: data } = fieldsOf(certificate);
+    if (index === 0) return { alg, key, signature, data };
+    if (checkPresented(certificate, index, this.#now) !== undefined) return undefined;
+    const next = this.#following(below);
+    return this.#memo?.has(key, certificate) ? next : { alg, key, signature, data, next };
   }
 
   /** Remembers the refusal of the attempt that came closest to the leaf. */
@@ -201,13 +231,13 @@ function isIn(path: readonly Certificate[], certificate: Certificate): boolean {
 
 /** The leaf and the presented certificates that may stand above it by their names, without duplicates. */
 function connectedTo(presented: readonly Certificate[]): Candidate[] {
-  const connected: Candidate[] = [{ certificate: presented[0]!, index: 0 }];
+  const connected: Candidate[] = [{ certificate: presented[0]!, index: 0, position: 0 }];
   // the list grows while it is walked
   for (const { certificate: below } of connected) {
     presented.forEach((certificate, index) => {
       if (!certificate.subject.equals(below.issuer)) return;
       if (connected.some((known) => known.certificate.equals(certificate))) return;
-      connected.push({ certificate, index });
+      connected.push({ certificate, index, position: connected.length });
     });
   }
   return connected;
