@@ -149,7 +149,7 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
           return reject(identityError(error));
         }
         try {
-          const peer = peerFrom(verdict.value.verified);
+          const peer = peerFrom(verdict.value);
           markConnection(socket, { accepted: true, peer });
           const terms = { judgement, peer: verdict.value, ownEnd: endOf(own), maxAgeMs };
           const life = keep(new Dialled(socket, address, options.onDrain), groundOf(identity, clock), terms);

@@ -39,7 +39,8 @@ export class Connection implements Mortal {
   /** Streams that were reset, less those that were answered whole, and since when. */
   #resets = 0;
   #resetsFrom = 0;
-  readonly #running = new Set<ListenerResponse>();
+  /** Absent while nothing runs: most connections are idle. */
+  #running: Set<ListenerResponse> | undefined;
 
   readonly #log: LifeLog;
 
@@ -51,9 +52,11 @@ export class Connection implements Mortal {
 
   /** Notes a request; HTTP/1.1 keeps the connection only while it is not draining. */
   begin(response: ListenerResponse): void {
+    this.#running ??= new Set();
     this.#running.add(response);
     response.once("close", () => {
-      this.#running.delete(response);
+      this.#running?.delete(response);
+      if (this.#running?.size === 0) this.#running = undefined;
       this.#endIfIdle();
     });
     this.announce(response);
@@ -87,7 +90,7 @@ export class Connection implements Mortal {
       if (!this.session.closed) this.session.close();
       return;
     }
-    for (const response of this.#running) this.#announceClose(response);
+    for (const response of this.#running ?? []) this.#announceClose(response);
     this.#endIfIdle();
   }
 
@@ -111,6 +114,7 @@ export class Connection implements Mortal {
   }
 
   #endIfIdle(): void {
-    if (this.#draining && this.session === undefined && !this.upgraded && this.#running.size === 0) this.socket.end();
+    if (this.#draining && this.session === undefined && !this.upgraded && this.#running === undefined)
+      this.socket.end();
   }
 }

@@ -3,6 +3,7 @@ import type { TLSSocket } from "node:tls";
 import type { Clock } from "../base/clock.ts";
 import { accept, type Refusal, refuse, type Verdict } from "../base/verdict.ts";
 import type { SyncSignatureVerifier } from "../crypto/index.ts";
+import { equalOctets } from "../crypto/octets.ts";
 import type { X509Peer } from "../id/peer.ts";
 import { safeVerifyX509SvidSync, type VerifiedX509Svid } from "../x509/index.ts";
 import type { Authorizer } from "./authorizers.ts";
@@ -65,19 +66,27 @@ export function internalRefusal(error: unknown): Refusal {
 }
 
 /** What peers were verified by: beside them, as a peer is what programs print and keep. */
-const verifiedBy = new WeakMap<X509Peer, VerifiedX509Svid>();
+const chains = new WeakMap<X509Peer, readonly Uint8Array[]>();
 
 /** The identity that a verified SVID stands for. */
-export function peerFrom(verified: VerifiedX509Svid): X509Peer {
-  const peer: X509Peer = Object.freeze({ via: "x509", id: verified.id, expiresAt: verified.expiresAt });
-  verifiedBy.set(peer, verified);
+export function peerFrom(judged: JudgedPeer): X509Peer {
+  const { id, expiresAt } = judged.verified;
+  const peer: X509Peer = Object.freeze({ via: "x509", id, expiresAt });
+  chains.set(peer, pathOf(judged));
   return peer;
+}
+
+/**
+ * The path without its authority, as DER. A kept connection holds the presented bytes anyway: parsed certificates beside
+ * them would be the larger part of its memory.
+ */
+function pathOf({ verified, presented }: JudgedPeer): readonly Uint8Array[] {
+  const path = verified.chain.slice(0, -1);
+  if (path.length === 1 && presented.length === 1) return presented;
+  return path.map(({ der }) => presented.find((each) => equalOctets(each, der)) ?? der);
 }
 
 /** The certificates of a peer of a connection, leaf first, without the authority; undefined for one that came otherwise. */
 export function chainOf(peer: X509Peer): readonly Uint8Array[] | undefined {
-  return verifiedBy
-    .get(peer)
-    ?.chain.slice(0, -1)
-    .map(({ der }) => der);
+  return chains.get(peer);
 }

@@ -191,7 +191,7 @@ export class Listener implements TlsListener {
       return verdict;
     }
     const peer = verdict.value;
-    const shown = peer === undefined ? undefined : peerFrom(peer.verified);
+    const shown = peer === undefined ? undefined : peerFrom(peer);
     const connection = new Connection(socket, shown, this.#lifeLog);
     connection.life = keep(connection, this.#ground, {
       judgement: this.#judgement,
@@ -204,10 +204,11 @@ export class Listener implements TlsListener {
     this.#connections.set(mark, connection);
     this.counters.accepted++;
     this.counters.open++;
-    socket.once("close", () => {
+    // not once(): its wrapper would stay as long as the connection
+    socket.on("close", () => {
+      if (!this.#connections.delete(mark)) return;
       connection.life?.release();
       this.counters.open--;
-      this.#connections.delete(mark);
       if (this.#connections.size === 0) this.#onEmpty();
     });
     return accept(connection);
