@@ -27,6 +27,8 @@ export interface Capabilities {
   readonly httpOnDescriptor: Capability<boolean>;
   /** Whether an HTTP/1.1 server refuses heads above its `maxHeaderSize`. */
   readonly headerLimit: Capability<boolean>;
+  /** Whether `end(body)` of an HTTP/1.1 answer behind `http2.createSecureServer` writes head and body together. */
+  readonly answerInOneWrite: Capability<boolean>;
   /** Whether the runtime has `node:tls` and `node:http2` servers. */
   readonly tlsServer: Capability<boolean>;
   /**
@@ -75,6 +77,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     beforeTls: row("same-server", "bytes that were read and put back with unshift() reach TLS"),
     httpOnDescriptor: row(true, "listen({ fd }) takes the socket"),
     headerLimit: row(true, "the parser answers 431"),
+    answerInOneWrite: row(true, "one write, one TLS record"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
     lengthFromHttp2: row(true, "its last write is heard of"),
@@ -105,6 +108,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "listen({ fd }) of node:http opens a port of its own, without a word; net and tls take it",
     ),
     headerLimit: row(true, "the parser answers 431"),
+    answerInOneWrite: row(false, "head and body are a write each, and a TLS record and a packet each (1.4.5)"),
     tlsServer: serves,
     keptConnections: row(true, "a break shows as ECONNRESET with reusedSocket, nothing is repeated"),
     lengthFromHttp2: row(true, "its last write is heard of"),
@@ -144,6 +148,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     beforeTls: row("same-server", "put-back bytes reach TLS; a socket of another server answers no HTTP/1.1 (2.9.6)"),
     httpOnDescriptor: row(true, "listen({ fd }) takes the socket"),
     headerLimit: row(false, "http2.createSecureServer with allowHTTP1 has no effect of maxHeaderSize (2.9.5)"),
+    answerInOneWrite: row(true, "one write, one TLS record (2.9.6)"),
     tlsServer: serves,
     keptConnections: row(
       false,
@@ -171,6 +176,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     beforeTls: row("same-server", "no TCP sockets"),
     httpOnDescriptor: row(false, "no HTTP server of its own"),
     headerLimit: row(false, "no HTTP server of its own"),
+    answerInOneWrite: row(true, "no HTTP server of its own"),
     tlsServer: row(false, "TLS is ended in front of the worker"),
     keptConnections: row(false, "no connections of its own"),
     lengthFromHttp2: row(true, "no servers of its own"),

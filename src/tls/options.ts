@@ -9,8 +9,10 @@ import type { ConnectionOptions } from "node:tls";
 import { SpiffeError } from "../base/errors.ts";
 import { privateKeyMatchesSync } from "../crypto/index.ts";
 import { hideSecret } from "../id/inspect.ts";
+import { capabilities } from "../runtime/capabilities.ts";
 import type { X509Svid } from "../x509/index.ts";
 import type { DialAddress } from "./connect-errors.ts";
+import { WholeAnswer } from "./whole-answer.ts";
 
 /** Whether a client is asked for its certificate, and whether it may come without. */
 export type ClientCertificate = "require" | "optional" | "none";
@@ -93,7 +95,10 @@ function serverOptions(material: Material, settings: ServerSettings): SecureServ
     secureOptions: constants.SSL_OP_NO_TICKET | (constants.SSL_OP_NO_RENEGOTIATION ?? 0),
     handshakeTimeout: settings.handshakeTimeoutMs,
     noDelay: true,
-    http1Options: { keepAliveTimeout: IDLE_MS },
+    http1Options: {
+      keepAliveTimeout: IDLE_MS,
+      ...(capabilities.answerInOneWrite.value ? {} : { ServerResponse: WholeAnswer }),
+    },
     maxHeaderSize: settings.maxHeaderBytes,
     settings: {
       maxConcurrentStreams: settings.maxConcurrentStreams,
