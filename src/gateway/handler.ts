@@ -292,6 +292,8 @@ export function record(room: Room, request: ListenerRequest, journey: Journey, p
     via: peer?.via ?? "none",
     seconds: durationMs / 1_000,
   });
+  journey.trace?.end(journey, room.listener, passed);
+  if (room.access.isOff) return;
   const line = {
     requestId: journey.requestId,
     listener: room.listener,
@@ -325,7 +327,6 @@ export function record(room: Room, request: ListenerRequest, journey: Journey, p
     bytesOut: passed.bytesOut,
   };
   room.access.write(line, journey.refused === true);
-  journey.trace?.end(journey, room.listener, passed);
 }
 
 /** Answers in the gateway's own name and waits until the caller has it. */
