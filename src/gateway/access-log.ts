@@ -80,6 +80,11 @@ export class AccessLog {
     return this.#lines?.dropped ?? 0;
   }
 
+  /** Whether nothing is told, so that nobody need put a line together. */
+  get isOff(): boolean {
+    return this.#logger === undefined;
+  }
+
   /**
    * Tells a request.
    *

@@ -19,6 +19,8 @@ export function record(room: Room, request: ListenerRequest, journey: Journey, p
     via: peer?.via ?? "none",
     seconds: durationMs / 1_000,
   });
+  journey.trace?.end(journey, room.listener, passed);
+  if (room.access.isOff) return;
   const line = {
     requestId: journey.requestId,
     listener: room.listener,
@@ -52,5 +54,4 @@ export function record(room: Room, request: ListenerRequest, journey: Journey, p
     bytesOut: passed.bytesOut,
   };
   room.access.write(line, journey.refused === true);
-  journey.trace?.end(journey, room.listener, passed);
 }

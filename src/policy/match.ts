@@ -3,7 +3,7 @@ import type { Peer, SpiffeId } from "../id/index.ts";
 import type { ClaimTest, HeaderTest, HostTest } from "./conditions.ts";
 import { isCanonicalPath } from "./path.ts";
 import { decodeSegment, matchesSegments, type SegmentPattern, splitSegments } from "./pattern.ts";
-import { canonicalAuthority, isMethod } from "./request-line.ts";
+import { isCanonicalHost, isMethod } from "./request-line.ts";
 import type { CheckedRule } from "./rules.ts";
 import { fitsValue } from "./value.ts";
 
@@ -127,7 +127,7 @@ export class Trial {
     this.#token = peer?.token;
     const { method, path, host } = facts;
     this.hasMethod = isMethod(method);
-    this.host = host !== undefined && canonicalAuthority(host)?.host === host ? host : undefined;
+    this.host = host !== undefined && isCanonicalHost(host) ? host : undefined;
     const dot = this.host?.indexOf(".") ?? -1;
     this.hostTail = dot > 0 ? (host as string).slice(dot) : "";
     this.hasPath = isCanonicalPath(path);

@@ -5,6 +5,7 @@ import { canonicalPath } from "./path.ts";
 /** Query characters of RFC 3986; the brackets and the bar are added, which browsers leave as they are. */
 const QUERY = /^[A-Za-z0-9\-._~!$&'()*+,;=:@/?%[\]|]*$/;
 const METHOD = /^[A-Z]+(?:-[A-Z]+)*$/;
+const HOST = /^(?:[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?|\[[0-9a-f:.]+\])$/;
 const AUTHORITY = /^([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?|\[[0-9a-f:.]+\])\.?(:[0-9]{1,5})?$/;
 
 /** Whether a text is a method as HTTP spells the registered ones. */
@@ -27,6 +28,11 @@ export function canonicalTarget(raw: string): Verdict<{ path: string; target: st
   if (!QUERY.test(query)) return refuse("request.target", "The query holds a character that is not allowed there");
   if (/%(?![0-9A-Fa-f]{2})/.test(query)) return refuse("request.target", "The query holds an invalid percent-encoding");
   return accept({ path: path.value, target: `${path.value}?${query}` });
+}
+
+/** Whether a text is a host in the one spelling that {@link canonicalAuthority} gives it. */
+export function isCanonicalHost(text: string): boolean {
+  return typeof text === "string" && HOST.test(text) && !text.includes("..");
 }
 
 /** Host and port in one spelling: lower case, without the dot at the end; undefined for userinfo and anything odd. */

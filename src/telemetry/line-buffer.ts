@@ -9,7 +9,7 @@ export interface LineSink {
 /** Characters that may wait for a slow reader. */
 const MAX_WAITING = 8_388_608;
 /** Milliseconds after a batch in which lines gather for the next: a write each would cost more than the lines. */
-const GATHER_MS = 5;
+const GATHER_MS = 20;
 
 /** Collects lines and hands them on in order. */
 export class LineBuffer {

@@ -7,7 +7,7 @@ import type { LineSink } from "./line-buffer.ts";
 const MODE = 0o640;
 
 /** Bytes of one write. */
-const BUFFER_BYTES = 65_536;
+const BUFFER_BYTES = 262_144;
 
 /** An open log file; one text is written at a time. */
 export class LogFile implements LineSink {

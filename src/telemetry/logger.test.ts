@@ -40,6 +40,31 @@ describe("log lines", () => {
     }
   });
 
+  it("are what JSON writes of the whole object, whatever values and names it holds", () => {
+    const dated = { toJSON: () => "a date" };
+    const values: unknown[] = [
+      ...'plain,,a "b",\\,\u2028,\ud800,\u00e9'.split(","),
+      ...[0, -0, 1.5, -7, 1e21, 5e-324, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53],
+      ...[true, false, null, undefined, {}, [], [undefined], dated, () => 1, Symbol("s"), new Date(0)],
+    ];
+    const names = ["a", "b\u0085", 'c"', "time", "level", "message", "12", "0", "", "__proto__", "toJSON", "12a"];
+    const shows = (fields: object): unknown => {
+      const line = lineOf("said", fields as LogFields);
+      const given = JSON.stringify({ time: JSON.parse(line).time, level: "info", message: "said", ...fields });
+      assert.deepEqual(Object.entries(JSON.parse(line)), Object.entries(JSON.parse(given)));
+      return JSON.parse(line);
+    };
+    for (const value of values) {
+      for (const name of names) {
+        // of an own field, as an assignment to this name would make none
+        const fields = Object.defineProperty({ first: 1 }, name, { value, enumerable: true });
+        shows(Object.defineProperty(fields, "last", { value: "end", enumerable: true }));
+      }
+    }
+    assert.throws(() => shows({ value: 1n }), TypeError);
+    assert.deepEqual(shows(Object.create({ inherited: 1 })), { ...(shows({}) as object) });
+  });
+
   it("below the level are not written", () => {
     const lines: string[] = [];
     const logger = jsonLogger((line) => lines.push(JSON.parse(line).message), "warn");

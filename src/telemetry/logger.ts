@@ -16,12 +16,23 @@ export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() 
 const HIDDEN = /[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
 const ALL_HIDDEN = new RegExp(HIDDEN, "g");
 
-/** An object as one line of JSON that shows all it holds. */
-function shown(fields: object): string {
-  const text = JSON.stringify(fields);
+/** A value as JSON in one line that shows all it holds. */
+function shown(value: object | string): string {
+  const json = JSON.stringify(value);
   // they stand in strings alone, where JSON has another spelling for each
-  if (!HIDDEN.test(text)) return text;
-  return text.replace(ALL_HIDDEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  if (!HIDDEN.test(json)) return json;
+  return json.replace(ALL_HIDDEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+/** Names that a line has already, and what makes an object something else in JSON. */
+const TAKEN = ["time", "level", "message", "toJSON"] as const;
+
+/** `{ time, level, message, ...fields }` as one line; a copy of many fields would cost more than what is written of them. */
+function lineOf(time: string, level: keyof Logger, message: string, fields: LogFields = {}): string {
+  for (const name of TAKEN) if (name in fields) return `${shown({ time, level, message, ...fields })}\n`;
+  const rest = shown(fields);
+  const start = `{"time":"${time}","level":"${level}","message":${shown(message)}`;
+  return rest === "{}" ? `${start}}\n` : `${start},${rest.slice(1)}\n`;
 }
 
 let lastMs = Number.NaN;
@@ -48,7 +59,7 @@ export function jsonLogger(write: (line: string) => void, level: keyof Logger = 
   const log = (name: keyof Logger) => {
     if (order.indexOf(name) < order.indexOf(level)) return () => {};
     return (message: string, fields?: LogFields) => {
-      write(`${shown({ time: timeText(), level: name, message, ...fields })}\n`);
+      write(lineOf(timeText(), name, message, fields));
     };
   };
   return { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };

@@ -1,11 +1,25 @@
 /** Counts of what happens with every request: kept by name at the least cost, and handed to the registry at a scrape. */
 import type { Counter, Metric, Registry } from "prom-client";
 
-/** A counter with up to five labels. */
+/** How often the values that lead here were counted, and where one more value leads. */
+class Place {
+  readonly next = new Map<string, Place>();
+  count = 0;
+
+  under(value: string): Place {
+    let place = this.next.get(value);
+    if (place === undefined) this.next.set(value, (place = new Place()));
+    return place;
+  }
+}
+
+/** A counter with two to five labels. */
 export class Tally<T extends string> {
   readonly #counter: Counter<T>;
   readonly #names: readonly T[];
-  readonly #counts = new Map<string, { readonly labels: Record<T, string>; count: number }>();
+  readonly #counts = new Place();
+  /** What was counted at all, in the order in which it first was. */
+  readonly #counted: { readonly labels: Record<T, string>; readonly place: Place }[] = [];
 
   /** @param names of the labels, in the order of the values */
   constructor(counter: Counter<T>, names: readonly T[]) {
@@ -13,23 +27,22 @@ export class Tally<T extends string> {
     this.#names = names;
   }
 
-  /** Counts one; the values by themselves, as a list of them would cost more than the counting. */
-  add(first: string, second: string, third = "", fourth = "", fifth = ""): void {
-    const key = `${first}\0${second}\0${third}\0${fourth}\0${fifth}`;
-    const known = this.#counts.get(key);
-    if (known !== undefined) {
-      known.count++;
-      return;
-    }
+  /** Counts one; the values by themselves, as a list or a text of all would cost more than the counting. */
+  add(first: string, second: string, third?: string, fourth?: string, fifth?: string): void {
+    let place = this.#counts.under(first).under(second);
+    if (third !== undefined) place = place.under(third);
+    if (fourth !== undefined) place = place.under(fourth);
+    if (fifth !== undefined) place = place.under(fifth);
+    if (place.count++ > 0) return;
     const values = [first, second, third, fourth, fifth];
     const labels = Object.fromEntries(this.#names.map((name, i) => [name, values[i]])) as Record<T, string>;
-    this.#counts.set(key, { labels, count: 1 });
+    this.#counted.push({ labels, place });
   }
 
   /** Brings the counter to what has been counted. */
   tell(): void {
     this.#counter.reset();
-    for (const { labels, count } of this.#counts.values()) this.#counter.inc(labels, count);
+    for (const { labels, place } of this.#counted) this.#counter.inc(labels, place.count);
   }
 }
 
