@@ -51,7 +51,7 @@ export const POLICY_CONTROLS: readonly Control[] = [
   control(
     "policy-odd-host",
     "policy/match.ts",
-    "host !== undefined && canonicalAuthority(host)?.host === host ? host : undefined;",
+    "host !== undefined && isCanonicalHost(host) ? host : undefined;",
     "host;",
     "policy/conditions.test.ts",
   ),
