@@ -62,7 +62,7 @@ export const AHEAD_CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/x509/path/search.ts",
-        find: "this.#foresees = (this.#anchors.size + length - 1) * length <= LIMITS.pathSignatures;",
+        find: "this.#foresees = 2 * (this.#anchors.size + length - 1) * length <= LIMITS.pathSignatures;",
         replace: "this.#foresees = length > 0;",
       },
     ],

@@ -60,7 +60,7 @@ class Search {
   readonly #memo: IssuerMemo | undefined;
   readonly #candidates: readonly Candidate[];
   readonly #anchors: ReadonlySet<Certificate>;
-  /** Whether checks are told what may follow them: where all that are possible, asked for or not, keep within the bound. */
+  /** Whether checks are told what may follow them: where all that could be made, asked for or not, keep within the bound. */
   readonly #foresees: boolean;
   readonly #signatures = new Map<Certificate, Map<Certificate, boolean>>();
   readonly #budget: ConstraintBudget = { left: LIMITS.nameConstraintWork };
@@ -78,7 +78,8 @@ class Search {
       this.#candidates.flatMap(({ certificate }) => likelyFirst(anchorsNamed(certificate.issuer), certificate)),
     );
     const { length } = this.#candidates;
-    this.#foresees = (this.#anchors.size + length - 1) * length <= LIMITS.pathSignatures;
+    // of every issuer on every certificate, each counted as one by a large key
+    this.#foresees = 2 * (this.#anchors.size + length - 1) * length <= LIMITS.pathSignatures;
   }
 
   *run(): Checks<Verdict<readonly Certificate[]>> {
