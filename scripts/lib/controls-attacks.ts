@@ -85,4 +85,9 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     ],
     tests: ["src/tls/stream-resets.test.ts"],
   },
+  {
+    name: "gateway-left-callers",
+    patches: [{ file: "src/gateway/handler.ts", find: "if (gone) return {", replace: "if (false) return {" }],
+    tests: ["src/gateway/left-callers.test.ts"],
+  },
 ];

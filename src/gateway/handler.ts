@@ -24,6 +24,9 @@ function answer(room: Room, request: ListenerRequest, response: ListenerResponse
   });
 }
 
+/** What became of the answer to a caller that has left. */
+const LEFT: Passed = Object.freeze({ status: 0, bytesIn: 0, bytesOut: 0, complete: false });
+
 /**
  * The handler of a listener. Every request ends in exactly one log line.
  *
@@ -37,10 +40,16 @@ export function requestHandler(current: () => Room): Handler {
     // stays: a caller that goes away while it is judged is no error of anybody's
     response.on("error", () => {});
     request.on("error", () => {});
+    let gone = false;
+    response.once("close", () => {
+      gone = true;
+    });
     let passed: Passed;
     try {
       passed = await judgeCurrent(current, request, journey, async (found, judged) => {
         room = found;
+        // who left while it was judged hears nothing, and nothing of it goes on
+        if (gone) return { ...LEFT, ...("status" in judged ? { problem: { ...judged, requestId } } : {}) };
         if ("status" in judged) return answer(room, request, response, { ...judged, requestId });
         const { target, route } = judged;
         const upstream = upstreamOf(room, route);
@@ -62,7 +71,7 @@ export function requestHandler(current: () => Room): Handler {
       });
     } catch (error) {
       const problem: Problem = { status: 500, code: "ERR_SPIFFE_INTERNAL", detail: "The gateway failed", requestId };
-      passed = { ...(await answer(room, request, response, problem)), error };
+      passed = gone ? { ...LEFT, problem, error } : { ...(await answer(room, request, response, problem)), error };
     }
     record(room, request, journey, passed);
   };
