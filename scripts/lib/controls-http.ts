@@ -48,6 +48,21 @@ export const HTTP_CONTROLS: readonly Control[] = [
     "forward-token.test.ts",
   ),
   control(
+    "grpc-timeout-spent",
+    "exchange.ts",
+    "    if (callMs !== undefined && callMs <= 0) return void this.#callOver();\n",
+    "",
+    "grpc-web.test.ts",
+  ),
+  control(
+    "grpc-web-head",
+    "refusal.ts",
+    "  if (GRPC_WEB.test(type)) return { status: 200, headers: { ...head, ...about }, body };\n",
+    "",
+    "refusal.test.ts",
+    "grpc-web.test.ts",
+  ),
+  control(
     "grpc-timeout-no-blame",
     "exchange.ts",
     "    if (!this.#begun) return void this.failed(problem);\n",

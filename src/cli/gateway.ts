@@ -4,13 +4,18 @@ import { Command, Option } from "commander";
 import { createGateway, type Gateway, type GatewayConfig, loadGatewayConfig } from "../gateway/index.ts";
 import { runtime } from "../runtime/detect.ts";
 import { passedSockets } from "../runtime/passed-sockets.ts";
+import { flushAtExit } from "../telemetry/flush-at-exit.ts";
 import { LineBuffer } from "../telemetry/line-buffer.ts";
+import { writeAll } from "../telemetry/log-file.ts";
 import { jsonLogger, type Logger } from "../telemetry/logger.ts";
 import { withFields } from "../telemetry/with-fields.ts";
 import { EXIT, type ExitCode, usageError } from "./exit.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
 import { parseWorkers, superviseWorkers } from "./workers.ts";
+
+/** The descriptor of the standard output. */
+const STDOUT = 1;
 
 interface GatewayCommandOptions {
   config: string;
@@ -58,7 +63,9 @@ async function gateway({ config: file, check, workers, worker }: GatewayCommandO
   // a reader that has stopped must not fill the memory
   const lines = new LineBuffer({
     write: (text) => new Promise((resolve) => void process.stdout.write(text, () => resolve())),
+    writeNow: (text) => writeAll(STDOUT, text),
   });
+  const forget = flushAtExit(lines);
   try {
     const common = jsonLogger((line) => lines.push(line));
     const logger = worker === undefined ? common : withFields(common, { worker });
@@ -71,6 +78,7 @@ async function gateway({ config: file, check, workers, worker }: GatewayCommandO
     return await serve(config, { file, worker, sockets }, logger);
   } finally {
     await lines.flush();
+    forget();
   }
 }
 

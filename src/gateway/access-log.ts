@@ -1,5 +1,6 @@
 /** The access log: one JSON line per request; of refusals that are alike, one in ten seconds with their number. */
 import type { Clock } from "../base/index.ts";
+import { flushAtExit } from "../telemetry/flush-at-exit.ts";
 import { LineBuffer } from "../telemetry/line-buffer.ts";
 import { LogFile } from "../telemetry/log-file.ts";
 import { jsonLogger, type LogFields, type Logger } from "../telemetry/logger.ts";
@@ -38,6 +39,8 @@ export class AccessLog {
   readonly #logger: Logger | undefined;
   readonly #lines: LineBuffer | undefined;
   readonly #file: LogFile | undefined;
+  /** Leaves the end of the process alone. */
+  readonly #forget: () => void = () => {};
   readonly #clock: Clock;
   readonly #everyRefusal: boolean;
   readonly #kinds = new Map<string, Kind>();
@@ -55,6 +58,7 @@ export class AccessLog {
     this.#everyRefusal = config !== false && config.everyRefusal;
     if (config === false) return;
     this.#logger = common;
+    this.#forget = flushAtExit(this);
     if (file === undefined) return;
     const lines = bufferOf(file, common);
     this.#file = file;
@@ -143,11 +147,18 @@ export class AccessLog {
       .catch((error: Error) => this.#common.error("the log file stays", { error: error.message }));
   }
 
+  /** Tells what is not told yet and writes everything before it returns, for a process that ends now. */
+  flushNow(): void {
+    this.#tell(Number.POSITIVE_INFINITY);
+    this.#lines?.flushNow();
+  }
+
   /** Tells what is not told yet and writes everything. */
   async close(): Promise<void> {
     this.#sweeping?.abort();
     this.#tell(Number.POSITIVE_INFINITY);
     await this.#lines?.flush();
+    this.#forget();
     await this.#file?.close();
   }
 }
@@ -159,7 +170,8 @@ function bufferOf(file: LogFile, common: Logger): LineBuffer {
     await file.write(text);
     failing = false;
   };
-  return new LineBuffer({ write }, (error, lines) => {
+  const writeNow = (text: string) => file.writeNow(text);
+  return new LineBuffer({ write, writeNow }, (error, lines) => {
     if (!failing) common.error("access log lines are lost", { file: file.path, lines, error: String(error) });
     failing = true;
   });

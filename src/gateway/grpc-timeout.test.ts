@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
 import http2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { ManualClock } from "../authority/testing.ts";
+import type { GatewayInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
 import { grpcTimeout } from "./grpc-timeout.ts";
@@ -81,16 +83,7 @@ describe("calls with grpc-timeout", () => {
       answer(stream);
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    gateway = await createGateway(
-      {
-        status: { port: 0 },
-        listen: { address: "127.0.0.1", port: 0 },
-        upstreams: { up: { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, protocol: "h2" } },
-        routes: [{ name: "up", path: "/**", upstream: "up", timeout: "1s" }],
-        policy: [{ rule: "web", allow: { ids: [idOf("web")] } }],
-      },
-      { workload: await world.identity("gateway"), clock, logger: log },
-    );
+    gateway = await createGateway(config(), { workload: await world.identity("gateway"), clock, logger: log });
     session = await http2Client(web, gateway.listeners[0]!.port);
   });
   beforeEach(() => {
@@ -104,6 +97,25 @@ describe("calls with grpc-timeout", () => {
     for (const one of sessions) one.destroy();
     server?.close();
   });
+
+  const config = (authorizer?: { url: string; timeout: string }): GatewayInput => ({
+    status: { port: 0 },
+    listen: { address: "127.0.0.1", port: 0 },
+    upstreams: { up: { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, protocol: "h2" } },
+    routes: [{ name: "up", path: "/**", upstream: "up", timeout: "1s" }],
+    policy: {
+      rules: [{ rule: "web", allow: { ids: [idOf("web")] } }],
+      ...(authorizer === undefined ? {} : { authorizer }),
+    },
+  });
+
+  /** Tries of requests at the upstream so far. */
+  const allTries = async () => {
+    const text = await (await fetch(`http://127.0.0.1:${gateway.status.port}/metrics`)).text();
+    const counts = [...text.matchAll(/^spiffe_edge_upstream_tries_total\{[^}]*\} (\d+)$/gm)];
+    assert.ok(counts.length > 0);
+    return counts.reduce((sum, [, count]) => sum + Number(count), 0);
+  };
 
   const call = (timeout?: string, more: http2.OutgoingHttpHeaders = {}) =>
     http2Exchange(
@@ -178,6 +190,39 @@ describe("calls with grpc-timeout", () => {
     // no breaker has opened
     answer = (stream) => stream.respond({ ":status": 200, "grpc-status": "0" }, { endStream: true });
     assert.equal(statusOf(await call("1S")), " 0 undefined");
+  });
+
+  it("time that went by while it was judged counts, and what it has used up begins no try", async () => {
+    const held: (() => void)[] = [];
+    const authorizer = createServer((request, response) => {
+      request.resume();
+      held.push(() => response.writeHead(200, { "content-type": "application/json" }).end('{"allow":true}'));
+    });
+    await new Promise<void>((resolve) => authorizer.listen(0, "127.0.0.1", resolve));
+    try {
+      const url = `http://127.0.0.1:${(authorizer.address() as AddressInfo).port}/`;
+      await gateway.reload(config({ url, timeout: "10s" }));
+      answer = (stream) => stream.respond({ ":status": 200, "grpc-status": "0" }, { endStream: true });
+      const earlier = await allTries();
+      for (const [ms, said, tries] of [
+        [150, " 0 undefined", 1],
+        [250, " 4 upstream.timeout", 1],
+        [200, " 4 upstream.timeout", 1],
+        [199, " 0 undefined", 2],
+      ] as const) {
+        const result = call("200m");
+        await until(() => held.length === 1);
+        await clock.advance(ms);
+        held.pop()!();
+        assert.equal(statusOf(await result), said, `${ms} ms`);
+        assert.equal(seen.length, tries);
+        assert.equal((await allTries()) - earlier, tries);
+      }
+    } finally {
+      await gateway.reload(config());
+      authorizer.closeAllConnections();
+      authorizer.close();
+    }
   });
 
   it("a malformed one is refused before the upstream; without gRPC it is a field like others", async () => {

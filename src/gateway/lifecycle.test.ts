@@ -5,6 +5,7 @@ import { after, before, describe, it } from "node:test";
 import { Authority } from "../authority/testing.ts";
 import { isSpiffeError } from "../base/index.ts";
 import { createFetch, listen } from "../tls/index.ts";
+import { Opened } from "../tls/wire.testing.ts";
 import { Workload } from "../workload/index.ts";
 import type { GatewayInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
@@ -22,6 +23,8 @@ import {
 let world: World;
 let upstream: CountingUpstream;
 let web: Changeable;
+/** Closed at the end, also after a failure. */
+const opened = new Opened();
 /** The answer of the upstream's open exchange. */
 let finish: (() => void) | undefined;
 
@@ -35,6 +38,7 @@ before(async () => {
   });
 });
 after(async () => {
+  await opened.close();
   await upstream?.close();
 });
 
@@ -233,7 +237,7 @@ describe("start", () => {
 
 describe("drain", () => {
   it("running requests finish, new connections are refused, and readiness says so", async () => {
-    const gateway = await createGateway(config(), { workload: await world.identity("gateway") });
+    const gateway = opened.add(await createGateway(config(), { workload: await world.identity("gateway") }));
     const call = createFetch(web, { peer: GATEWAY });
     const { port } = gateway.listeners[0]!;
     const slow = await call(`https://127.0.0.1:${port}/slow`);
@@ -252,9 +256,8 @@ describe("drain", () => {
   });
 
   it("what is left at the deadline is cut and counted", async () => {
-    const gateway = await createGateway(config({ drain: { deadline: "50ms" } }), {
-      workload: await world.identity("gateway"),
-    });
+    const workload = await world.identity("gateway");
+    const gateway = opened.add(await createGateway(config({ drain: { deadline: "50ms" } }), { workload }));
     const slow = await createFetch(web, { peer: GATEWAY })(`https://127.0.0.1:${gateway.listeners[0]!.port}/slow`);
     assert.deepEqual(await gateway.close(), { cut: 1 });
     await assert.rejects(slow.text());
@@ -269,6 +272,7 @@ describe("what else happens to a gateway", () => {
       port: 0,
       handler: (_, response) => void response.write("begun"),
     });
+    opened.add(up);
     const identity = await world.identity("gateway");
     const upstreams = { up: { url: `https://127.0.0.1:${up.port}`, id: idOf("orders") } };
     await using gateway = await createGateway(config({ upstreams }), { workload: identity });
@@ -288,6 +292,7 @@ describe("what else happens to a gateway", () => {
       response.end();
     });
     await new Promise<void>((resolve) => plain.listen(0, "127.0.0.1", resolve));
+    opened.add({ close: async () => void plain.close() });
     const upstreams = {
       up: { url: `https://127.0.0.1:${(plain.address() as { port: number }).port}`, id: idOf("orders") },
     };

@@ -104,6 +104,25 @@ describe("refusals", () => {
     const response = await call("/up/pay/1", { "content-type": "application/grpc-web+proto" });
     assert.equal(`${response.status} ${response.headers.get("grpc-status")}`, "200 7");
     assert.equal(`${response.headers.get("spiffe-reason")} ${await response.text()}`, "policy.denied ");
+    for (const [path, status, reason] of [
+      ["/up/pay/1", "7", "policy.denied"],
+      ["/none/x", "14", "upstream.unreachable"],
+      ["/nowhere", "12", "request.no-route"],
+    ] as const)
+      for (const type of ["application/grpc-web", "application/grpc-web-text+proto", "application/grpc-web+json"]) {
+        const head = { ":method": "POST", ":path": path, "content-type": type };
+        const { status: http, headers, trailers, text } = await http2Once(web, port("full"), head, "request");
+        assert.deepEqual([http, headers["content-type"], text, Object.keys(trailers)], [200, type, "", []], path);
+        assert.deepEqual([headers["grpc-status"], headers["spiffe-reason"]], [status, reason]);
+        assert.match(String(headers["grpc-message"]), /^[\x20-\x7e]+$/);
+        assert.equal(headers["spiffe-rule"], path === "/up/pay/1" ? "no-pay" : undefined);
+      }
+    const quiet = await call("/up/pay/1", { "content-type": "application/grpc-web" }, "none");
+    const said = [...quiet.headers.keys()].filter((name) => /^(?:grpc|spiffe)-/.test(name));
+    assert.deepEqual(said.sort(), ["grpc-message", "grpc-status"]);
+    // the twin
+    const passed = await call("/up/x", { "content-type": "application/grpc-web" });
+    assert.deepEqual([passed.headers.get("grpc-status"), await passed.text()], [null, "ok"]);
     // gRPC itself needs HTTP/2: over HTTP/1.1 its name gets what everybody gets
     assert.equal((await call("/up/pay/1", { "content-type": "application/grpc" })).status, 403);
   });

@@ -12,6 +12,7 @@ import {
 } from "@opentelemetry/sdk-trace-base";
 import { ManualClock } from "../authority/testing.ts";
 import { createFetch, type Handler, listen } from "../tls/index.ts";
+import { Opened } from "../tls/wire.testing.ts";
 import type { GatewayInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
@@ -19,6 +20,7 @@ import { RequestTrace } from "./request-trace.ts";
 import {
   type Changeable,
   type CountingUpstream,
+  closeUpstreams,
   countingUpstream,
   GATEWAY,
   http2Once,
@@ -35,6 +37,8 @@ const TRACEPARENT = `00-${PARENT.traceId}-${PARENT.spanId}-01`;
 let world: World;
 let web: Changeable;
 let upstream: CountingUpstream;
+/** Closed at the end, also after a failure. */
+const opened = new Opened();
 const exporter = new InMemorySpanExporter();
 
 before(async () => {
@@ -46,7 +50,8 @@ before(async () => {
   });
 });
 after(async () => {
-  await upstream?.close();
+  await opened.close();
+  await closeUpstreams();
   trace.disable();
 });
 beforeEach(() => {
@@ -220,7 +225,7 @@ describe("spans", () => {
   it("of mutual TLS: the upstream's ID where it was proven, and none where somebody else answered", async () => {
     register();
     const handler: Handler = (_, response) => void response.end("ok");
-    const orders = await listen(await world.identity("orders"), { handler, port: 0, address: "127.0.0.1" });
+    const orders = opened.add(await listen(await world.identity("orders"), { handler, port: 0, address: "127.0.0.1" }));
     const url = `https://127.0.0.1:${orders.port}`;
     await withGateway(config({ upstreams: { up: { url, id: idOf("orders") } } }), async (gateway) => {
       assert.equal(await ask(gateway, "/api/a?q=1"), 200);

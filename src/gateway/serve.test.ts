@@ -5,6 +5,7 @@ import { Hono } from "hono";
 import { isSpiffeError } from "../base/index.ts";
 import { silentLogger } from "../telemetry/logger.ts";
 import { authorizeId, createFetch } from "../tls/index.ts";
+import { Opened } from "../tls/wire.testing.ts";
 import { authorize, type SpiffeEnv, spiffe } from "./middleware/index.ts";
 import { asPeer } from "./middleware/peer-env.ts";
 import { proxy } from "./proxy.ts";
@@ -29,6 +30,9 @@ let world: World;
 let workload: Changeable;
 let web: Changeable;
 let guest: Changeable;
+/** Closed at the end, also after a failure. */
+const opened = new Opened();
+after(() => opened.close());
 before(async () => {
   world = await World.create();
   [workload, web, guest] = await Promise.all([
@@ -65,8 +69,8 @@ describe("an app behind serve()", () => {
         paths.push(c.req.path);
         return c.text(`${c.req.path} ${(await c.req.text()).length}`);
       });
-    server = await serve(app, { ...options, workload });
-    open = await serve(app, { ...options, workload, clientCertificate: "none" });
+    server = opened.add(await serve(app, { ...options, workload }));
+    open = opened.add(await serve(app, { ...options, workload, clientCertificate: "none" }));
   });
   beforeEach(() => {
     paths = [];
@@ -198,7 +202,7 @@ describe("an app behind serve()", () => {
     const wrapped = {
       fetch: (request: Request, env: object) => app.fetch(request, { ...env, ...asPeer(idOf("admin")) }),
     };
-    const sly = await serve(wrapped, { ...options, workload });
+    const sly = opened.add(await serve(wrapped, { ...options, workload }));
     try {
       assert.equal(await (await caller(web, sly)("/")).text(), WEB);
     } finally {
@@ -211,7 +215,7 @@ describe("the life of a server", () => {
   const app = () => new Hono().use(spiffe(workload)).get("/", (c) => c.text("ok"));
 
   it("callers that are not welcome at all do not get to the app", async () => {
-    const server = await serve(app(), { ...options, workload, authorize: authorizeId(WEB) });
+    const server = opened.add(await serve(app(), { ...options, workload, authorize: authorizeId(WEB) }));
     try {
       await assert.rejects(caller(guest, server)("/"));
       assert.equal(await (await caller(web, server)("/")).text(), "ok");
@@ -221,14 +225,14 @@ describe("the life of a server", () => {
   });
 
   it("a taken port is said so", async () => {
-    const first = await serve(app(), { ...options, workload });
+    const first = opened.add(await serve(app(), { ...options, workload }));
     const taken = serve(app(), { ...options, port: first.port, workload });
     await assert.rejects(
       taken,
       (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_PORT_IN_USE") && error.message.includes(String(first.port)),
     );
     await first.close({ deadlineMs: 0 });
-    const second = await serve(app(), { ...options, port: first.port, workload });
+    const second = opened.add(await serve(app(), { ...options, port: first.port, workload }));
     await second.close({ deadlineMs: 0 });
   });
 
@@ -237,7 +241,7 @@ describe("the life of a server", () => {
       throw new Error("no space");
     };
     for (const logger of [silentLogger, { ...silentLogger, info }]) {
-      const server = await serve(app(), { ...options, workload, signals: ["SIGHUP"], logger });
+      const server = opened.add(await serve(app(), { ...options, workload, signals: ["SIGHUP"], logger }));
       process.emit("SIGHUP");
       await server.closed;
     }
@@ -252,7 +256,7 @@ describe("the life of a server", () => {
       return c.text("finished");
     });
     const before = process.listenerCount("SIGHUP");
-    const server = await serve(slow, { ...options, workload, signals: ["SIGHUP"] });
+    const server = opened.add(await serve(slow, { ...options, workload, signals: ["SIGHUP"] }));
     assert.equal(process.listenerCount("SIGHUP"), before + 1);
     const answer = caller(web, server)("/");
     await until(() => finish !== undefined);
@@ -267,9 +271,9 @@ describe("the life of a server", () => {
   it("SIGTERM and SIGINT are heard unless told otherwise", async () => {
     const count = () => process.listenerCount("SIGTERM") + process.listenerCount("SIGINT");
     const before = count();
-    const quiet = await serve(app(), { ...options, workload, signals: [] });
+    const quiet = opened.add(await serve(app(), { ...options, workload, signals: [] }));
     assert.equal(count(), before);
-    const server = await serve(app(), { ...options, workload });
+    const server = opened.add(await serve(app(), { ...options, workload }));
     assert.equal(count(), before + 2);
     await server[Symbol.asyncDispose]();
     assert.equal(count(), before);
@@ -282,7 +286,7 @@ describe("the life of a server", () => {
       begun = true;
       return new Promise<Response>(() => {});
     });
-    const server = await serve(stuck, { ...options, workload, drainMs: 20 });
+    const server = opened.add(await serve(stuck, { ...options, workload, drainMs: 20 }));
     const answer = assert.rejects(caller(web, server)("/"));
     await until(() => begun);
     assert.deepEqual(await server.close(), { cut: 1 });
@@ -318,14 +322,14 @@ describe("proxy() in an app", () => {
     });
     const ordersWorkload = await world.identity("orders");
     const echo = new Hono().use(spiffe(ordersWorkload)).all("*", (c) => c.text(`${c.var.peer.id} ${c.req.path}`));
-    orders = await serve(echo, { ...options, workload: ordersWorkload });
+    orders = opened.add(await serve(echo, { ...options, workload: ordersWorkload }));
     const app = new Hono()
       .use(spiffe(workload, { jwt: { audience: GATEWAY } }))
       .all("/up/*", proxy(workload, { url: upstream.url, timeoutMs: 500 }))
       .all("/orders/*", proxy(workload, { url: `https://127.0.0.1:${orders.port}`, id: idOf("orders") }))
       .all("/wrong/*", proxy(workload, { url: `https://127.0.0.1:${orders.port}`, id: idOf("other") }))
       .all("/dead/*", proxy(workload, { url: "http://127.0.0.1:1" }));
-    server = await serve(app, { ...options, workload });
+    server = opened.add(await serve(app, { ...options, workload }));
   });
   beforeEach(() => {
     upstream.seen.length = 0;

@@ -91,6 +91,14 @@ export interface CountingUpstream {
   close(): Promise<void>;
 }
 
+/** Those that run: a test that fails leaves its own. */
+const running = new Set<CountingUpstream>();
+
+/** Closes all upstreams that run, for the end of a file. */
+export async function closeUpstreams(): Promise<void> {
+  for (const one of running) await one.close();
+}
+
 type Answerer = (request: IncomingMessage, response: ServerResponse) => void;
 
 export async function countingUpstream(
@@ -117,6 +125,7 @@ export async function countingUpstream(
     connections: 0,
     close: () =>
       new Promise((resolve) => {
+        running.delete(upstream);
         server.close(() => resolve());
         server.closeAllConnections();
       }),
@@ -125,6 +134,7 @@ export async function countingUpstream(
     upstream.connections++;
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  running.add(upstream);
   const { port } = server.address() as AddressInfo;
   return Object.assign(upstream, { port, url: `http://127.0.0.1:${port}` });
 }

@@ -50,6 +50,8 @@ export interface Capabilities {
   readonly plainContinue: Capability<boolean>;
   /** Whether a program can start itself again as it was started, for workers that share its ports. */
   readonly workers: Capability<boolean>;
+  /** Whether `exit` of the process is heard of when an error that nobody caught ends it. */
+  readonly exitAfterError: Capability<boolean>;
   /** Whether what is started outlives the request that started it: a timer, a fetch, and who waits for them. */
   readonly lastingTimers: Capability<boolean>;
 }
@@ -87,6 +89,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     plainServer: row("node", "node:http is the only one"),
     plainContinue: row(true, "checkContinue of node:http leaves it to the listener"),
     workers: itself,
+    exitAfterError: row(true, "it is the last event"),
     lastingTimers: lasting,
   },
   bun: {
@@ -127,6 +130,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     ),
     plainContinue: row(false, "Bun.serve says it before anybody sees the request (1.4.5)"),
     workers: itself,
+    exitAfterError: row(true, "it is the last event"),
     lastingTimers: lasting,
   },
   deno: {
@@ -164,6 +168,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     ),
     plainContinue: row(false, "Deno.serve says it before anybody sees the request (2.9.6)"),
     workers: row(false, "a program does not learn the permissions it was started with, to pass them on"),
+    exitAfterError: row(false, "the process ends without it (2.9.6)"),
     lastingTimers: lasting,
   },
   workerd: {
@@ -186,6 +191,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     plainServer: row("node", "no server of its own"),
     plainContinue: row(true, "no server of its own"),
     workers: row(false, "no processes"),
+    exitAfterError: row(false, "no processes"),
     lastingTimers: row(false, "timers and fetches belong to a request and end with it"),
   },
 };

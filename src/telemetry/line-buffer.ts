@@ -4,6 +4,8 @@
 export interface LineSink {
   /** Writes all of a text. */
   write(text: string): Promise<void>;
+  /** Writes a text before it returns, where the process ends. */
+  writeNow?(text: string): void;
 }
 
 /** Characters that may wait for a slow reader. */
@@ -57,6 +59,18 @@ export class LineBuffer {
     this.#goOn?.();
     while (this.#writing !== undefined) await this.#writing;
     this.#flushing--;
+  }
+
+  /** Writes what waits before it returns, for a process that ends now; never throws. A batch on its way is left to the system. */
+  flushNow(): void {
+    const lines = this.#waiting;
+    this.#waiting = [];
+    if (lines.length === 0) return;
+    try {
+      this.#sink.writeNow?.(lines.join(""));
+    } catch {
+      this.#dropped += lines.length;
+    }
   }
 
   #gather(): Promise<void> {

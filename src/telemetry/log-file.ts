@@ -1,4 +1,5 @@
 /** A file that lines are appended to, and that another program may move away (logrotate). */
+import { writeSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { SpiffeError } from "../base/index.ts";
 import type { LineSink } from "./line-buffer.ts";
@@ -36,6 +37,10 @@ export class LogFile implements LineSink {
     }
   }
 
+  writeNow(text: string): void {
+    writeAll(this.#handle.fd, text);
+  }
+
   /**
    * Goes on in a new file of the same name; what is being written ends in the old one.
    *
@@ -50,6 +55,12 @@ export class LogFile implements LineSink {
   async close(): Promise<void> {
     await this.#handle.close();
   }
+}
+
+/** Writes all of a text to a descriptor before it returns. */
+export function writeAll(descriptor: number, text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  for (let at = 0; at < bytes.length; ) at += writeSync(descriptor, bytes, at, bytes.length - at);
 }
 
 async function openAppending(path: string): Promise<FileHandle> {

@@ -261,6 +261,7 @@ describe("shared rate limits", () => {
   it("[S-27] a store that takes connections and says nothing from the beginning, and one that is not there", async () => {
     const silent = createServer((socket) => void socket.on("error", () => {}));
     await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    closing.push(async () => void silent.close());
     const { port } = silent.address() as { port: number };
     const hung = await Replica.start(config({ url: `redis://127.0.0.1:${port}`, timeout: "1s" }));
     assert.equal(await hung.ask("web", 5), "200 200 200 429 429");
@@ -300,6 +301,7 @@ describe("shared rate limits", () => {
         socket.on("data", () => socket.write(left.shift() ?? last));
       });
       await new Promise<void>((resolve) => junk.listen(0, "127.0.0.1", resolve));
+      closing.push(async () => void junk.close());
       const { port } = junk.address() as { port: number };
       const replica = await Replica.start(config({ url: `redis://127.0.0.1:${port}`, timeout: "1s" }));
       if (answers.length === 1) await replica.until(() => replica.count(TOLD) === 1);

@@ -17,6 +17,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { isSpiffeError } from "../../base/index.ts";
 import { listen, peerOf, type TlsListener } from "../../tls/index.ts";
+import { Opened } from "../../tls/wire.testing.ts";
 import type { EgressInput } from "../config-tcp.ts";
 import type { GatewayInput } from "../config-types.ts";
 import { createGateway } from "../gateway.ts";
@@ -27,6 +28,8 @@ let world: World;
 let home: string;
 let orders: TlsListener;
 let other: TlsListener;
+/** Closed at the end, also after a failure. */
+const opened = new Opened();
 /** Bytes that reached the wrong peer. */
 let stolen = 0;
 
@@ -34,12 +37,14 @@ before(async () => {
   world = await World.create();
   home = mkdtempSync(join(tmpdir(), "egress-"));
   const serve = async (name: string, take: Parameters<typeof listen>[1]["onConnection"]) =>
-    listen(await world.identity(name), {
-      address: "127.0.0.1",
-      port: 0,
-      throttle: false,
-      onConnection: take as NonNullable<typeof take>,
-    });
+    opened.add(
+      await listen(await world.identity(name), {
+        address: "127.0.0.1",
+        port: 0,
+        throttle: false,
+        onConnection: take as NonNullable<typeof take>,
+      }),
+    );
   orders = await serve("orders", (socket) => {
     assert.equal(peerOf(socket).id.uri, GATEWAY);
     socket.allowHalfOpen = true;
@@ -52,8 +57,8 @@ before(async () => {
   });
 });
 after(async () => {
-  await orders.close({ deadlineMs: 0 });
-  await other.close({ deadlineMs: 0 });
+  await opened.close();
+  await ByteServer.closeAll();
   rmSync(home, { recursive: true, force: true });
 });
 
@@ -65,7 +70,8 @@ const config = (egress: Partial<EgressInput>, port = orders.port): GatewayInput 
 
 async function start(input: GatewayInput, identity?: Changeable) {
   const log = connectionLog();
-  const gateway = await createGateway(input, { workload: identity ?? (await world.identity("gateway")), logger: log });
+  const workload = identity ?? (await world.identity("gateway"));
+  const gateway = opened.add(await createGateway(input, { workload, logger: log }));
   return { gateway, lines: log.lines, port: gateway.listeners[0]!.port };
 }
 

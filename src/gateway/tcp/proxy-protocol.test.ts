@@ -2,12 +2,13 @@
 import assert from "node:assert/strict";
 import { connect as dialPlain } from "node:net";
 import type { Duplex } from "node:stream";
-import { before, describe, it } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { PP2, type ProxyHeader, readProxyHeader, writeProxyHeader } from "../../encoding/proxy-protocol.ts";
 import { connect } from "../../tls/index.ts";
 import { createGateway } from "../gateway.ts";
 import {
   type Changeable,
+  closeUpstreams,
   countingUpstream,
   GATEWAY,
   idOf,
@@ -24,6 +25,10 @@ let web: Changeable;
 before(async () => {
   world = await World.create();
   web = await world.identity("web");
+});
+after(async () => {
+  await closeUpstreams();
+  await ByteServer.closeAll();
 });
 
 const HERE = { address: "127.0.0.1", port: 0, proxyProtocol: { from: ["127.0.0.1"] } };
