@@ -19,6 +19,17 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     tests: ["src/gateway/serve-expect.test.ts", "src/tls/expect.test.ts"],
   },
   {
+    name: "gateway-connect-reason",
+    patches: [
+      {
+        file: "src/gateway/gateway.ts",
+        find: "      onConnect: { http1: upgradeHandler(room), http2: handler },\n",
+        replace: "",
+      },
+    ],
+    tests: ["src/gateway/attacks-entries.test.ts"],
+  },
+  {
     name: "gateway-expectation",
     patches: [{ file: "src/gateway/judge.ts", find: "if (unmet !== undefined) return unmet;", replace: "" }],
     tests: ["src/gateway/attacks-entries.test.ts"],

@@ -36,6 +36,8 @@ interface Way {
   /** The answer to one that it allows. */
   readonly allowed: string;
   readonly reaches: 0 | 1;
+  /** The reason in the log for both, where the answer tells none or the method alone is refused. */
+  readonly logged?: string;
   /** What the request is without the odd thing in it, where nobody is let in with that. */
   readonly twin?: Uint8Array;
 }
@@ -86,8 +88,9 @@ const WAYS: readonly Way[] = [
     name: "CONNECT",
     alpn: "http/1.1",
     bytes: Buffer.from("CONNECT orders:1 HTTP/1.1\r\nhost: orders:1\r\n\r\n"),
-    denied: "400",
-    allowed: "400",
+    denied: "400 request.method",
+    allowed: "400 request.method",
+    logged: "request.method",
     reaches: 0,
     twin: http1Get("/up/1"),
   },
@@ -124,6 +127,7 @@ const WAYS: readonly Way[] = [
     bytes: http2Requests(1, [], "CONNECT"),
     denied: "400",
     allowed: "400",
+    logged: "request.method",
     reaches: 0,
     twin: http2Requests(1),
   },
@@ -277,6 +281,10 @@ describe("ways into the gateway beside the plain request", () => {
       );
       assert.equal(await go(web, way), way.allowed);
       assert.equal(got.heads.length, way.reaches);
+      if (way.logged !== undefined) {
+        await until(() => log.lines.length === 2);
+        for (const { method, reason } of log.lines) assert.deepEqual([method, reason], ["CONNECT", way.logged]);
+      }
       if (way.twin !== undefined) assert.equal(await go(web, { alpn: way.alpn, bytes: way.twin }), "200");
       assert.equal(got.heads.length, 1);
       assert.ok(!got.heads[0]!.some((name) => /^(?:expect|http2-settings)$/i.test(name)), "Expect went on");

@@ -267,6 +267,8 @@ class RunningGateway implements Gateway {
       handler,
       // what waits to be asked for its body is judged first
       onExpect: handler,
+      // so that a CONNECT is refused with a reason, and has its line
+      onConnect: { http1: upgradeHandler(room), http2: handler },
       ...(takesUpgrades(this.#config, config.name) ? { onUpgrade: upgradeHandler(room) } : {}),
       ...placeOf(config, this.#sockets),
       sharePort: this.#worker !== undefined,

@@ -17,12 +17,19 @@ export type Handler = (request: ListenerRequest, response: ListenerResponse) => 
 /** Takes over a socket that a client wants to use for another protocol. */
 export type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Uint8Array) => void | Promise<void>;
 
+/** Takes `CONNECT`: of HTTP/1.1 with the bare socket, of HTTP/2 like every request. */
+export interface ConnectHandlers {
+  readonly http1: UpgradeHandler;
+  readonly http2: Handler;
+}
+
 /** What the entry points lead to. */
 export interface Rooms {
   readonly handler: Handler;
   /** Takes requests with `Expect` in the handler's place. */
   readonly onExpect?: Handler | undefined;
   readonly onUpgrade: UpgradeHandler | undefined;
+  readonly onConnect?: ConnectHandlers | undefined;
   /** Bytes of a request's head. No runtime holds to it over HTTP/2, where the setting only asks the client. */
   readonly maxHeaderBytes: number;
   /** Whether it is counted here over HTTP/1.1 too, as the runtime does not. */
@@ -110,9 +117,37 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
   server.on("checkContinue", entry(rooms.onExpect ?? asksWhenRead));
   server.on("checkExpectation", entry(rooms.onExpect ?? saysNo));
 
-  // HTTP/1.1 gives the socket, HTTP/2 a response; neither becomes a tunnel.
-  server.on("connect", (request: ListenerRequest, below: Duplex | ListenerResponse) => {
-    if (accepted(request) === undefined) return;
+  const handOver = (
+    verdict: ConnectionVerdict,
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Uint8Array,
+    take: UpgradeHandler,
+  ): void => {
+    if (!fits(request)) return void socket.destroy();
+    const broken = (error: unknown) => {
+      rooms.failed(error);
+      socket.destroy();
+    };
+    try {
+      socket.on("error", ignore);
+      rooms.upgraded(verdict);
+      attend(take(request, socket, head), broken);
+    } catch (error) {
+      broken(error);
+    }
+  };
+
+  const { onUpgrade, onConnect } = rooms;
+  // HTTP/1.1 gives the socket, HTTP/2 a response; neither becomes a tunnel by itself.
+  server.on("connect", (request: ListenerRequest, below: Duplex | ListenerResponse, head: Uint8Array) => {
+    const verdict = accepted(request);
+    if (verdict === undefined) return;
+    if (onConnect !== undefined) {
+      if ("writeHead" in below) run(verdict, request, below, fits(request) ? onConnect.http2 : refuseHead);
+      else handOver(verdict, request as IncomingMessage, below, head, onConnect.http1);
+      return;
+    }
     try {
       if ("writeHead" in below) {
         below.statusCode = 400;
@@ -126,24 +161,11 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     }
   });
 
-  const { onUpgrade } = rooms;
   // Without a listener the header is ignored and the request takes the common way, on every runtime.
   if (onUpgrade !== undefined) {
     server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Uint8Array) => {
       const verdict = accepted(request);
-      if (verdict === undefined) return;
-      if (!fits(request)) return void socket.destroy();
-      const broken = (error: unknown) => {
-        rooms.failed(error);
-        socket.destroy();
-      };
-      try {
-        socket.on("error", ignore);
-        rooms.upgraded(verdict);
-        attend(onUpgrade(request, socket, head), broken);
-      } catch (error) {
-        broken(error);
-      }
+      if (verdict !== undefined) handOver(verdict, request, socket, head, onUpgrade);
     });
   }
 

@@ -16,7 +16,7 @@ export {
 export { type ConnectOptions, connect, type VerifiedConnection } from "./connect.ts";
 export type { ListenerRequest, ListenerResponse } from "./connections.ts";
 export type { ListenerCounters } from "./counters.ts";
-export type { Handler, UpgradeHandler } from "./entries.ts";
+export type { ConnectHandlers, Handler, UpgradeHandler } from "./entries.ts";
 export { createFetch, type FetchOptions, type SpiffeFetch } from "./fetch.ts";
 export type { FetchHandler, FetchInfo } from "./fetch-handler.ts";
 export { type GrpcCredentialsOptions, type GrpcModule, grpcCredentials } from "./grpc-credentials.ts";

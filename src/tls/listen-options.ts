@@ -23,6 +23,7 @@ const KNOWN: readonly (keyof ListenOptions)[] = [
   "onConnection",
   "onExpect",
   "onUpgrade",
+  "onConnect",
   "port",
   "address",
   "path",
@@ -60,12 +61,17 @@ export function listenSettings(options: ListenOptions): ListenSettings {
       throw usage(`Expected ${name} to be a function; got ${typeof options[name]}`);
     }
   }
-  const { handler, fetch, onConnection, onExpect, onUpgrade, path, port, address, certificate, svid } = options;
+  const { http1, http2 } = options.onConnect ?? {};
+  if (options.onConnect !== undefined && (typeof http1 !== "function" || typeof http2 !== "function")) {
+    throw usage("Expected onConnect to be { http1, http2 }, a function for each protocol");
+  }
+  const { handler, fetch, onConnection, onExpect, onUpgrade, onConnect, path, port, address, certificate, svid } =
+    options;
   const takers = [handler, fetch, onConnection].filter((each) => each !== undefined).length;
   if (takers !== 1) {
     throw usage(`Expected one of handler, fetch and onConnection; got ${takers === 0 ? "none" : "several"}`);
   }
-  for (const [name, value] of Object.entries({ onExpect, onUpgrade })) {
+  for (const [name, value] of Object.entries({ onExpect, onUpgrade, onConnect })) {
     if (value === undefined || onConnection === undefined) continue;
     throw usage(`Expected ${name} beside a handler of requests; got it beside onConnection`);
   }

@@ -7,7 +7,7 @@ import type { X509Peer } from "../id/peer.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Authorizer } from "./authorizers.ts";
 import type { ListenerCounters } from "./counters.ts";
-import type { Handler, UpgradeHandler } from "./entries.ts";
+import type { ConnectHandlers, Handler, UpgradeHandler } from "./entries.ts";
 import type { FetchHandler } from "./fetch-handler.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { listenSettings } from "./listen-options.ts";
@@ -49,6 +49,11 @@ export interface ListenOptions {
   onExpect?: Handler;
   /** Takes `Upgrade` requests of HTTP/1.1; without it the header is ignored. */
   onUpgrade?: UpgradeHandler;
+  /**
+   * Takes `CONNECT`, which the handler never sees: `http1` like `onUpgrade`, `http2` like the handler. Default: a bare 400. What
+   * is malformed, as with `:protocol`, is refused by the runtime.
+   */
+  onConnect?: ConnectHandlers;
   /** TCP port; 0 takes a free one. Default 8443. */
   port?: number;
   /** Address to bind. Default `0.0.0.0`. */

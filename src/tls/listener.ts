@@ -276,6 +276,7 @@ export class Listener implements TlsListener {
       handler,
       onExpect: this.#options.onExpect,
       onUpgrade: this.#options.onUpgrade,
+      onConnect: this.#options.onConnect,
       maxHeaderBytes: this.#settings.server.maxHeaderBytes,
       countsHttp1: !capabilities.headerLimit.value,
       begin: (verdict, response) => this.#connections.get(verdict)?.begin(response),
