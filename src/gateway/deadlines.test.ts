@@ -84,4 +84,33 @@ describe("deadlines", () => {
     await turn();
     assert.equal(sleeping, 0);
   });
+
+  it("go on with the timer that runs where one comes in the turn in which the last one is forgotten, and are told", async () => {
+    const clock = new ManualClock();
+    let begun = 0;
+    const counting = {
+      now: () => clock.now(),
+      monotonic: () => clock.monotonic(),
+      sleep: (ms: number, signal?: AbortSignal) => {
+        begun++;
+        return clock.sleep(ms, signal);
+      },
+    };
+    const turn = () => new Promise((resolve) => setTimeout(resolve, 5));
+    const deadlines = new Deadlines(counting);
+    const told: string[] = [];
+    for (let i = 0; i < 10; i++) deadlines.after(100, () => told.push("forgotten")).cancel();
+    const last = deadlines.after(100, () => told.push("kept"));
+    await turn();
+    assert.equal(begun, 1);
+    await clock.advance(60);
+    last.cancel();
+    await turn();
+    deadlines.after(100, () => told.push("later"));
+    assert.equal(begun, 2);
+    await clock.advance(99);
+    assert.deepEqual(told, []);
+    await clock.advance(1);
+    assert.deepEqual(told, ["later"]);
+  });
 });

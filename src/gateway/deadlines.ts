@@ -29,11 +29,15 @@ class Wait implements Deadline {
   }
 }
 
+/** Why a timer ends; one for all, as the error that would be made for each costs more than the rest. */
+const NOBODY = "nobody waits";
+
 /** Waits of one length, the next one due first. */
 class Lane extends Wait {
   readonly #clock: Clock;
   #stop = new AbortController();
   #running = false;
+  #ending = false;
 
   constructor(clock: Clock) {
     super(Number.NEGATIVE_INFINITY, undefined);
@@ -51,9 +55,14 @@ class Lane extends Wait {
     if (!this.#running) void this.#run();
   }
 
-  /** Nobody waits: no timer holds a process that is done. */
+  /** Nobody waits: no timer holds a process that is done. Who comes in the same turn goes on with the one that runs. */
   emptied(): void {
-    this.#stop.abort();
+    if (this.#ending) return;
+    this.#ending = true;
+    setImmediate(() => {
+      this.#ending = false;
+      if (this.next === this) this.#stop.abort(NOBODY);
+    });
   }
 
   async #run(): Promise<void> {

@@ -79,7 +79,7 @@ export function fieldsOf(raw: readonly string[]): Field[] {
 export function endToEnd(fields: readonly Field[]): Field[] {
   let named: Set<string> | undefined;
   for (const [name, value] of fields) {
-    if (meaningOf(name).lower !== "connection") continue;
+    if (name.length !== 10 || meaningOf(name).lower !== "connection") continue;
     named ??= new Set();
     for (const option of value.split(",")) named.add(option.trim().toLowerCase());
   }

@@ -54,6 +54,36 @@ export function framingFault(lengths: readonly string[], encodings: readonly str
   return encodings[0] !== undefined && encodings[0].toLowerCase() !== "chunked";
 }
 
+/** Fields that are read here. */
+type Named = ":scheme" | ":authority" | "host" | "authorization" | "content-length" | "transfer-encoding";
+
+const NONE: readonly string[] = Object.freeze([]);
+const NOTHING: Readonly<Record<Named, readonly string[]>> = Object.freeze({
+  ":scheme": NONE,
+  ":authority": NONE,
+  host: NONE,
+  authorization: NONE,
+  "content-length": NONE,
+  "transfer-encoding": NONE,
+});
+/** How long their names are: most other names are told by that. */
+const LENGTHS = new Set(Object.keys(NOTHING).map((name) => name.length));
+
+/** The values of each of them, in order. */
+function readFields(raw: readonly string[]): Readonly<Record<Named, readonly string[]>> {
+  const fields: Record<Named, readonly string[]> = { ...NOTHING };
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const written = raw[i] as string;
+    if (!LENGTHS.has(written.length)) continue;
+    const name = written.toLowerCase();
+    if (!Object.hasOwn(NOTHING, name)) continue;
+    const values = fields[name as Named];
+    if (values === NONE) fields[name as Named] = [raw[i + 1] as string];
+    else (values as string[]).push(raw[i + 1] as string);
+  }
+  return fields;
+}
+
 /**
  * Checks what a request says about itself before anybody acts on it.
  *
@@ -61,31 +91,23 @@ export function framingFault(lengths: readonly string[], encodings: readonly str
  * `request.authorization` (more than one field), `request.framing`.
  */
 export function checkRequest(request: RawRequest): Verdict<RequestTarget> {
-  const fields = new Map<string, string[]>();
-  const raw = request.rawHeaders;
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = (raw[i] as string).toLowerCase();
-    const list = fields.get(name);
-    if (list === undefined) fields.set(name, [raw[i + 1] as string]);
-    else list.push(raw[i + 1] as string);
-  }
-  const all = (name: string) => fields.get(name) ?? [];
+  const fields = readFields(request.rawHeaders);
   const method = request.method ?? "";
   if (!isServedMethod(method)) {
     return refuse("request.method", "The request's method is not one that is served");
   }
   const target = canonicalTarget(request.url ?? "");
   if (!target.ok) return target;
-  if (all(":scheme").some((scheme) => scheme !== "https")) {
+  if (fields[":scheme"].some((scheme) => scheme !== "https")) {
     return refuse("request.target", "The request's scheme is not https");
   }
-  const authority = authorityOf(all("host"), all(":authority"));
+  const authority = authorityOf(fields.host, fields[":authority"]);
   if (!authority.ok) return authority;
-  const authorization = all("authorization");
+  const { authorization } = fields;
   if (authorization.length > 1) {
     return refuse("request.authorization", "The request has more than one Authorization field");
   }
-  if (framingFault(all("content-length"), all("transfer-encoding"))) {
+  if (framingFault(fields["content-length"], fields["transfer-encoding"])) {
     return refuse("request.framing", "The length of the request body is not stated in one plain way");
   }
   return accept({ method, ...target.value, ...authority.value, authorization: authorization[0] });

@@ -9,15 +9,14 @@ const MAX_STATE = 512;
 export function callerTrace(
   received: readonly Field[],
 ): { readonly traceparent: string; readonly tracestate: string | undefined } | undefined {
-  const valuesOf = (wanted: string) =>
-    received
-      .filter(([name]) => name.length === wanted.length && name.toLowerCase() === wanted)
-      .map(([, value]) => value);
-  const [parent, ...others] = valuesOf("traceparent");
+  const isNamed = (name: string, wanted: string) => name.length === wanted.length && name.toLowerCase() === wanted;
+  const parents = received.filter(([name]) => isNamed(name, "traceparent"));
+  const parent = parents[0]?.[1];
+  if (parent === undefined || parents.length > 1 || !TRACEPARENT.test(parent)) return undefined;
   // version 00 has four parts and no more
-  const fits = parent !== undefined && others.length === 0 && TRACEPARENT.test(parent);
-  if (!fits || (parent.length !== 55 && parent.startsWith("00"))) return undefined;
-  const state = valuesOf("tracestate").join(",");
+  if (parent.length !== 55 && parent.startsWith("00")) return undefined;
+  const states = received.filter(([name]) => isNamed(name, "tracestate"));
+  const state = states.map(([, value]) => value).join(",");
   return { traceparent: parent, tracestate: state !== "" && state.length <= MAX_STATE ? state : undefined };
 }
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { checkRequest } from "../gateway/target.ts";
 import { safeReadInput } from "./input.ts";
+import { canonicalAuthority, isCanonicalHost } from "./request-line.ts";
 
 /** What the gateway makes of the same request. */
 function atTheGateway(method: string, url: string, host: string): string {
@@ -15,6 +16,44 @@ function asInput(method: string, path: string, host: string): string {
   const { facts, refused } = read.value;
   return refused === undefined ? `${facts.method} ${facts.host} ${facts.path}` : refused.reason;
 }
+
+describe("hosts that rules know", () => {
+  it("are those that are already as a request's host is written, whatever they are made of", () => {
+    const parts = [
+      "a",
+      "Z",
+      "7",
+      "-",
+      "_",
+      ".",
+      ":",
+      ":80",
+      "[",
+      "]",
+      "[::1]",
+      "@",
+      "/",
+      " ",
+      "\n",
+      "\u212a",
+      "\u00e9",
+      "",
+    ];
+    let known = 0;
+    for (const first of parts) {
+      for (const second of parts) {
+        for (const third of parts) {
+          const text = first + second + third;
+          assert.equal(isCanonicalHost(text), canonicalAuthority(text)?.host === text, JSON.stringify(text));
+          if (isCanonicalHost(text)) known++;
+        }
+      }
+    }
+    assert.ok(known > 100, `${known}`);
+    // what looks like one when it is written out
+    assert.equal(isCanonicalHost(["a"] as unknown as string), false);
+  });
+});
 
 describe("[S-22] [S-23] an input is judged as the gateway judges the request", () => {
   const cases: [request: [method: string, path: string, host: string], outcome: string][] = [

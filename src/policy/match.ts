@@ -72,6 +72,20 @@ interface HeaderReading {
   readonly parts: readonly string[];
 }
 
+/** The host of a request, worked out once for all rules. */
+interface HostReading {
+  /** Undefined where it is not spelled in the one way that rules know. */
+  readonly whole: string | undefined;
+  /** Without its first label, with the dot; empty where it has but one. */
+  readonly tail: string;
+}
+
+function readHost(host: string | undefined): HostReading {
+  if (host === undefined || !isCanonicalHost(host)) return { whole: undefined, tail: "" };
+  const dot = host.indexOf(".");
+  return { whole: host, tail: dot > 0 ? host.slice(dot) : "" };
+}
+
 const BLANK = /[\s\0-\x20\x7f-\xa0\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff]/;
 
 /** Without everything around that some program takes for a blank. */
@@ -104,19 +118,15 @@ export class Trial {
   readonly now: number;
   /** Claims of the identity that is looked at; undefined where it showed no token of its own. */
   claims: Readonly<Record<string, unknown>> | undefined;
-  /** Whether the method is one that rules can name. */
-  readonly hasMethod: boolean;
-  /** The host, where it is spelled in the one way that rules know. */
-  readonly host: string | undefined;
-  /** The host without its first label, with the dot; empty where it has but one. */
-  readonly hostTail: string;
   /** Segments captured by the rule that is looked at. */
   readonly captured: (string | undefined)[] = [];
   /** Whether there is a path to compare. */
   readonly hasPath: boolean;
   readonly #limit: number;
   readonly #token: Peer["token"];
-  readonly #headers = new Map<string, HeaderReading | undefined>();
+  /** Headers that a rule asked for. */
+  #headers: Map<string, HeaderReading | undefined> | undefined;
+  #host: HostReading | undefined;
   #segments: readonly string[] | undefined;
   #decoded: readonly string[] | undefined;
 
@@ -125,13 +135,18 @@ export class Trial {
     this.facts = facts;
     this.now = now;
     this.#token = peer?.token;
-    const { method, path, host } = facts;
-    this.hasMethod = isMethod(method);
-    this.host = host !== undefined && isCanonicalHost(host) ? host : undefined;
-    const dot = this.host?.indexOf(".") ?? -1;
-    this.hostTail = dot > 0 ? (host as string).slice(dot) : "";
-    this.hasPath = isCanonicalPath(path);
+    this.hasPath = isCanonicalPath(facts.path);
     this.#limit = limit;
+  }
+
+  /** Whether the method is one that rules can name. */
+  get hasMethod(): boolean {
+    return isMethod(this.facts.method);
+  }
+
+  /** The host as all rules look at it. */
+  get host(): HostReading {
+    return (this.#host ??= readHost(this.facts.host));
   }
 
   /** Turns to one identity of the caller: a token's claims are said of the token's own ID and of no other. */
@@ -141,11 +156,12 @@ export class Trial {
 
   /** A header as all rules look at it; undefined where there is none that could be judged. */
   header(name: string): HeaderReading | undefined {
-    const known = this.#headers.get(name);
-    if (known !== undefined || this.#headers.has(name)) return known;
+    const read = (this.#headers ??= new Map());
+    const known = read.get(name);
+    if (known !== undefined || read.has(name)) return known;
     const { headers } = this.facts;
     const reading = headers !== undefined && Object.hasOwn(headers, name) ? readHeader(headers[name]) : undefined;
-    this.#headers.set(name, reading);
+    read.set(name, reading);
     return reading;
   }
 
@@ -168,9 +184,9 @@ type Answer = boolean | undefined;
 /** Doubt closes: where it is open whether a condition holds, a deny rule takes it and an allow rule does not. */
 const holds = (answer: Answer, deny: boolean): boolean => (deny ? answer !== false : answer === true);
 
-function fitsHost(test: HostTest, { host, hostTail }: Trial): Answer {
-  if (host === undefined) return undefined;
-  return test.exact.has(host) || (hostTail !== "" && test.suffixes.has(hostTail));
+function fitsHost(test: HostTest, { host: { whole, tail } }: Trial): Answer {
+  if (whole === undefined) return undefined;
+  return test.exact.has(whole) || (tail !== "" && test.suffixes.has(tail));
 }
 
 /** An allow rule wants every value of the header to fit as it is, a deny rule any, alone or in a list. */

@@ -2,6 +2,8 @@
 import { accept, refuse, type Verdict } from "../base/index.ts";
 import { decodeSegment, isFault, type PatternFault, parseSegments, plainForm, type SegmentPattern } from "./pattern.ts";
 
+/** What most paths are made of, without dots, escapes and a second slash in a row: canonical at one look. */
+const PLAIN = /^(?:\/|(?:\/[A-Za-z0-9\-_~!$&'()*+,=:@]+)+\/?)$/;
 /** RFC 3986 path characters without `;`, which servers disagree about. */
 const PATH = /^\/[A-Za-z0-9\-._~!$&'()*+,=:@%/]*$/;
 const UNRESERVED = /[A-Za-z0-9\-._~]/;
@@ -17,6 +19,7 @@ const UNRESERVED = /[A-Za-z0-9\-._~]/;
  * @param raw the path as it came, without the query
  */
 export function canonicalPath(raw: string): Verdict<string> {
+  if (PLAIN.test(raw)) return accept(raw);
   const no = (what: string) => refuse("request.target", `The request path ${what}`);
   if (!raw.startsWith("/")) return no("must begin with /");
   if (!PATH.test(raw)) return no("holds a character that is not allowed there");
@@ -40,12 +43,8 @@ export function canonicalPath(raw: string): Verdict<string> {
   return accept(path);
 }
 
-/** What most paths are made of, without dots, escapes and a second slash in a row: canonical at one look. */
-const PLAIN = /^(?:\/|(?:\/[A-Za-z0-9\-_~!$&'()*+,=:@]+)+\/?)$/;
-
 /** Whether a path is in its canonical form already. */
 export function isCanonicalPath(path: string): boolean {
-  if (PLAIN.test(path)) return true;
   const canonical = canonicalPath(path);
   return canonical.ok && canonical.value === path;
 }

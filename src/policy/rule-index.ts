@@ -137,6 +137,7 @@ export class RuleIndex {
    * @param identities none for a caller without identity: only rules that name it are looked at
    */
   first(identities: readonly Identity[], trial: Trial, audit: Audit = "over"): Entry | undefined {
+    if (this.isEmpty) return undefined;
     if (identities.length === 0) return this.#anonymous.first([], trial, audit, undefined);
     let found: Entry | undefined;
     for (const identity of identities) {

@@ -47,7 +47,9 @@ export class Addresses<E extends Address> {
     this.#breaker = new Breaker(clock, random);
   }
 
-  get all(): E[] {
+  get all(): readonly E[] {
+    const [only, another] = this.#sites;
+    if (only !== undefined && another === undefined) return only.endpoints;
     return this.#sites.flatMap((site) => site.endpoints);
   }
 
@@ -71,7 +73,7 @@ export class Addresses<E extends Address> {
 
   /** Lets one in, beginning with the address whose turn it is, or says why it gets none. */
   enter(): Line<E> | Problem {
-    const all = this.all;
+    const { all } = this;
     const first = this.#turn++ % all.length;
     const turned = first === 0 ? all : [...all.slice(first), ...all.slice(0, first)];
     const healthy = turned.filter((endpoint) => endpoint.healthy);
