@@ -44,15 +44,15 @@ export const POLICY_CONTROLS: readonly Control[] = [
   control(
     "policy-odd-path",
     "policy/match.ts",
-    "this.hasPath = isCanonicalPath(path);",
-    'this.hasPath = path.startsWith("/");',
+    "this.hasPath = isCanonicalPath(facts.path);",
+    'this.hasPath = facts.path.startsWith("/");',
     "policy/conditions.test.ts",
   ),
   control(
     "policy-odd-host",
     "policy/match.ts",
-    "host !== undefined && isCanonicalHost(host) ? host : undefined;",
-    "host;",
+    "if (host === undefined || !isCanonicalHost(host)) return",
+    "if (host === undefined) return",
     "policy/conditions.test.ts",
   ),
   control(
