@@ -111,7 +111,7 @@ export function requireSync(verifier: SyncSignatureVerifier): void {
  */
 export async function runChecks<T>(checks: Checks<T>, verifier: SignatureVerifier = chooseVerifier()): Promise<T> {
   requireMethods(verifier);
-  const ahead = new Ahead(verifier);
+  let ahead: Ahead | undefined;
   let step = checks.next();
   while (!step.done) {
     const { alg, key, signature, data, trusted, next } = step.value;
@@ -120,8 +120,9 @@ export async function runChecks<T>(checks: Checks<T>, verifier: SignatureVerifie
       const pending = imported(verifier, key);
       const prepared = pending instanceof Promise ? await pending : pending;
       if (trusted === true) verifier.noteTrusted?.(prepared);
-      const answer =
-        ahead.verdict({ alg, key, signature, data, next }, prepared) ?? verifier.verify(alg, prepared, signature, data);
+      if (next !== undefined) ahead ??= new Ahead(verifier);
+      const known = ahead?.verdict({ alg, key, signature, data, next }, prepared);
+      const answer = known ?? verifier.verify(alg, prepared, signature, data);
       valid = (typeof answer === "boolean" ? answer : await answer) === true;
     } catch {
       valid = false;
@@ -140,7 +141,7 @@ export async function runChecks<T>(checks: Checks<T>, verifier: SignatureVerifie
  */
 export function runChecksSync<T>(checks: Checks<T>, verifier: SyncSignatureVerifier = chooseSyncVerifier()): T {
   requireSync(verifier);
-  const ahead = new Ahead(verifier);
+  let ahead: Ahead | undefined;
   let step = checks.next();
   while (!step.done) {
     const { alg, key, signature, data, trusted, next } = step.value;
@@ -148,7 +149,8 @@ export function runChecksSync<T>(checks: Checks<T>, verifier: SyncSignatureVerif
     try {
       const prepared = imported(verifier, key) as never;
       if (trusted === true) verifier.noteTrusted?.(prepared);
-      const known = ahead.verdict({ alg, key, signature, data, next }, prepared);
+      if (next !== undefined) ahead ??= new Ahead(verifier);
+      const known = ahead?.verdict({ alg, key, signature, data, next }, prepared);
       valid = (known ?? verifier.verify(alg, prepared, signature, data)) === true;
     } catch {
       valid = false;
