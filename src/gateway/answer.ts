@@ -2,13 +2,19 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Clock } from "../base/index.ts";
+import { capabilities } from "../runtime/capabilities.ts";
 import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
 import { awaitsContinue } from "./expectation.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { type Explain, refusalAnswer } from "./refusal.ts";
 
 interface Http2Side {
-  readonly stream?: { readonly endAfterHeaders?: boolean; close(code: number): void; destroy(error: Error): void };
+  readonly stream?: {
+    readonly endAfterHeaders?: boolean;
+    readonly aborted?: boolean;
+    close(code: number): void;
+    destroy(error: Error): void;
+  };
 }
 
 /** Whether a request announces a body. */
@@ -20,6 +26,11 @@ export function hasBody(request: ListenerRequest): boolean {
   return stream !== undefined && stream.endAfterHeaders === false;
 }
 
+/** Whether a caller has reset its stream of HTTP/2; by NO_ERROR, that ends a body which is not whole as if it were. */
+export function hasReset(request: ListenerRequest): boolean {
+  return (request as unknown as Http2Side).stream?.aborted === true;
+}
+
 /** Breaks an answer that has begun, so that nobody takes it for whole. */
 export function cutAnswer(response: ListenerResponse): void {
   const { stream } = response as unknown as Http2Side;
@@ -28,6 +39,21 @@ export function cutAnswer(response: ListenerResponse): void {
   // a caller hears of an answer that had begun, also where its first bytes were held for one record
   if (response.writableCorked > 0) response.uncork();
   (response as ServerResponse).destroy();
+}
+
+/** Milliseconds between two looks at whether a write is over that is not heard of. */
+const LOOK_MS = 5;
+
+/**
+ * Ends an answer of HTTP/1.1 behind what was written of it before: on one runtime an answer of stated length that ends while
+ * its last write is on its way is never heard of again.
+ */
+export function endBehind(outgoing: ServerResponse): void {
+  const { socket, writableEnded, writableLength } = outgoing;
+  if (writableEnded) return;
+  const waits = !capabilities.lengthFromHttp2.value && writableLength > 0 && socket?.destroyed === false;
+  if (waits) setTimeout(() => endBehind(outgoing), LOOK_MS);
+  else outgoing.end();
 }
 
 /** Milliseconds that a caller may go on sending a body nobody wants. */
@@ -46,7 +72,7 @@ export function endUnread(request: ListenerRequest, response: ListenerResponse, 
   const timer = setTimeout(() => incoming.socket.destroy(), LINGER_MS);
   const done = () => {
     clearTimeout(timer);
-    if (!outgoing.writableEnded) outgoing.end();
+    endBehind(outgoing);
   };
   outgoing.once("close", done);
   incoming.once("end", done);

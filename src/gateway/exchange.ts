@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { capabilities } from "../runtime/capabilities.ts";
 import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
-import { answerProblem, cutAnswer, endUnread, hasBody } from "./answer.ts";
+import { answerProblem, cutAnswer, endBehind, endUnread, hasBody, hasReset } from "./answer.ts";
 import { type Attempting, Attempts } from "./attempts.ts";
 import type { Deadline } from "./deadlines.ts";
 import { askForBody } from "./expectation.ts";
@@ -81,7 +81,7 @@ export class Exchange implements Attempting {
     response.on("error", () => this.#end());
     const left = () => {
       if (!this.#sent) this.#release();
-      if (this.#answered && !response.writableEnded) response.end();
+      if (this.#answered) endBehind(response);
     };
     this.#request.on("error", left);
     this.#request.once("close", left);
@@ -215,11 +215,12 @@ export class Exchange implements Attempting {
 
   #onRequestEnd(): void {
     if (!this.#attempts.wantsBody) return;
+    if (hasReset(this.#request)) return void this.#release();
     this.#sent = true;
     if (this.#declared !== undefined && this.#bytesIn !== this.#declared) return void this.#misstated();
     this.#moved();
     this.#attempts.finish(trailerFields(fieldsOf(this.#request.rawTrailers ?? []), this.#passage.reserved));
-    if (this.#answered && !this.#response.writableEnded) this.#response.end();
+    if (this.#answered) endBehind(this.#response);
     if (this.#over) this.#forgetTimes();
   }
 

@@ -43,6 +43,7 @@ const WAYS: readonly [name: string, alpn: string, bytes: string | Uint8Array, le
 describe("[S-26] callers that leave while they are judged", () => {
   const log = requestLog();
   let web: Changeable;
+  let guest: Changeable;
   let upstream: CountingUpstream;
   let authorizer: Server;
   let gateway: Gateway;
@@ -55,7 +56,7 @@ describe("[S-26] callers that leave while they are judged", () => {
 
   before(async () => {
     const world = await World.create();
-    web = await world.identity("web");
+    [web, guest] = [await world.identity("web"), await world.identity("guest")];
     upstream = await countingUpstream();
     authorizer = createServer((request, response) => {
       request.resume();
@@ -89,9 +90,9 @@ describe("[S-26] callers that leave while they are judged", () => {
     authorizer?.close();
   });
 
-  async function dial(alpn: string) {
+  async function dial(alpn: string, who = web) {
     const port = gateway.listeners[0]!.port;
-    const { socket } = await connect(web, { host: "127.0.0.1", port, peer: GATEWAY, alpn: [alpn] });
+    const { socket } = await connect(who, { host: "127.0.0.1", port, peer: GATEWAY, alpn: [alpn] });
     const seen = { bytes: 0, socket };
     socket.on("error", () => {});
     socket.on("data", (chunk: Uint8Array) => {
@@ -138,6 +139,22 @@ describe("[S-26] callers that leave while they are judged", () => {
     socket.write(Buffer.concat([http2Requests(0), ...parts]));
     await until(() => log.lines.length === count && running() === 0);
     socket.destroy();
+  });
+
+  it("who is refused while its long body comes is told of, as is who is let in", async () => {
+    const body = `10000\r\n${"a".repeat(65_536)}\r\n`;
+    const bytes = [head1("POST", "Transfer-Encoding: chunked\r\n"), body, body, body, "0\r\n\r\n"].join("");
+    for (const [who, status] of [
+      [guest, 403],
+      [web, 200],
+    ] as const) {
+      log.lines.length = 0;
+      const { socket } = await dial("http/1.1", who);
+      socket.write(bytes);
+      await until(() => log.lines.length === 1);
+      assert.deepEqual([log.lines[0]?.status, log.lines[0]?.complete, running()], [status, true, 0]);
+      socket.destroy();
+    }
   });
 
   it("who stays is answered, by what the upstream says", async () => {

@@ -31,6 +31,8 @@ export class Http2Call implements UpstreamCall {
   #early: Uint8Array[] | undefined = [];
   /** Bytes of the answer that its stated length still wants. */
   #left: number | undefined;
+  /** Breaks off a request whose body may not be whole: closing its stream ends it as a whole one on one runtime. */
+  readonly #breakOff: AbortController | undefined;
   #reused = false;
   #sent: boolean;
   #over = false;
@@ -42,6 +44,7 @@ export class Http2Call implements UpstreamCall {
     this.#request = request;
     this.#events = events;
     this.#sent = !request.withBody;
+    this.#breakOff = request.withBody ? new AbortController() : undefined;
   }
 
   get withBody(): boolean {
@@ -71,7 +74,9 @@ export class Http2Call implements UpstreamCall {
     const { withBody } = this.#request;
     let stream: ClientHttp2Stream;
     try {
-      stream = carrying.session.request(this.#headers(), { endStream: !withBody, waitForTrailers: withBody });
+      const options = { endStream: !withBody, waitForTrailers: withBody };
+      const signal = this.#breakOff?.signal;
+      stream = carrying.session.request(this.#headers(), signal === undefined ? options : { ...options, signal });
     } catch (error) {
       const { session } = carrying;
       closed();
@@ -132,7 +137,8 @@ export class Http2Call implements UpstreamCall {
     if (this.#destroyed) return;
     this.#destroyed = true;
     this.#over = true;
-    this.#stream?.close(NGHTTP2_CANCEL);
+    if (this.#breakOff === undefined) this.#stream?.close(NGHTTP2_CANCEL);
+    else this.#breakOff.abort();
   }
 
   /** No session came about, or the stream broke. */
