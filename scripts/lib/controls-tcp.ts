@@ -166,6 +166,11 @@ export const TCP_CONTROLS: readonly Control[] = [
     tests: ["src/tls/proxy-gate.test.ts"],
   },
   {
+    name: "tls-handshake-from-connection",
+    patches: [{ file: "src/tls/connection-gate.ts", find: "    this.#deadlines.add(socket);\n", replace: "" }],
+    tests: ["src/tls/handshake-deadlines.test.ts"],
+  },
+  {
     name: "proxy-header-required",
     patches: [
       {

@@ -23,6 +23,8 @@ export interface Capabilities {
   readonly tlsReset: Capability<boolean>;
   /** Who can read what comes before TLS: the listener of the TLS server itself, or a plain server that hands sockets on. */
   readonly beforeTls: Capability<"same-server" | "front-server">;
+  /** How large the buffer is that TLS keeps for what comes in: as the bytes that it starts with, or of a size of its own. */
+  readonly tlsInput: Capability<"by-first-bytes" | "own-size">;
   /** Whether a `node:http` server listens on a descriptor that it is given. */
   readonly httpOnDescriptor: Capability<boolean>;
   /** Whether an HTTP/1.1 server refuses heads above its `maxHeaderSize`. */
@@ -77,6 +79,10 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     readStop: row("stream", "pause() reaches the socket below"),
     tlsReset: row(false, "resetAndDestroy() throws, and that of the socket below can end the process (SIGSEGV, 26.10)"),
     beforeTls: row("same-server", "bytes that were read and put back with unshift() reach TLS"),
+    tlsInput: row(
+      "by-first-bytes",
+      "it keeps 64 KiB for each connection that it reads from the start, some 11 of them resident (26.10)",
+    ),
     httpOnDescriptor: row(true, "listen({ fd }) takes the socket"),
     headerLimit: row(true, "the parser answers 431"),
     answerInOneWrite: row(true, "one write, one TLS record"),
@@ -106,6 +112,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "front-server",
       "a TLS server takes its bytes below JavaScript; a socket of a plain server can be handed to it, put-back bytes too",
     ),
+    tlsInput: row("own-size", "no buffer is kept"),
     httpOnDescriptor: row(
       false,
       "listen({ fd }) of node:http opens a port of its own, without a word; net and tls take it",
@@ -150,6 +157,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "resetAndDestroy() ends without RST, above and below (2.9.6); the closing message of TLS is missing",
     ),
     beforeTls: row("same-server", "put-back bytes reach TLS; a socket of another server answers no HTTP/1.1 (2.9.6)"),
+    tlsInput: row("own-size", "starting with bytes in hand changes nothing (2.9.6)"),
     httpOnDescriptor: row(true, "listen({ fd }) takes the socket"),
     headerLimit: row(false, "http2.createSecureServer with allowHTTP1 has no effect of maxHeaderSize (2.9.5)"),
     answerInOneWrite: row(true, "one write, one TLS record (2.9.6)"),
@@ -179,6 +187,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     readStop: row("stream", "no TLS sockets"),
     tlsReset: row(false, "no TLS sockets"),
     beforeTls: row("same-server", "no TCP sockets"),
+    tlsInput: row("own-size", "no TCP sockets"),
     httpOnDescriptor: row(false, "no HTTP server of its own"),
     headerLimit: row(false, "no HTTP server of its own"),
     answerInOneWrite: row(true, "no HTTP server of its own"),

@@ -7,6 +7,7 @@ import type { ProxiedAddress } from "../encoding/proxy-protocol.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { ListenerCounters } from "./counters.ts";
+import { HandshakeDeadlines } from "./handshake-deadlines.ts";
 import { Handshakes, MAX_HANDSHAKES } from "./handshakes.ts";
 import { ProxyList, type ProxyProtocolOptions, readHeaderOf } from "./proxy-gate.ts";
 import type { ServerCertificate } from "./server-certificate.ts";
@@ -44,12 +45,18 @@ export class ConnectionGate {
   readonly #pending = new Map<object, ServerCertificate>();
   /** How many of them there may be, and whose. */
   readonly #handshakes = new Handshakes<Socket>();
+  /** TLS has a time of its own, but it begins when TLS does. */
+  readonly #deadlines: HandshakeDeadlines<Socket>;
   #full = false;
 
   constructor(server: Http2SecureServer, rooms: GateRooms) {
     this.#rooms = rooms;
-    const { throttle, proxyProtocol } = rooms;
-    if (throttle !== undefined) this.#throttle = new Throttle(throttle, rooms.clock);
+    const { throttle, proxyProtocol, clock, handshakeTimeoutMs } = rooms;
+    if (throttle !== undefined) this.#throttle = new Throttle(throttle, clock);
+    this.#deadlines = new HandshakeDeadlines(clock, handshakeTimeoutMs, (socket) => {
+      rooms.counters.timedOut++;
+      this.#shut(socket);
+    });
     this.#proxies = proxyProtocol === undefined ? undefined : new ProxyList(proxyProtocol.from);
     const inFront = this.#proxies !== undefined && capabilities.beforeTls.value === "front-server";
     this.door = inFront ? createPlainServer({ allowHalfOpen: true, noDelay: true }) : server;
@@ -72,15 +79,18 @@ export class ConnectionGate {
   /** Ends what has not finished its handshake. */
   endPending(): void {
     for (const socket of [...this.#pending.keys()]) (socket as Socket).destroy();
+    this.#deadlines.stop();
   }
 
   /** Addresses that were refused too often get no handshake (S-7). */
   #watch(server: Http2SecureServer): void {
     const { counters } = this.#rooms;
     const own = takeListeners(server, "connection");
-    const begin = (socket: Socket) => {
+    const start = (socket: Socket) => {
       for (const listener of own) Reflect.apply(listener, server, [socket]);
     };
+    const waits = capabilities.tlsInput.value === "by-first-bytes";
+    const begin = waits ? (socket: Socket) => this.#startWithBytes(socket, start) : start;
     this.door.on("connection", (socket: Socket) => {
       if (this.#isFull()) {
         counters.overLimit++;
@@ -91,7 +101,6 @@ export class ConnectionGate {
       if (this.#proxies?.has(remoteAddress) === true) return void this.#admitProxied(socket, begin);
       if (this.#isShut(socket, remoteAddress, remotePort)) return;
       if (!this.#await(socket, remoteAddress)) return;
-      if (this.door !== server) this.#limitHandshake(socket);
       begin(socket);
     });
     server.on("tlsClientError", (error: Error & { code?: string }, socket?: object) => {
@@ -122,7 +131,9 @@ export class ConnectionGate {
       if (leaving === socket) return false;
     }
     this.#pending.set(socket, this.#rooms.served());
-    socket.once("close", () => this.#settled(socket));
+    this.#deadlines.add(socket);
+    // not once(): its wrapper would stay as long as the connection
+    socket.on("close", () => this.#settled(socket));
     return true;
   }
 
@@ -130,17 +141,23 @@ export class ConnectionGate {
   #settled(tcp: object): void {
     this.#pending.delete(tcp);
     this.#handshakes.over(tcp);
+    this.#deadlines.over(tcp);
   }
 
-  /** Ends a connection whose handshake is not over in time, where that time began before TLS. */
-  #limitHandshake(socket: Socket): void {
-    const over = new AbortController();
-    socket.once("close", () => over.abort());
-    this.#rooms.clock.sleep(this.#rooms.handshakeTimeoutMs, over.signal).then(() => {
-      if (!this.#pending.has(socket)) return;
-      this.#rooms.counters.timedOut++;
-      this.#shut(socket);
-    }, ignore);
+  /** Starts TLS once bytes are there, which then makes its buffer no larger than they are. */
+  #startWithBytes(socket: Socket, start: (socket: Socket) => void): void {
+    const { counters, served } = this.#rooms;
+    const lost = () => void (this.#shutOut.has(socket) || counters.failed++);
+    const come = () => {
+      // what ended without a byte is readable, too
+      if (socket.destroyed || socket.readableLength === 0) return void socket.destroy();
+      socket.off("close", lost);
+      // it may have waited through a rotation
+      this.#pending.set(socket, served());
+      start(socket);
+    };
+    if (socket.readableLength > 0) come();
+    else socket.on("error", ignore).once("close", lost).once("readable", come);
   }
 
   /** A connection of a load balancer: its header first, and then the caller behind it as if it had come by itself. */
@@ -149,7 +166,6 @@ export class ConnectionGate {
     const { remoteAddress, remotePort } = socket;
     socket.on("error", ignore);
     if (!this.#await(socket, remoteAddress)) return;
-    this.#limitHandshake(socket);
     const header = await readHeaderOf(socket);
     if (socket.destroyed) return;
     if (header.ok !== true) {

@@ -176,8 +176,10 @@ describe("places and limits of a listener", () => {
     };
     assert.equal(await get(1_000), "200");
     assert.equal(await get(6_000), "431");
-    assert.equal(await get(40_000), "431");
+    // one so large may still be on its way when the connection is closed, and the answer is lost then
+    assert.ok(["431", ""].includes(await get(40_000)));
     assert.equal(handled, 1);
+    assert.equal(await get(1_000), "200");
     await server.close({ deadlineMs: 100 });
   });
 
