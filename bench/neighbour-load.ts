@@ -1,33 +1,37 @@
 /**
  * Both sides of `neighbour`: `neighbour-load.ts JOB`. A caller that sends one request after another at fixed times and
- * waits for none, so that each is late that comes while the server is busy; or hostile callers, until SIGTERM.
+ * waits for none, so that each is late that comes while the server is busy; or others that dial, until SIGTERM.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import process from "node:process";
-import { connect, type TLSSocket } from "node:tls";
+import { connect, createSecureContext, type SecureContext, type TLSSocket } from "node:tls";
 import type { HostileLeaf } from "./lib/hostile-leaves.ts";
 
 /** What a caller is told. */
 export interface NeighbourJob {
   readonly port: number;
-  /** Address to call from. */
-  readonly from: string;
+  /** Addresses to call from, in turn. */
+  readonly from: readonly string[];
   /** Milliseconds between two requests, or two connections. */
   readonly everyMs: number;
-  /** The certificate of the one caller, or those of hostile ones in turn. */
+  /** The certificate of the one caller, or those of the others in turn. */
   readonly leaves: readonly HostileLeaf[];
-  /** Where the one caller puts its times, and how many; hostile callers end when they are told to. */
+  /** Where the one caller puts its times, and how many; the others end when they are told to. */
   readonly measure?: { readonly out: string; readonly requests: number; readonly warmup: number };
 }
 
 const job = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as NeighbourJob;
 const micros = (): number => Number(process.hrtime.bigint()) / 1000;
 
-function dial({ cert, key }: HostileLeaf): TLSSocket {
+/** Made once: reading chains again and again would take the processor from who is measured. */
+const contexts: SecureContext[] = job.leaves.map(({ cert, key }) => createSecureContext({ cert, key }));
+
+function dial(turn: number): TLSSocket {
   const { port, from } = job;
-  const where = { host: "127.0.0.1", port, localAddress: from };
+  const where = { host: "127.0.0.1", port, localAddress: from[turn % from.length] };
   const trust = { rejectUnauthorized: false, checkServerIdentity: () => undefined };
-  const options: object = { ...where, ...trust, cert, key, ALPNProtocols: ["http/1.1"] };
+  const secureContext = contexts[turn % contexts.length];
+  const options: object = { ...where, ...trust, secureContext, ALPNProtocols: ["http/1.1"] };
   const socket = connect(options);
   socket.setNoDelay(true);
   return socket;
@@ -48,7 +52,7 @@ function takeAnswers(text: string): { answers: number; rest: string } {
 }
 
 async function measure({ out, requests, warmup }: NonNullable<NeighbourJob["measure"]>): Promise<void> {
-  const socket = dial(job.leaves[0]!);
+  const socket = dial(0);
   await new Promise<void>((resolve, reject) => socket.once("secureConnect", resolve).once("error", reject));
   const sentAt: number[] = [];
   const latencies: number[] = [];
@@ -75,18 +79,19 @@ async function measure({ out, requests, warmup }: NonNullable<NeighbourJob["meas
 }
 
 /** Dials with one chain after the other, and says at the end how many were answered and how many were not. */
-function attack(): void {
+function dialOnAndOn(): void {
   let [next, refused, answered] = [0, 0, 0];
   const once = () => {
-    const socket = dial(job.leaves[next++ % job.leaves.length]!);
-    let got = 0;
+    const socket = dial(next++);
+    let got = false;
     socket.on("error", () => {});
     socket.once("secureConnect", () => socket.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n"));
-    socket.on("data", (chunk: Buffer) => {
-      got += chunk.length;
+    socket.once("data", () => {
+      got = true;
+      socket.destroy();
     });
     socket.once("close", () => {
-      if (got > 0) answered++;
+      if (got) answered++;
       else refused++;
     });
   };
@@ -97,5 +102,5 @@ function attack(): void {
   process.stdout.write(`PORT ${job.port}\n`);
 }
 
-if (job.measure === undefined) attack();
+if (job.measure === undefined) dialOnAndOn();
 else await measure(job.measure);

@@ -2,8 +2,9 @@
  * Soaks the Workload API client, mTLS or the gateway: `npm run soak -- [workload|tls|gateway] [--runtime bun|deno|node|all] [--seed N]`.
  *
  * Thousands of rotations of SVIDs that live two seconds, with every fault the fake Workload API knows, and a real SPIRE
- * agent that is killed again and again. About eleven minutes for a runtime. With `tls`: 20,000 handshakes, or `--handshakes`,
- * while SVIDs and CA rotate and wrong peers knock. About a minute for a runtime. With `gateway`: 50 reloads and rotations at
+ * agent that is killed again and again. About eleven minutes for a runtime. With `tls`: 10,000
+ * half-open handshakes, or `--half-open`; then 20,000 handshakes, or `--handshakes`, while SVIDs and CA rotate and wrong
+ * peers knock. About two minutes for a runtime. With `gateway`: 50 reloads and rotations at
  * least, or `--reloads`, under load for ten minutes, or `--minutes`, in which memory and descriptors stay as they are; then
  * ten gateways that drain under load. Ends with 1 when a goal is missed.
  */
@@ -16,7 +17,7 @@ const LIMIT_MS = 900_000;
 /** The program of each soak, and the options it takes beside the runtime. */
 const SOAKS = {
   workload: { program: "test/soak/main.ts", options: ["seed", "rotations"] },
-  tls: { program: "test/soak-tls/main.ts", options: ["handshakes"] },
+  tls: { program: "test/soak-tls/main.ts", options: ["handshakes", "half-open"] },
   gateway: { program: "test/soak-gateway/main.ts", options: ["reloads", "minutes"] },
 } as const;
 type Soak = (typeof SOAKS)[keyof typeof SOAKS];
@@ -31,14 +32,15 @@ const FLAGS: Readonly<Record<RuntimeName, readonly string[]>> = {
 function usage(problem: string): never {
   console.error(
     `soak: ${problem}. Usage: npm run soak -- [workload|tls|gateway] [--runtime ${RUNTIMES.join("|")}|all] ` +
-      "[--seed N] [--rotations N] [--handshakes N] [--reloads N] [--minutes N]",
+      "[--seed N] [--rotations N] [--handshakes N] [--half-open N] [--reloads N] [--minutes N]",
   );
   process.exit(2);
 }
 
 function parse() {
   const text = { type: "string" } as const;
-  const options = { runtime: text, seed: text, rotations: text, handshakes: text, reloads: text, minutes: text };
+  const tls = { handshakes: text, "half-open": text };
+  const options = { runtime: text, seed: text, rotations: text, ...tls, reloads: text, minutes: text };
   try {
     return parseArgs({ allowPositionals: true, options });
   } catch (error) {

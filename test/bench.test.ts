@@ -183,7 +183,9 @@ describe("npm run bench", () => {
       "gateway handshake",
       "gateway fetch",
       "gateway neighbour quiet",
+      "gateway neighbour dials",
       "gateway neighbour",
+      "gateway neighbour spread",
       "gateway reverse-proxy tokens",
     ];
     if (rows.some((row) => row.stack === "go-spiffe"))

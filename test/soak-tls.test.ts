@@ -1,8 +1,11 @@
 /** The soak of mTLS in short: that it works on this runtime and that its judge sees what it is to see. Never how fast. */
 import assert from "node:assert/strict";
+import process from "node:process";
 import { describe, it } from "node:test";
-import { missedByTls } from "./soak-tls/goals.ts";
+import { missedByHalfOpen, missedByTls } from "./soak-tls/goals.ts";
+import { type HalfOpenReport, halfOpen } from "./soak-tls/half-open.ts";
 import { type TlsSoakReport, tlsSoak } from "./soak-tls/soak.ts";
+import { skipWhen } from "./support/skip.ts";
 
 const SHORT = { handshakes: 300, cas: 2, perClass: 3, prepareMs: 500 };
 
@@ -38,6 +41,33 @@ describe("the soak of mTLS in short", () => {
       { cas: 1 },
     ]) {
       assert.equal(missedByTls({ ...seen, ...bad }, SHORT).length, 1, JSON.stringify(Object.keys(bad)));
+    }
+  });
+});
+
+const KNOCKS = 1_500;
+let suffered: HalfOpenReport;
+
+describe("half-open handshakes in short", () => {
+  const title = "[S-7] [A-9] all are closed, others are served, and memory stays";
+  const elsewhere = process.platform === "linux" ? undefined : "only Linux has all of 127.0.0.0/8 without a word";
+  it(title, skipWhen(title, elsewhere), async () => {
+    suffered = await halfOpen({ connections: KNOCKS, handshakeMs: 1_000, limitMs: 60_000 });
+    assert.deepEqual(missedByHalfOpen(suffered, KNOCKS), []);
+  });
+
+  const judge = "their judge sees one that stays open, a caller that is not served, and memory that grows";
+  it(judge, skipWhen(judge, elsewhere), () => {
+    const { counters, before } = suffered;
+    for (const bad of [
+      { closed: KNOCKS - 1 },
+      { served: 0 },
+      { failures: ["closed"] },
+      { peak: before + 64_000_001 },
+      { counters: { ...counters, timedOut: counters.timedOut - 1 } },
+      { counters: { ...counters, failed: 1 } },
+    ]) {
+      assert.equal(missedByHalfOpen({ ...suffered, ...bad }, KNOCKS).length, 1, JSON.stringify(Object.keys(bad)));
     }
   });
 });

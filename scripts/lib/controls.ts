@@ -423,6 +423,35 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/tls/listen.test.ts"],
   },
   {
+    name: "tls-throttle-begun",
+    patches: [
+      {
+        file: "src/tls/connection-gate.ts",
+        find: "if (throttle?.isShut(address) !== true) return;",
+        replace: "if (throttle !== null) return;",
+      },
+    ],
+    tests: ["src/tls/handshakes.test.ts"],
+  },
+  {
+    name: "tls-throttle-too-large",
+    patches: [
+      {
+        file: "src/tls/connection-gate.ts",
+        find: "if (caller?.address !== undefined) this.refused(caller.address);",
+        replace: "void caller;",
+      },
+    ],
+    tests: ["src/tls/listen.test.ts"],
+  },
+  {
+    name: "tls-sent-size",
+    patches: [{ file: "src/tls/chain.ts", find: "  if (sentTooMuch(socket)) return TOO_LARGE;\n", replace: "" }],
+    // Elsewhere nobody tells before objects are made.
+    runtimes: ["bun", "deno"],
+    tests: ["src/tls/chain.test.ts"],
+  },
+  {
     name: "tls-throttle-prefix",
     patches: [
       { file: "src/tls/throttle.ts", find: "  if (bytes?.length !== 16) return plain;", replace: "  return address;" },
@@ -529,7 +558,7 @@ export const CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/tls/kept-connections.ts",
-        find: "    if (kept?.isCurrent(this.#clock) !== true) {",
+        find: "    if (kept?.isCurrent !== true) {",
         replace: "    if (kept === undefined) {",
       },
     ],

@@ -1,32 +1,43 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { createServer, connect as dialTls, type TLSSocket } from "node:tls";
+import { skipWhen } from "../../test/support/skip.ts";
 import { TestCa, type TestSvid } from "../authority/test-ca.ts";
 import { encodePem } from "../encoding/pem.ts";
 import { capabilities } from "../runtime/capabilities.ts";
+import { safeVerifyX509SvidSync } from "../x509/index.ts";
 import { presentedChain, unexpectedlyResumed } from "./chain.ts";
-import { rawOptions } from "./wire.testing.ts";
+import { bundlesOf, rawOptions } from "./wire.testing.ts";
 
 let ca: TestCa;
 /** Leaf, the intermediate that issued it, the one above. */
 let svid: TestSvid;
+/**
+ * What is sent, by its index in the orders below: the three of `svid`, their root, two authorities that signed each other,
+ * and a root that has to do with none of them.
+ */
+let all: readonly Uint8Array[];
 
 /** What each side reads when both present these certificates. */
-async function seenByBoth(wire: readonly Uint8Array[]): Promise<ReturnType<typeof presentedChain>[]> {
+async function seenByBoth(
+  wire: readonly Uint8Array[],
+  key = svid.keyPem,
+  read = presentedChain,
+): Promise<ReturnType<typeof presentedChain>[]> {
   const cert = wire.map((der) => encodePem("CERTIFICATE", der)).join("");
-  const server = createServer({ cert, key: svid.keyPem, requestCert: true, rejectUnauthorized: false });
+  const server = createServer({ cert, key, requestCert: true, rejectUnauthorized: false });
   const byServer = new Promise<ReturnType<typeof presentedChain>>((resolve) => {
     server.once("secureConnection", (socket: TLSSocket) => {
       socket.on("error", () => {});
-      resolve(presentedChain(socket));
+      resolve(read(socket));
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as { port: number };
-  const socket = dialTls(rawOptions(port, { cert, key: svid.keyPem }, "http/1.1"));
+  const socket = dialTls(rawOptions(port, { cert, key }, "http/1.1"));
   const byClient = await new Promise<ReturnType<typeof presentedChain>>((resolve, reject) => {
     socket.once("error", reject);
-    socket.once("secureConnect", () => resolve(presentedChain(socket)));
+    socket.once("secureConnect", () => resolve(read(socket)));
   });
   const both = [byClient, await byServer];
   socket.destroy();
@@ -38,6 +49,10 @@ describe("presentedChain", () => {
   before(async () => {
     ca = await TestCa.create();
     svid = await (await (await ca.intermediate()).intermediate()).issue({ id: "spiffe://example.org/web" });
+    const [a, b] = [await TestCa.create(), await TestCa.create()];
+    const crossed = [await b.crossSign(a), await a.crossSign(b)];
+    const other = await TestCa.create();
+    all = [...svid.certificatesDer, ca.rootDer, ...crossed.map((each) => each.certificateDer), other.rootDer];
   });
 
   const orders: readonly [string, readonly number[]][] = [
@@ -46,11 +61,19 @@ describe("presentedChain", () => {
     ["an intermediate missing", [0, 2]],
     ["one twice", [0, 2, 2, 1]],
     ["with the root", [0, 1, 2, 3]],
+    ["the root between", [0, 3, 1, 2]],
+    ["the leaf twice", [0, 0, 1, 2]],
+    ["the leaf again at the end", [0, 1, 2, 0]],
+    ["the root twice", [0, 3, 3, 1, 2, 3]],
+    ["two authorities that signed each other", [0, 1, 2, 4, 5]],
+    ["these again and again", [0, 4, 5, 4, 5, 1, 2, 5, 4]],
+    ["a root of somebody else first", [0, 6, 1, 2]],
+    ["a root of somebody else between", [0, 2, 6, 1]],
+    ["everything backwards", [0, 6, 5, 4, 3, 2, 1]],
     ["the leaf alone", [0]],
   ];
   for (const [name, order] of orders) {
     it(`[S-7] gives every certificate in the order of the wire: ${name}`, async () => {
-      const all = [...svid.certificatesDer, ca.rootDer];
       const wire = order.map((index) => all[index]!);
       for (const chain of await seenByBoth(wire)) {
         assert.ok(chain.ok);
@@ -62,12 +85,53 @@ describe("presentedChain", () => {
     });
   }
 
+  it("[S-7] [A-8] authorities that signed each other lead nowhere, and to the bundle where one of them is in it", async () => {
+    const [a, b] = [await TestCa.create(), await TestCa.create()];
+    const leaf = await a.issue({ id: "spiffe://example.org/web" });
+    const loop = [await b.crossSign(a), await a.crossSign(b)].map((each) => each.certificateDer);
+    const wire = [...leaf.certificatesDer, ...loop, ca.rootDer, ...loop];
+    for (const chain of await seenByBoth(wire, leaf.keyPem)) {
+      assert.ok(chain.ok);
+      assert.equal(chain.value.length, wire.length);
+      const verdicts = [ca, b].map((each) => safeVerifyX509SvidSync(chain.value, bundlesOf(each.x509Bundle())));
+      assert.deepEqual(
+        verdicts.map((verdict) => (verdict.ok ? verdict.value.chain.length : verdict.reason)),
+        ["x509.no-path", 3],
+      );
+    }
+  });
+
   it("[S-7] refuses more than ten, gives ten", async () => {
     const filler = Array.from({ length: 9 }, () => svid.certificatesDer[1]!);
     const leaf = svid.certificatesDer[0]!;
     for (const chain of await seenByBoth([leaf, ...filler])) assert.equal(chain.ok && chain.value.length, 10);
     for (const chain of await seenByBoth([leaf, ...filler, filler[0]!])) {
       assert.equal(chain.ok ? undefined : chain.reason, "x509.chain-too-large");
+    }
+  });
+
+  const { sentOctets } = capabilities;
+  const title = "[S-7] [A-8] of more than ten certificates nothing is made";
+  it(title, skipWhen(title, sentOctets.value === "none" ? sentOctets.why : undefined), async () => {
+    for (const [count, made] of [
+      [10, 1],
+      [11, 0],
+      [120, 0],
+    ] as const) {
+      let asked = 0;
+      const counted = (socket: TLSSocket) => {
+        const get = socket.getPeerCertificate;
+        socket.getPeerCertificate = ((detailed: true) => {
+          asked++;
+          return get.call(socket, detailed);
+        }) as typeof get;
+        return presentedChain(socket);
+      };
+      const wire = new Array<Uint8Array>(count).fill(svid.certificatesDer[0]!);
+      for (const chain of await seenByBoth(wire, svid.keyPem, counted)) {
+        assert.equal(chain.ok ? chain.value.length : chain.reason, made === 1 ? count : "x509.chain-too-large");
+      }
+      assert.equal(asked, made * 2, `${count} certificates`);
     }
   });
 });

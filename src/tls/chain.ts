@@ -3,6 +3,12 @@ import type { TLSSocket } from "node:tls";
 import { LIMITS } from "../base/limits.ts";
 import { accept, refuse, type Verdict } from "../base/verdict.ts";
 import { capabilities } from "../runtime/capabilities.ts";
+import { sentTooMuch } from "./sent-size.ts";
+
+const TOO_LARGE = refuse(
+  "x509.chain-too-large",
+  `Expected at most ${LIMITS.chainLength} certificates and ${LIMITS.chainBytes} bytes in the presented chain; got more`,
+);
 
 interface Link {
   readonly raw?: Uint8Array;
@@ -19,6 +25,7 @@ function firstLink(socket: TLSSocket): Link | undefined {
  * refused, not cut off.
  */
 export function presentedChain(socket: TLSSocket): Verdict<Uint8Array[]> {
+  if (sentTooMuch(socket)) return TOO_LARGE;
   const chain: Uint8Array[] = [];
   let bytes = 0;
   let link = firstLink(socket);
@@ -27,10 +34,7 @@ export function presentedChain(socket: TLSSocket): Verdict<Uint8Array[]> {
   while (link?.raw !== undefined && link !== previous) {
     bytes += link.raw.byteLength;
     if (chain.length >= LIMITS.chainLength || bytes > LIMITS.chainBytes) {
-      return refuse(
-        "x509.chain-too-large",
-        `Expected at most ${LIMITS.chainLength} certificates and ${LIMITS.chainBytes} bytes in the presented chain; got more`,
-      );
+      return TOO_LARGE;
     }
     chain.push(new Uint8Array(link.raw));
     previous = link;

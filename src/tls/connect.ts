@@ -20,12 +20,13 @@ import {
   refusedError,
   timeoutError,
 } from "./connect-errors.ts";
-import type { TlsIdentity } from "./identity.ts";
+import { bundleOf, type TlsIdentity } from "./identity.ts";
 import { judgePeer, peerFrom } from "./judge.ts";
 import { groundOf, keep, type Mortal } from "./lifetime.ts";
 import { clientOptions, hideKeyOf } from "./options.ts";
 import { endOf, ownSvid } from "./own-identity.ts";
 import { markConnection } from "./peer.ts";
+import { isCurrent } from "./snapshot.ts";
 
 /** Options of {@link connect}. */
 export interface ConnectOptions {
@@ -58,7 +59,12 @@ export interface ConnectOptions {
 export interface VerifiedConnection {
   readonly socket: TLSSocket;
   readonly peer: X509Peer;
-  /** Judges the peer again by the bundles of now and `peer`: for who keeps connections (S-6). Ends nothing by itself. */
+  /**
+   * Whether own SVID and bundle are still those that the peer was verified with, so that the verdict stands, unless a
+   * function was its `peer`: for who keeps connections (S-6).
+   */
+  isCurrent(): boolean;
+  /** Judges the peer again by the bundles of now and `peer`: where they are no more the same. Ends nothing by itself. */
   rejudge(): Verdict<X509Peer>;
 }
 
@@ -154,7 +160,16 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
           const terms = { judgement, peer: verdict.value, ownEnd: endOf(own), maxAgeMs };
           const life = keep(new Dialled(socket, address, options.onDrain), groundOf(identity, clock), terms);
           socket.once("close", () => life.release());
-          resolve({ socket, peer, rejudge: () => life.judgeAgain() ?? accept(peer) });
+          const { trustDomain } = peer.id;
+          const bundle = bundleOf(identity, trustDomain);
+          // a source that answers otherwise by now: what it says does not vouch for this verdict
+          const vouches = bundle?.has(verdict.value.verified.chain.at(-1)!) === true;
+          resolve({
+            socket,
+            peer,
+            isCurrent: () => vouches && isCurrent({ own, trustDomain, bundle }, identity, clock),
+            rejudge: () => life.judgeAgain() ?? accept(peer),
+          });
         } catch (error) {
           reject(refusedError(refuse("peer.internal", String(error)), address));
         }

@@ -29,6 +29,9 @@ export interface GateRooms {
   report(refusal: Refusal, address: string | undefined, port: number | undefined): void;
 }
 
+/** How TLS stacks say that a handshake message is larger than they take. */
+const TOO_LARGE = /EXCESSIVE_MESSAGE_SIZE|HandshakePayloadTooLarge/;
+
 function ignore(): void {}
 
 /** The gate of a TLS server; put up before anything else listens for its handshakes. */
@@ -71,9 +74,21 @@ export class ConnectionGate {
     return { shown, behind: this.#behind.get(tcp) };
   }
 
-  /** Counts a refused handshake against its address. */
+  /** Counts a refused handshake against its address; one too many ends those that it has begun meanwhile, too. */
   refused(address: string): void {
-    this.#throttle?.refused(address);
+    const throttle = this.#throttle;
+    throttle?.refused(address);
+    if (throttle?.isShut(address) !== true) return;
+    for (const tcp of [...this.#pending.keys()]) {
+      const caller = this.#callerOf(tcp as Socket);
+      if (this.#isShut(tcp as Socket, caller?.address, caller?.port)) this.#settled(tcp);
+    }
+  }
+
+  /** Who a connection comes from: nobody yet, while a load balancer has not said for whom. */
+  #callerOf(tcp: Socket): { address: string | undefined; port: number | undefined } | undefined {
+    const { remoteAddress: address, remotePort: port } = tcp;
+    return this.#behind.get(tcp) ?? (this.#proxies?.has(address) === true ? undefined : { address, port });
   }
 
   /** Ends what has not finished its handshake. */
@@ -109,6 +124,10 @@ export class ConnectionGate {
       if (socket !== undefined) this.#settled(tcpOf(socket));
       if (error.code === "ERR_TLS_HANDSHAKE_TIMEOUT" || error.message === "TLS handshake timeout") counters.timedOut++;
       else counters.failed++;
+      // A chain above the stack's own bounds is refused like one above ours.
+      if (socket === undefined || !TOO_LARGE.test(`${error.code} ${error.message}`)) return;
+      const caller = this.#callerOf(tcpOf(socket) as Socket);
+      if (caller?.address !== undefined) this.refused(caller.address);
     });
   }
 

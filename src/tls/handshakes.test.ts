@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { connect as dialTcp } from "node:net";
 import { after, before, describe, it } from "node:test";
+import { connect as dialTls } from "node:tls";
 import { skipWhen } from "../../test/support/skip.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { writeProxyHeader } from "../encoding/proxy-protocol.ts";
@@ -163,6 +164,55 @@ describe("a listener whose handshakes never end", () => {
     for (let i = 0; i < 20; i++) assert.equal(await isServed("192.0.2.7"), true, "others are served");
     for (const socket of sockets) socket.destroy();
     while (closed < sockets.length) await new Promise((resolve) => setTimeout(resolve, 5));
+    await server.close({ deadlineMs: 0 });
+  });
+
+  const begun =
+    "[S-7] [A-8] the refusal that shuts an address out ends the handshakes that it has begun, and nobody else's";
+  it(begun, skipWhen(begun, elsewhere), async () => {
+    const refused: string[] = [];
+    const server = opened.add(
+      await listen(await identityOf("spiffe://example.org/orders", ca), {
+        address: "127.0.0.1",
+        port: 0,
+        throttle: { refusals: 3 },
+        handler: (_request, response) => void response.end("ok"),
+        onRefused: ({ reason, address }) => void refused.push(`${reason} ${address}`),
+      }),
+    );
+    const begin = async (localAddress: string) => {
+      const socket = dialTcp({ port: server.port, host: "127.0.0.1", localAddress }).on("error", () => {});
+      const state = { socket, closed: false };
+      socket.once("close", () => {
+        state.closed = true;
+      });
+      await new Promise((resolve) => socket.once("connect", resolve));
+      return state;
+    };
+    const theirs = await Promise.all(Array.from({ length: 20 }, () => begin("127.0.0.2")));
+    const other = await begin("127.0.0.3");
+    const accepted = dialTls(rawOptions(server.port, good, "http/1.1", { localAddress: "127.0.0.2" } as object));
+    accepted.on("error", () => {});
+    await new Promise((resolve) => accepted.once("secureConnect", resolve));
+    while (server.counters.accepted < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+    const wrong = shown(await (await TestCa.create()).issue({ id: "spiffe://example.org/web" }));
+    for (let i = 0; i < 3; i++) {
+      assert.ok(theirs.every(({ closed }) => !closed));
+      const options = rawOptions(server.port, wrong, "http/1.1", { localAddress: "127.0.0.2" } as object);
+      assert.equal((await rawExchange(options, http1Get(), http1Done)).bytes.length, 0);
+    }
+    for (const { socket } of theirs) socket.resume();
+    while (!theirs.every(({ closed }) => closed)) await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.equal(server.counters.throttled, 20);
+    const shut = refused.filter((each) => each === "peer.throttled 127.0.0.2");
+    assert.deepEqual([shut.length, refused.length], [20, 23]);
+    assert.deepEqual([server.counters.failed, server.counters.timedOut, server.counters.open], [0, 0, 1]);
+    const served = rawOptions(server.port, good, "http/1.1", { socket: other.socket });
+    assert.ok(
+      http1Done((await rawExchange(served, http1Get(), http1Done)).bytes),
+      "who comes from elsewhere is served",
+    );
+    accepted.destroy();
     await server.close({ deadlineMs: 0 });
   });
 });

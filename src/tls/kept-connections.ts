@@ -1,8 +1,7 @@
 /** Connections kept for the next request, each used again only where a new one would be verified by the very same things (S-6). */
 import type { Duplex } from "node:stream";
 import type { Clock } from "../base/clock.ts";
-import type { TrustDomain } from "../id/index.ts";
-import type { X509Bundle, X509Svid } from "../x509/index.ts";
+import type { X509Svid } from "../x509/index.ts";
 import type { VerifiedConnection } from "./connect.ts";
 import type { CallEvents, UpstreamRequest } from "./http1/call.ts";
 import type { Http1Call } from "./http1/connection.ts";
@@ -10,6 +9,7 @@ import { Http1Pool } from "./http1/pool.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { ownSvid } from "./own-identity.ts";
 import { rest } from "./rest.ts";
+import { isOwn } from "./snapshot.ts";
 
 /** Keys of a pool at most; the one that was used longest ago goes first. */
 const MAX_KEYS = 128;
@@ -26,9 +26,10 @@ export class KeptConnections {
   readonly #identity: TlsIdentity;
   readonly #own: X509Svid;
   readonly #dial: Dial;
+  readonly #clock: Clock;
   readonly #pool: Http1Pool;
-  /** The bundles that vouched for the peers so far. */
-  readonly #bundles = new Map<TrustDomain, X509Bundle | undefined>();
+  /** Of the trust domains of the peers so far: whether its bundle is still what the first connection was verified with. */
+  readonly #same = new Map<string, () => boolean>();
   #retired = false;
   used = true;
 
@@ -36,6 +37,7 @@ export class KeptConnections {
     this.#identity = identity;
     this.#own = own;
     this.#dial = dial;
+    this.#clock = clock;
     this.#pool = new Http1Pool((signal) => this.#open(signal), clock, MAX_IDLE);
   }
 
@@ -45,29 +47,19 @@ export class KeptConnections {
   }
 
   async #open(signal: AbortSignal | undefined): Promise<Duplex> {
-    const { socket, peer, rejudge } = await this.#dial(signal, () => this.retire());
-    if (this.#note(peer.id.trustDomain) && rejudge().ok === true) return socket;
-    this.retire();
-    return socket.destroy();
+    const { socket, peer, isCurrent, rejudge } = await this.#dial(signal, () => this.retire());
+    const { name } = peer.id.trustDomain;
+    if (!this.#same.has(name)) this.#same.set(name, isCurrent);
+    const same = isCurrent();
+    if (!same || !this.isCurrent) this.retire();
+    // What vouched for it may have changed since the verdict: it is judged again then.
+    return same || rejudge().ok === true ? socket : socket.destroy();
   }
 
-  /** Notes the bundle that vouches for a peer; it may have changed since the verdict, and a source that throws vouches for nobody. */
-  #note(trustDomain: TrustDomain): boolean {
-    try {
-      if (!this.#knows(trustDomain)) this.#bundles.set(trustDomain, this.#identity.x509.x509BundleFor(trustDomain));
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  /** Whether a connection made now would be judged by the same SVID and bundles. Throws while this side has no SVID. */
-  isCurrent(clock: Clock): boolean {
-    if (this.#retired || ownSvid(this.#identity, clock) !== this.#own) return false;
-    for (const [trustDomain, bundle] of this.#bundles) {
-      const now = this.#identity.x509.x509BundleFor(trustDomain);
-      if (now !== bundle && !(now !== undefined && bundle?.equals(now) === true)) return false;
-    }
+  /** Whether a connection made now would be judged by the same SVID and bundles. */
+  get isCurrent(): boolean {
+    if (this.#retired || !isOwn(this.#own, this.#identity, this.#clock)) return false;
+    for (const isSame of this.#same.values()) if (!isSame()) return false;
     return true;
   }
 
@@ -75,11 +67,6 @@ export class KeptConnections {
   retire(): void {
     this.#retired = true;
     this.#pool.retire();
-  }
-
-  #knows(trustDomain: TrustDomain): boolean {
-    for (const known of this.#bundles.keys()) if (known.equals(trustDomain)) return true;
-    return false;
   }
 }
 
@@ -103,7 +90,7 @@ export class Pool {
   /** The connections of a key that fit the newest snapshot; throws what the identity throws while it has no SVID. */
   take(key: string, dial: Dial): KeptConnections {
     let kept = this.#kept.get(key);
-    if (kept?.isCurrent(this.#clock) !== true) {
+    if (kept?.isCurrent !== true) {
       kept?.retire();
       kept = new KeptConnections(this.#identity, ownSvid(this.#identity, this.#clock), dial, this.#clock);
     }

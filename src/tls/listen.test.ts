@@ -178,6 +178,25 @@ describe("listen", () => {
     });
   });
 
+  it("[S-7] [A-8] a chain that is too large for the TLS stack itself counts as refused, other broken handshakes do not", async () => {
+    const many = await ca.issue({ id: WEB });
+    const flood = { cert: many.certPem.repeat(300), key: many.keyPem };
+    await withListener({ throttle: {} }, async (server) => {
+      for (let i = 0; i < 6; i++) {
+        const old = { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" } as const;
+        assert.equal((await rawExchange(rawOptions(server.port, good, "http/1.1", old), http1Get())).handshake, false);
+      }
+      assert.equal(await get(server, good), WEB);
+      for (let i = 0; i < 5; i++) {
+        assert.equal(server.counters.throttled, 0);
+        assert.equal(await get(server, flood), undefined);
+        while (server.counters.failed < 7 + i) await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+      assert.equal(await get(server, good), undefined);
+      assert.equal(server.counters.throttled, 1);
+    });
+  });
+
   it("[S-7] idle TCP and half a ClientHello are closed, a slow but whole handshake is not needed for others", async () => {
     await withListener({ handshakeTimeoutMs: 150 }, async (server) => {
       const waiting = [silent(server.port), silent(server.port, Buffer.from("1603010200010001fc0303", "hex"))];

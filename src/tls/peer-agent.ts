@@ -7,7 +7,8 @@ import { capabilities } from "../runtime/capabilities.ts";
 import { authorizerFor, expectationOf, type PeerExpectation } from "./authorizers.ts";
 import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
 import { connect, type VerifiedConnection } from "./connect.ts";
-import { bundleOf, type TlsIdentity } from "./identity.ts";
+import { dialError, refusedError } from "./connect-errors.ts";
+import type { TlsIdentity } from "./identity.ts";
 import { Places } from "./places.ts";
 import { addressOf, type DialTarget } from "./tls-options.ts";
 
@@ -117,7 +118,7 @@ export function createAgent(identity: TlsIdentity, options: PeerAgentOptions): A
     });
   // A function may decide otherwise the next time, so it is asked each time.
   const asks = expectationOf(peer) === undefined;
-  return new PeerAgent(identity, dial, asks, new Places(maxTotalSockets), { keepAlive, maxSockets, maxFreeSockets });
+  return new PeerAgent(dial, asks, new Places(maxTotalSockets), { keepAlive, maxSockets, maxFreeSockets });
 }
 
 /** Members that every runtime's agent has and their types leave out. */
@@ -140,7 +141,6 @@ type Dial = (target: DialTarget, onDrain: () => void) => Promise<VerifiedConnect
 class PeerAgent extends Agent {
   readonly protocol = "https:";
   readonly defaultPort = 443;
-  readonly #identity: TlsIdentity;
   readonly #dial: Dial;
   /** Whether who may answer is asked anew at each use. */
   readonly #asks: boolean;
@@ -148,12 +148,14 @@ class PeerAgent extends Agent {
   readonly #isCurrent = new WeakMap<object, () => boolean>();
   /** Dials under way, by name: the agent counts a connection only once it is there. */
   readonly #dials = new Map<string, number>();
-  /** Requests that wait for a dial to be over, by name. */
+  /**
+   * Requests that wait for a connection, by name, in the order in which they came. Not in the agent's own queue: a dial that
+   * fails there wakes nobody, and its error may go to a request that another connection carries by then (Node 26.10).
+   */
   readonly #held = new Map<string, Held[]>();
 
-  constructor(identity: TlsIdentity, dial: Dial, asks: boolean, places: Places, options: AgentOptions) {
+  constructor(dial: Dial, asks: boolean, places: Places, options: AgentOptions) {
     super(options);
-    this.#identity = identity;
     this.#dial = dial;
     this.#asks = asks;
     this.#places = places;
@@ -167,14 +169,9 @@ class PeerAgent extends Agent {
     // Before the agent's own listener gives it to the next request.
     this.prependListener("free", (socket: Duplex, options: object) => {
       this.#endIfStale(socket);
-      if (this.#places.wanted && !this.#isAskedFor(options)) socket.destroy();
+      if (this.#places.wanted && !this.#held.has(this.#nameOf(options))) socket.destroy();
     });
-  }
-
-  /** Whether a request waits for a connection with these options to be free. */
-  #isAskedFor(options: object): boolean {
-    const name = this.#nameOf(options);
-    return (this.requests[name]?.length ?? 0) > 0 || this.#held.has(name);
+    this.on("free", (_socket: Duplex, options: object) => this.#goOn(this.#nameOf(options)));
   }
 
   /** Ends the connection that is idle for longest, of whatever host. */
@@ -191,36 +188,48 @@ class PeerAgent extends Agent {
       if ((options as Record<string, unknown>)[name] !== undefined) throw overridden(name);
     }
     const name = this.#nameOf(options);
-    for (const socket of [...(this.freeSockets[name] ?? [])]) this.#endIfStale(socket);
     if (!this.#overfull(name)) return void inside.addRequest.call(this, request, options);
     const held = this.#held.get(name);
     if (held === undefined) this.#held.set(name, [{ request, options }]);
     else held.push({ request, options });
   }
 
+  /** Lets those on that wait, as far as there is a connection for them or room for one. */
+  #goOn(name: string): void {
+    for (let held = this.#held.get(name); held !== undefined; held = this.#held.get(name)) {
+      if (this.#overfull(name)) return;
+      const { request, options } = held.shift()!;
+      if (held.length === 0) this.#held.delete(name);
+      inside.addRequest.call(this, request, options);
+    }
+  }
+
   #nameOf(options: object): string {
     return inside.getName.call(this, options);
   }
 
-  /** Whether the dials under way will make as many connections of a name as there may be. */
+  /** Whether there is neither an idle connection of a name that may be used again, nor room for one more. */
   #overfull(name: string): boolean {
-    const dials = this.#dials.get(name) ?? 0;
-    if (dials === 0 || (this.freeSockets[name]?.length ?? 0) > 0) return false;
-    return (this.sockets[name]?.length ?? 0) + dials >= this.maxSockets;
+    const idle = this.freeSockets[name] ?? [];
+    for (const socket of [...idle]) {
+      this.#endIfStale(socket);
+      // the agent would give out one that has ended, unless it is its first
+      if (socket.destroyed && idle.includes(socket)) idle.splice(idle.indexOf(socket), 1);
+    }
+    if (idle.length > 0) return false;
+    return (this.sockets[name]?.length ?? 0) + (this.#dials.get(name) ?? 0) >= this.maxSockets;
   }
 
   #dialBegins(name: string): void {
     this.#dials.set(name, (this.#dials.get(name) ?? 0) + 1);
   }
 
-  /** Lets those on that waited for it: to its connection, or to a dial in its place. */
+  /** A dial is over, by a connection or by an error. */
   #dialIsOver(name: string): void {
     const left = (this.#dials.get(name) ?? 1) - 1;
     if (left > 0) this.#dials.set(name, left);
     else this.#dials.delete(name);
-    const held = this.#held.get(name);
-    this.#held.delete(name);
-    for (const { request, options } of held ?? []) this.addRequest(request, options);
+    this.#goOn(name);
   }
 
   override createConnection(target: object, callback?: (error: Error | null, socket: Duplex) => void): undefined {
@@ -234,6 +243,8 @@ class PeerAgent extends Agent {
       this.#open(target as DialTarget, leave, (error, socket) => {
         try {
           callback(error, socket);
+          // each after the agent, which then no longer counts it
+          if (error === null) for (const left of ["close", "agentRemove"]) socket.once(left, () => this.#goOn(name));
         } finally {
           this.#dialIsOver(name);
         }
@@ -242,26 +253,23 @@ class PeerAgent extends Agent {
   }
 
   #open(target: DialTarget, leave: () => void, callback: (error: Error | null, socket: Duplex) => void): void {
-    const { x509 } = this.#identity;
-    // What is there when the dial begins decides; what comes meanwhile makes the connection one that is not used twice.
-    const own = attempt(() => x509.x509Svid());
     let drains = false;
     const onDrain = () => {
       drains = true;
     };
     this.#dial(target, onDrain).then(
-      ({ socket, peer, rejudge }) => {
+      ({ socket, isCurrent, rejudge }) => {
+        // What vouched for it may have changed since the verdict: it is judged again then, and not used twice.
+        const still = isCurrent() ? undefined : rejudge();
+        if (still?.ok === false) socket.destroy();
+        if (socket.destroyed) {
+          leave();
+          const at = addressOf(target);
+          const why = still?.ok === false ? refusedError(still, at) : dialError(new Error("closed"), at, "handshake");
+          return callback(why, undefined as never);
+        }
         socket.once("close", leave);
-        if (socket.destroyed) leave();
-        const { trustDomain } = peer.id;
-        const bundle = bundleOf(this.#identity, trustDomain);
-        this.#isCurrent.set(socket, () => {
-          const now = bundleOf(this.#identity, trustDomain);
-          if (drains || x509.x509Svid() !== own || bundle === undefined || now?.equals(bundle) !== true) return false;
-          return !this.#asks || rejudge().ok === true;
-        });
-        // The bundle that was noted has to be one that vouches: it may have changed since the verdict.
-        if (rejudge().ok !== true) socket.destroy();
+        this.#isCurrent.set(socket, () => !drains && isCurrent() && (!this.#asks || rejudge().ok === true));
         callback(null, socket);
       },
       (error: Error) => {

@@ -7,13 +7,11 @@ import {
 } from "node:http2";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
-import type { X509Bundle, X509Svid } from "../x509/index.ts";
 import { type Authorizer, expectationOf } from "./authorizers.ts";
 import { connect } from "./connect.ts";
-import { identityError, refusedError } from "./connect-errors.ts";
-import { bundleOf, type TlsIdentity } from "./identity.ts";
+import { refusedError } from "./connect-errors.ts";
+import type { TlsIdentity } from "./identity.ts";
 import { HEADER_BYTES } from "./options.ts";
-import { ownSvid } from "./own-identity.ts";
 
 /** What {@link PeerSessions} need to know. */
 export interface PeerSessionsOptions {
@@ -26,24 +24,13 @@ export interface PeerSessionsOptions {
 
 interface Open {
   readonly session: ClientHttp2Session;
-  /** What the connection was verified with; a later request compares (S-6). */
-  readonly own: X509Svid;
-  readonly bundle: X509Bundle | undefined;
+  /** Whether a later request would be verified as the connection was (S-6). */
   readonly isCurrent: () => boolean;
   streams: number;
   idle: AbortController | undefined;
 }
 
 function ignore(): void {}
-
-/** The own SVID of the moment; nothing where there is none. */
-function ownNow(identity: TlsIdentity, clock: Clock): X509Svid | undefined {
-  try {
-    return ownSvid(identity, clock);
-  } catch {
-    return undefined;
-  }
-}
 
 /** Has the shape of the session manager that Connect's Node transports take. */
 export class PeerSessions {
@@ -123,14 +110,8 @@ export class PeerSessions {
 
   async #dial(): Promise<Open> {
     const { url, authorize, connectTimeoutMs, clock } = this.#options;
-    let own: X509Svid;
-    try {
-      own = ownSvid(this.#identity, this.#clock);
-    } catch (error) {
-      throw identityError(error);
-    }
     let session: ClientHttp2Session | undefined;
-    const { socket, peer, rejudge } = await connect(this.#identity, {
+    const { socket, isCurrent, rejudge } = await connect(this.#identity, {
       host: url.hostname.replace(/^\[|\]$/g, ""),
       port: url.port === "" ? 443 : Number(url.port),
       peer: authorize,
@@ -147,27 +128,24 @@ export class PeerSessions {
         hint: "Check that the peer serves HTTP/2 on this port",
       });
     }
+    // What vouched for it may have changed since the verdict: it is judged again then, and not used twice.
+    const still = isCurrent() ? undefined : rejudge();
+    if (still?.ok === false) {
+      socket.destroy();
+      throw refusedError(still, { host: url.hostname, port: Number(url.port || 443) });
+    }
     session = openSession(this.authority, {
       createConnection: () => socket,
       settings: { enablePush: false, maxHeaderListSize: HEADER_BYTES },
     });
     session.on("error", ignore);
-    const bundle = bundleOf(this.#identity, peer.id.trustDomain);
-    const isCurrent = () => {
-      const now = bundleOf(this.#identity, peer.id.trustDomain);
-      if (ownNow(this.#identity, this.#clock) !== own) return false;
-      if (now !== bundle && !(bundle !== undefined && now?.equals(bundle) === true)) return false;
+    const open: Open = {
+      session,
       // A program's own function may decide anew each time.
-      return expectationOf(authorize) !== undefined || rejudge().ok === true;
+      isCurrent: () => isCurrent() && (expectationOf(authorize) !== undefined || rejudge().ok === true),
+      streams: 0,
+      idle: undefined,
     };
-    // The bundle that was noted has to be one that vouches: it may have changed since the verdict.
-    const still = rejudge();
-    if (still.ok !== true) {
-      session.destroy();
-      socket.destroy();
-      throw refusedError(still, { host: url.hostname, port: Number(url.port || 443) });
-    }
-    const open: Open = { session, own, bundle, isCurrent, streams: 0, idle: undefined };
     session.once("close", () => {
       open.idle?.abort();
       if (this.#open === open) this.#open = undefined;

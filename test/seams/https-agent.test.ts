@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { Agent, IncomingMessage, RequestOptions } from "node:http";
 import { request } from "node:https";
+import type { Duplex } from "node:stream";
 import { after, before, describe, it } from "node:test";
 import { accept, isSpiffeError, refuse } from "../../src/base/index.ts";
 import { capabilities } from "../../src/runtime/capabilities.ts";
@@ -204,6 +205,32 @@ describe("node:https with createAgent", () => {
       assert.ok(most > 3, "without the bound more run at a time");
     } finally {
       await host.close({ deadlineMs: 0 });
+    }
+  });
+
+  it("[S-6] requests that wait go on when the connection before them breaks and no other can be opened", async () => {
+    const open = (port: number, busy: (socket: Duplex) => void) =>
+      listen(world.server, {
+        port,
+        address: "127.0.0.1",
+        throttle: false,
+        onConnection: (socket) => void socket.on("data", () => busy(socket)),
+      });
+    let asked = 0;
+    const silent = await open(0, () => void asked++);
+    const { port } = silent;
+    const one = agent({ maxSockets: 1 });
+    const all = () => Array.from({ length: 4 }, () => call({ agent: one }, port));
+    let failed = 0;
+    for (const each of all()) each.catch(() => failed++);
+    await until(() => asked > 0);
+    await silent.close({ deadlineMs: 0 });
+    await until(() => failed === 4);
+    const answering = await open(port, (socket) => socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"));
+    try {
+      for (const { status } of await Promise.all(all())) assert.equal(status, 200);
+    } finally {
+      await answering.close({ deadlineMs: 0 });
     }
   });
 

@@ -1,4 +1,6 @@
 /** What the soak of mTLS has to reach. Everything but the numbers asked for has to hold of the short form too. */
+import { MAX_HANDSHAKES } from "../../src/tls/handshakes.ts";
+import type { HalfOpenReport } from "./half-open.ts";
 import type { TlsSoakReport } from "./soak.ts";
 import { WEB } from "./world.ts";
 
@@ -63,5 +65,29 @@ function rotated(report: TlsSoakReport, goals: TlsSoakGoals): string[] {
   if (report.calls.svids < least) missed.push(`the caller used ${report.calls.svids} SVIDs of ${report.svids}`);
   const { rotations } = report.server.counters;
   if (rotations < least) missed.push(`the server used ${rotations} SVIDs of ${report.svids}`);
+  return missed;
+}
+
+/** Bytes that half-open handshakes may add to what the server is resident with, at the peak (A-9). */
+const MOST_GROWTH = 64_000_000;
+/** Calls that have to be answered meanwhile. */
+const LEAST_SERVED = 20;
+
+/** The goals that half-open handshakes missed: each is closed, others are served, memory stays. */
+export function missedByHalfOpen(report: HalfOpenReport, connections: number): string[] {
+  const { before, peak, closed, served, failures } = report;
+  const { overLimit, timedOut, failed, refused, throttled, stray, handlerErrors } = report.counters;
+  const missed = failures.map((what) => `a caller was not served: ${what}`);
+  if (served < LEAST_SERVED) missed.push(`${served} calls were served meanwhile, expected ${LEAST_SERVED}`);
+  if (closed !== connections) missed.push(`${closed} of ${connections} half-open connections were closed`);
+  const counted = overLimit + timedOut;
+  if (counted !== connections) missed.push(`${counted} counted over the limit or timed out, expected ${connections}`);
+  if (connections > MAX_HANDSHAKES && overLimit === 0) missed.push("none was over the limit");
+  if (timedOut === 0) missed.push("none timed out");
+  for (const [name, count] of Object.entries({ failed, refused, throttled, stray, handlerErrors })) {
+    if (count !== 0) missed.push(`the server counted ${count} ${name}`);
+  }
+  const growth = peak - before;
+  if (!(growth <= MOST_GROWTH)) missed.push(`grew by ${growth} bytes, expected at most ${MOST_GROWTH}`);
   return missed;
 }

@@ -6,19 +6,13 @@ import type { SpiffeId } from "../../id/index.ts";
 import type { CallEvents, UpstreamCall, UpstreamRequest } from "../../tls/http1/call.ts";
 import { Http1Pool } from "../../tls/http1/pool.ts";
 import { connect as dialVerified, type TlsIdentity } from "../../tls/index.ts";
-import type { X509Bundle, X509Svid } from "../../x509/index.ts";
+import { isCurrent, type Snapshot, snapshotOf } from "../../tls/snapshot.ts";
 import type { UpstreamTarget } from "../upstream-url.ts";
 import { Http2Pool } from "./http2-pool.ts";
 import { Standing } from "./standing.ts";
 
 /** Milliseconds to a connection that may carry requests. */
 const CONNECT_TIMEOUT_MS = 5_000;
-
-/** What a kept connection was judged by; another of any of these needs a new connection (S-6). */
-interface Generation {
-  readonly svid: X509Svid;
-  readonly bundle: X509Bundle | undefined;
-}
 
 /** What the addresses of one upstream share. */
 export interface DialSettings {
@@ -35,7 +29,7 @@ export class Endpoint extends Standing {
   /** Where it is dialled: a name or an IP address; undefined for a unix socket. */
   readonly host: string | undefined;
   readonly #dial: DialSettings;
-  #kept: { readonly pool: Http1Pool | Http2Pool; readonly generation: Generation | undefined } | undefined;
+  #kept: { readonly pool: Http1Pool | Http2Pool; readonly snapshot: Snapshot | undefined } | undefined;
   #retired = false;
 
   constructor(target: UpstreamTarget, host: string | undefined, dial: DialSettings) {
@@ -71,8 +65,8 @@ export class Endpoint extends Standing {
   review(): void {
     if (this.#dial.id === undefined || this.#kept === undefined) return;
     try {
-      const generation = this.#generation();
-      if (generation?.bundle === undefined || generation.bundle.isEmpty) this.close();
+      const { bundle } = this.#snapshot() ?? {};
+      if (bundle === undefined || bundle.isEmpty) this.close();
       else this.#pool();
     } catch {
       this.close();
@@ -92,29 +86,24 @@ export class Endpoint extends Standing {
 
   /** The connections that fit the newest snapshot. */
   #pool(): Http1Pool | Http2Pool {
-    const generation = this.#generation();
     const kept = this.#kept;
-    if (
-      kept !== undefined &&
-      kept.generation?.svid === generation?.svid &&
-      kept.generation?.bundle === generation?.bundle
-    ) {
+    const { identity, clock, protocol } = this.#dial;
+    if (kept !== undefined && (kept.snapshot === undefined || isCurrent(kept.snapshot, identity, clock)))
       return kept.pool;
-    }
+    const snapshot = this.#snapshot();
     kept?.pool.retire();
-    const { protocol, clock } = this.#dial;
     const open = () => this.#connect(false);
     const authority = `${this.target.tls ? "https" : "http"}://${this.target.authority}`;
     const pool = protocol === "h2" ? new Http2Pool(open, authority) : new Http1Pool(open, clock);
     if (this.#retired) pool.retire();
-    this.#kept = { pool, generation };
+    this.#kept = { pool, snapshot };
     return pool;
   }
 
-  #generation(): Generation | undefined {
-    const { id, identity } = this.#dial;
-    if (id === undefined) return undefined;
-    return { svid: identity.x509.x509Svid(), bundle: identity.x509.x509BundleFor(id.trustDomain) };
+  /** What proves a connection made now; another of any of it needs a new connection (S-6). Nothing for plaintext. */
+  #snapshot(): Snapshot | undefined {
+    const { id, identity, clock } = this.#dial;
+    return id === undefined ? undefined : snapshotOf(identity, id.trustDomain, clock);
   }
 
   /** @param halfOpen whether the end of the upstream's side leaves the other one open, where the transport can */
