@@ -116,7 +116,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "front-server",
       "a TLS server takes its bytes below JavaScript; a socket of a plain server can be handed to it, put-back bytes too",
     ),
-    tlsInput: row("own-size", "no buffer is kept"),
+    tlsInput: row("own-size", "TLS takes its bytes below JavaScript"),
     httpOnDescriptor: row(
       false,
       "listen({ fd }) of node:http opens a port of its own, without a word; net and tls take it",
