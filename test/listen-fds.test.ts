@@ -10,7 +10,7 @@ import { ByteServer, echo } from "../src/gateway/tcp/bytes.testing.ts";
 import { capabilities } from "../src/runtime/capabilities.ts";
 import { connect, createFetch, listen, type TlsListener } from "../src/tls/index.ts";
 import { Workload } from "../src/workload/index.ts";
-import { launcherNode, onThisRuntime, Program, root } from "./support/programs.ts";
+import { type Ended, launcherNode, onThisRuntime, Program, root } from "./support/programs.ts";
 
 const DOMAIN = "x0tta6bl4.local";
 const GATEWAY = `spiffe://${DOMAIN}/gateway`;
@@ -22,6 +22,8 @@ let web: Workload;
 let home: string;
 let up: ByteServer;
 let far: TlsListener;
+/** Ended at the end, also after a failure. */
+const programs: Program[] = [];
 
 before(async () => {
   const entries = ["gateway", "web"].map((name) => ({ id: `spiffe://${DOMAIN}/${name}`, socket: name }));
@@ -49,6 +51,7 @@ policy:
   writeFileSync(join(home, "gateway.yaml"), file);
 });
 after(async () => {
+  for (const { child } of programs) child.kill("SIGKILL");
   await web.close();
   await authority.close();
   await up.close();
@@ -59,7 +62,20 @@ after(async () => {
 function passing(names: string): Program {
   const gateway = onThisRuntime("src/cli/main.ts", ["gateway", "--config", join(home, "gateway.yaml")]);
   const env = { SPIFFE_ENDPOINT_SOCKET: authority.socketFor("gateway") };
-  return new Program([launcherNode, [`${root}test/support/pass-sockets.mjs`, names, ...gateway.flat()]], { env });
+  const command = [`${root}test/support/pass-sockets.mjs`, names, ...gateway.flat()];
+  const program = new Program([launcherNode, command], { env });
+  programs.push(program);
+  return program;
+}
+
+/** The end of one that must not serve; where it does, it is told to end. */
+function refused(names: string): Promise<Ended> {
+  const program = passing(names);
+  void program.until(SERVES).then(
+    () => program.end(),
+    () => {},
+  );
+  return program.ended;
 }
 
 describe("sockets that were passed to the gateway", () => {
@@ -105,7 +121,7 @@ describe("sockets that were passed to the gateway", () => {
   });
 
   it("[S-18] [S-21] are no way out where others reach them", async () => {
-    const ended = await passing("mesh:raw:out=0.0.0.0").ended;
+    const ended = await refused("mesh:raw:out=0.0.0.0");
     assert.equal(ended.code, 2, ended.stdout);
     assert.match(
       ended.stderr,
@@ -114,7 +130,7 @@ describe("sockets that were passed to the gateway", () => {
   });
 
   it("of a name that no listener has start nothing", async () => {
-    const ended = await passing("mesh:other").ended;
+    const ended = await refused("mesh:other");
     assert.equal(ended.code, 2, ended.stdout);
     assert.match(ended.stderr, /A socket named "other" was passed, and no listener is called so/);
   });

@@ -93,6 +93,14 @@ export const HTTP_CONTROLS: readonly Control[] = [
     "../tls/http1/pool.test.ts",
   ),
   control(
+    "authorizer-overtaken",
+    "running.ts",
+    "entry.at < 0 || room(entry.request.listener) !== then;",
+    "entry.at < 0 || then === undefined;",
+    "rejudge.test.ts",
+  ),
+  control("authorizer-width", "confirming.ts", "Math.min(WIDTH, all.length)", "all.length", "rejudge.test.ts"),
+  control(
     "authorizer-again",
     "running.ts",
     "return ended + (await this.#confirm(allowed, room));",

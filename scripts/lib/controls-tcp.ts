@@ -36,6 +36,17 @@ export const TCP_CONTROLS: readonly Control[] = [
     tests: ["src/gateway/tcp/rejudge-bytes.test.ts"],
   },
   {
+    name: "tcp-authorizer-overtaken",
+    patches: [
+      {
+        file: "src/gateway/tcp/rejudge-bytes.ts",
+        find: "=> !isInForce(rules, room.rules());",
+        replace: "=> rules === undefined;",
+      },
+    ],
+    tests: ["src/gateway/tcp/rejudge-bytes.test.ts"],
+  },
+  {
     name: "tcp-connections-per-identity",
     patches: [{ file: "src/gateway/tcp/byte-route.ts", find: "if (count >= most) return false;", replace: "" }],
     tests: ["src/gateway/tcp/byte-route.test.ts"],

@@ -11,6 +11,8 @@ export type RawField = readonly [name: string, value: string];
 export interface RawAnswer {
   readonly status: number;
   readonly body: string;
+  /** Whether the connection of HTTP/1.1 ends with it. */
+  readonly closes?: boolean;
 }
 
 /** Asks one request after another, on a connection that is opened anew when it has ended. */
@@ -62,7 +64,8 @@ function answer1(seen: Buffer, over: boolean): RawAnswer | undefined {
   const length = /^content-length: (\d+)/im.exec(text)?.[1];
   const end = head + 4 + Number(length);
   if (!over && (head < 0 || length === undefined || text.length < end)) return undefined;
-  return { status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0), body: text.slice(head + 4) };
+  const closes = /^connection: close\r$/im.test(text.slice(0, head + 2));
+  return { status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0), body: text.slice(head + 4), closes };
 }
 
 /** A client of HTTP/1.1; `fields` are all there are, `Host` too. */
@@ -79,7 +82,7 @@ export function raw1(
       const bytes = Buffer.from(`${method} ${target} HTTP/1.1\r\n${lines.join("")}\r\n`, "latin1");
       const answer = await exchange(socket, bytes, answer1);
       // after a request that the runtime refused by itself nothing on the connection means anything
-      if (!/^(?:200|.* .*)$/.test(outcomeOf(answer))) socket.destroy();
+      if (answer.closes === true || !/^(?:200|.* .*)$/.test(outcomeOf(answer))) socket.destroy();
       return answer;
     },
     close: () => socket?.destroy(),

@@ -92,8 +92,8 @@ describe("[S-9] [S-26] connections for bytes when the configuration is replaced,
     assert.equal(up.open, 5);
     answer = (response, peer) => say(response, peer !== idOf("cron"));
     await gateway.reload(config(["web", "cron"]));
-    await Promise.all(goes.map(({ heard }) => heard));
     await until(() => log.lines.length === 2 && up.open === 3);
+    await Promise.all(goes.map(({ heard }) => heard));
     for (const { ended, endedBecause, peer } of log.lines)
       assert.deepEqual([ended, endedBecause, peer], ["identity", "policy.authorizer-denied", idOf("cron")]);
     await over(...stays);
@@ -104,8 +104,8 @@ describe("[S-9] [S-26] connections for bytes when the configuration is replaced,
     asked.length = 0;
     answer = (response) => response.writeHead(500).end();
     await gateway.reload(config(["web"]));
-    await Promise.all([first.heard, second.heard]);
     await until(() => log.lines.length === 2);
+    await Promise.all([first.heard, second.heard]);
     assert.deepEqual(asked, [`${idOf("web")} a`]);
     assert.deepEqual(
       new Set(log.lines.map(({ peer, endedBecause }) => `${peer} ${endedBecause}`)),
@@ -127,8 +127,8 @@ describe("[S-9] [S-26] connections for bytes when the configuration is replaced,
     assert.deepEqual([done, up.open], [false, 1]);
     await clock.advance(1);
     await reloaded;
-    await one.heard;
     await until(() => log.lines.length === 1);
+    await one.heard;
     assert.equal(log.lines[0]?.endedBecause, "policy.authorizer-timeout");
   });
 
