@@ -11,6 +11,7 @@ import { privateKeyMatchesSync } from "../crypto/index.ts";
 import { hideSecret } from "../id/inspect.ts";
 import type { X509Svid } from "../x509/index.ts";
 import type { DialAddress } from "./connect-errors.ts";
+import { NO_ROOTS } from "./no-roots.ts";
 
 /** Whether a client is asked for its certificate, and whether it may come without. */
 export type ClientCertificate = "require" | "optional" | "none";
@@ -147,6 +148,7 @@ export function clientOptions(
   const name = to.servername ?? host;
   return {
     ...common(materialOf(svid)),
+    ca: [...NO_ROOTS],
     ...(address as ConnectionOptions),
     ...(to.alpn.length === 0 ? {} : { ALPNProtocols: [...to.alpn] }),
     ...(name === undefined ? {} : { servername: name }),
