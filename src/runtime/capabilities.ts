@@ -13,6 +13,8 @@ export interface Capabilities {
   readonly peerChain: Capability<"x509-links" | "detailed-certificate" | "none">;
   /** What holds the certificates that a peer sent as octets, to be counted before objects are made of them (S-7). */
   readonly sentOctets: Capability<"handle" | "session" | "none">;
+  /** Whether a dial whose list of roots is empty loads none. */
+  readonly emptyRoots: Capability<boolean>;
   /** Whether a server can switch TLS session resumption off (S-4). */
   readonly resumptionOff: Capability<boolean>;
   /** Whether the TLS stack refuses a renegotiation that the client starts, or can be told to (S-2). */
@@ -75,6 +77,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "x509-links",
       "getPeerCertificate(true) loses an intermediate; X509Certificate links keep wire order",
     ),
+    emptyRoots: row(true, "the context gets no roots"),
     sentOctets: row("none", "the session has the leaf alone; links are made for all certificates at once (26.10)"),
     resumptionOff: row(true, "SSL_OP_NO_TICKET in every context leaves nothing that can be resumed"),
     renegotiationOff: row(true, "SSL_OP_NO_RENEGOTIATION is honoured, and TLS 1.3 has no renegotiation"),
@@ -105,6 +108,10 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     peerChain: row(
       "detailed-certificate",
       "getPeerCertificate(true) has wire order; X509Certificate links are made out of it, for as much time again",
+    ),
+    emptyRoots: row(
+      false,
+      "each dial looks for those of the machine in eight places (1.4.5); one certificate of our own loads none",
     ),
     sentOctets: row("session", "getSession() has the whole chain, in 0.05 ms for 143 certificates beside 4 ms (1.4.5)"),
     resumptionOff: row(true, "SSL_OP_NO_TICKET in every context leaves nothing that can be resumed"),
@@ -149,6 +156,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "detailed-certificate",
       "X509Certificate links end after two; getPeerCertificate(true) has them all",
     ),
+    emptyRoots: row(true, "the context gets no roots"),
     sentOctets: row("handle", "the handle below lists them, in 0.1 ms for 143 certificates beside 9 ms (2.9.6)"),
     resumptionOff: row(false, "neither SSL_OP_NO_TICKET nor setTicketKeys has an effect in rustls here"),
     renegotiationOff: row(true, "rustls has no renegotiation"),
@@ -186,6 +194,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
   },
   workerd: {
     peerChain: row("none", "no TLS sockets with certificates of peers"),
+    emptyRoots: row(true, "no TLS sockets"),
     sentOctets: row("none", "no TLS sockets with certificates of peers"),
     resumptionOff: row(false, "TLS is ended in front of the worker"),
     renegotiationOff: row(false, "TLS is ended in front of the worker"),

@@ -12,6 +12,7 @@ import { hideSecret } from "../id/inspect.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import type { X509Svid } from "../x509/index.ts";
 import type { DialAddress } from "./connect-errors.ts";
+import { NO_ROOTS } from "./no-roots.ts";
 import { WholeAnswer } from "./whole-answer.ts";
 
 /** Whether a client is asked for its certificate, and whether it may come without. */
@@ -152,6 +153,7 @@ export function clientOptions(
   const name = to.servername ?? host;
   return {
     ...common(materialOf(svid)),
+    ca: [...NO_ROOTS],
     ...(address as ConnectionOptions),
     ...(to.alpn.length === 0 ? {} : { ALPNProtocols: [...to.alpn] }),
     ...(name === undefined ? {} : { servername: name }),
