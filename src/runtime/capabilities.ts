@@ -42,6 +42,8 @@ export interface Capabilities {
   readonly quietReset: Capability<"closed" | "destroyed">;
   /** The server that answers plaintext requests fastest; those of one runtime's own do not take part in TLS. */
   readonly plainServer: Capability<"bun" | "deno" | "node">;
+  /** How all fields of a `Request` are read fastest: into an object by one call, or one after the other. */
+  readonly requestFields: Capability<"toJSON" | "forEach">;
   /** Whether a program can start itself again as it was started, for workers that share its ports. */
   readonly workers: Capability<boolean>;
   /** Whether what is started outlives the request that started it: a timer, a fetch, and who waits for them. */
@@ -77,6 +79,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     frugalBodyEnd: row(true, "the frame that ends the stream is the only one"),
     quietReset: row("closed", "a reset stream is closed when its bytes end, one with END_STREAM is not yet (26.10)"),
     plainServer: row("node", "node:http is the only one"),
+    requestFields: row("forEach", "its servers hand out no Request"),
     workers: itself,
     lastingTimers: lasting,
   },
@@ -114,6 +117,10 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "bun",
       "Bun.serve; not for TLS: reload({ tls }) keeps the old certificate, a second server with reusePort breaks connections (1.4.5)",
     ),
+    requestFields: row(
+      "toJSON",
+      "0.3 us under load for all of them; keys() and four times get() take 0.9, forEach() 0.8",
+    ),
     workers: itself,
     lastingTimers: lasting,
   },
@@ -148,6 +155,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "deno",
       "Deno.serve; not for TLS: neither a minimum version nor a new certificate can be set (2.9.5)",
     ),
+    requestFields: row("forEach", "0.1 us; keys() takes 0.4, and each get() 0.1 more"),
     workers: row(false, "a program does not learn the permissions it was started with, to pass them on"),
     lastingTimers: lasting,
   },
@@ -167,6 +175,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     frugalBodyEnd: row(true, "no servers of its own"),
     quietReset: row("closed", "no HTTP/2 of its own"),
     plainServer: row("node", "no server of its own"),
+    requestFields: row("forEach", "no server of its own"),
     workers: row(false, "no processes"),
     lastingTimers: row(false, "timers and fetches belong to a request and end with it"),
   },
