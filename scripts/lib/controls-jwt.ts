@@ -2,8 +2,9 @@
 import type { Control } from "./controls.ts";
 
 const remembered = "src/jwt/verified-tokens.ts";
-const WHOLE = "sha256Text(scope + token)";
-const NO_SCOPE = "sha256Text(token)";
+const WHOLE = "sha256Text(token)";
+const SCOPE = "const key = digest + rules.scope;";
+const NO_SCOPE = "const key = digest;";
 const TIME_AND_AUDIENCE = "if (judge(entry.keyId, entry, settings) !== undefined) return false;";
 
 const plain = "src/gateway/serve-plain.ts";
@@ -29,12 +30,12 @@ function plainControl(
 const OWN: Control["runtimes"] = ["bun", "deno"];
 
 export const JWT_CONTROLS: readonly Control[] = [
-  control("jwt-remembered-whole", [WHOLE, 'sha256Text(scope + token.slice(0, token.lastIndexOf(".")))']),
-  control("jwt-remembered-options", [WHOLE, NO_SCOPE]),
+  control("jwt-remembered-whole", [WHOLE, 'sha256Text(token.slice(0, token.lastIndexOf(".")))']),
+  control("jwt-remembered-options", [SCOPE, NO_SCOPE]),
   control("jwt-remembered-time", [TIME_AND_AUDIENCE, ""]),
   control(
     "jwt-remembered-audience",
-    [WHOLE, NO_SCOPE],
+    [SCOPE, NO_SCOPE],
     [TIME_AND_AUDIENCE, TIME_AND_AUDIENCE.replace("entry,", "{ ...entry, audience: [...settings.audience.keys()] },")],
   ),
   control("jwt-remembered-bundle", ["if (!bundle.ok) return false;", "if (!bundle.ok) return true;"]),
@@ -56,8 +57,8 @@ export const JWT_CONTROLS: readonly Control[] = [
     "expiresAt: (((globalThis as { d?: Date[] }).d ??= [])[expiresAt] ??= new Date(expiresAt))",
   ]),
   control("jwt-remembered-refusals", [
-    "    if (verdict.ok) this.#remember(key, verdict.value);",
-    "    this.#remember(key, { bytes: 1, ...(verdict as { value?: Entry }).value } as Entry);",
+    "    if (!verdict.ok) return verdict;\n    this.#remember(key, verdict.value);",
+    "    this.#remember(key, { bytes: 1, ...(verdict as { value?: Entry }).value } as Entry);\n    if (!verdict.ok) return verdict;",
   ]),
   control("jwt-remembered-verifier", [":${numberOf(verifier)}:", ":"]),
   {
@@ -77,7 +78,7 @@ export const JWT_CONTROLS: readonly Control[] = [
   plainControl(
     "plain-framing",
     fetched,
-    "if (framingFault(length === null ? [] : [length], encoding === null ? [] : [encoding]))",
+    'if (framingFault(listOf(fields["content-length"]), listOf(fields["transfer-encoding"])))',
     "if (false)",
     OWN,
   ),

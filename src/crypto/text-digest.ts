@@ -4,11 +4,23 @@ import { nodeCrypto } from "./native/node.ts";
 
 const encoder = new TextEncoder();
 // One call of the runtime takes about 1 us for a token; WebCrypto about 50, on another thread.
-const native = nodeCrypto()?.hash;
+const native = bunDigest() ?? nodeDigest();
 
-/** SHA-256 of the text's UTF-8 octets in base64: at once where the runtime has `node:crypto`, else by WebCrypto. */
+/** Of a busy server on Bun, its own class takes 0.4 us for a token, `node:crypto` 1.0. */
+function bunDigest(): ((text: string) => string) | undefined {
+  const { Bun } = globalThis as { Bun?: { SHA256?: { hash?(text: string, encoding: string): string } } };
+  const own = Bun?.SHA256;
+  return typeof own?.hash === "function" ? (text) => own.hash!(text, "base64") : undefined;
+}
+
+function nodeDigest(): ((text: string) => string) | undefined {
+  const hash = nodeCrypto()?.hash;
+  return hash && ((text) => hash("sha256", text, "base64"));
+}
+
+/** SHA-256 of the text's UTF-8 octets in base64: at once where the runtime does so, else by WebCrypto. */
 export function sha256Text(text: string): string | Promise<string> {
-  return native === undefined ? webcryptoDigest(text) : native("sha256", text, "base64");
+  return native === undefined ? webcryptoDigest(text) : native(text);
 }
 
 /** The same by WebCrypto alone. */

@@ -46,21 +46,24 @@ class Turn {
     // who always comes alone would wait for nobody
     this.#atOnce = now.length > 1 ? 0 : this.#allowed;
     this.#allowed = now.length > 1 ? 0 : Math.min(2 * this.#allowed + 1, MOST_AT_ONCE);
-    const results = runChecksTogether(
-      now.map(({ make }) => begin(make)),
-      this.#verifier,
-    );
+    const begun: Waiting[] = [];
+    const all: Checks<unknown>[] = [];
+    for (const one of now) {
+      try {
+        all.push(one.make());
+        begun.push(one);
+      } catch (reason) {
+        // who throws throws for itself alone
+        one.reject(reason);
+      }
+    }
+    const results = runChecksTogether(all, this.#verifier);
     for (const [index, result] of results.entries()) {
-      const { resolve, reject } = now[index]!;
+      const { resolve, reject } = begun[index]!;
       if (result.status === "fulfilled") resolve(result.value);
       else reject(result.reason);
     }
   }
-}
-
-/** A verification that begins when it is run, so that who throws throws for itself alone. */
-function* begin(make: () => Checks<unknown>): Checks<unknown> {
-  return yield* make();
 }
 
 const turns = new WeakMap<SyncSignatureVerifier, Turn>();

@@ -6,6 +6,10 @@ const PAD = 0x3d;
 const STANDARD = alphabet("+/");
 const URL_SAFE = alphabet("-_");
 
+type OctetsFor = (length: number) => Uint8Array<ArrayBuffer>;
+
+const ownOctets: OctetsFor = (length) => new Uint8Array(length);
+
 /**
  * Decodes standard base64 with padding. White space, missing padding, the other alphabet and bits that no octet uses
  * are refused.
@@ -17,17 +21,18 @@ export function decodeBase64(text: string): Verdict<Uint8Array<ArrayBuffer>> {
     return refuse("encoding.base64", "Expected base64 with padding to a multiple of 4 characters");
   let length = text.length;
   if (length > 0 && text.charCodeAt(length - 1) === PAD) length -= text.charCodeAt(length - 2) === PAD ? 2 : 1;
-  return decode(text, length, STANDARD.values, "base64");
+  return decode(text, length, STANDARD.values, "base64", ownOctets);
 }
 
 /**
  * Decodes base64url without padding, as JOSE has it (RFC 7515 §2). Padding, white space, the other alphabet and bits
  * that no octet uses are refused.
  *
+ * @param octetsFor gives the memory for so many octets; each its own unless given
  * @returns the octets, or `encoding.base64`
  */
-export function decodeBase64Url(text: string): Verdict<Uint8Array<ArrayBuffer>> {
-  return decode(text, text.length, URL_SAFE.values, "base64url");
+export function decodeBase64Url(text: string, octetsFor: OctetsFor = ownOctets): Verdict<Uint8Array<ArrayBuffer>> {
+  return decode(text, text.length, URL_SAFE.values, "base64url", octetsFor);
 }
 
 /** Encodes to standard base64 with padding. */
@@ -48,10 +53,16 @@ function alphabet(last: string): { digits: string; values: Uint8Array } {
   return { digits, values };
 }
 
-function decode(text: string, length: number, values: Uint8Array, name: string): Verdict<Uint8Array<ArrayBuffer>> {
+function decode(
+  text: string,
+  length: number,
+  values: Uint8Array,
+  name: string,
+  octetsFor: OctetsFor,
+): Verdict<Uint8Array<ArrayBuffer>> {
   const rest = length % 4;
   if (rest === 1) return refuse("encoding.base64", `Expected ${name} of a whole number of octets`);
-  const bytes = new Uint8Array((length >>> 2) * 3 + (rest === 0 ? 0 : rest - 1));
+  const bytes = octetsFor((length >>> 2) * 3 + (rest === 0 ? 0 : rest - 1));
   const start = decodeGroups(text, length, values, bytes);
   let bits = 0;
   let buffer = 0;

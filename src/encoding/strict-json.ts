@@ -84,7 +84,17 @@ class JsonFault {
 }
 
 const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPENING_BRACKET = 0x5b;
+const CLOSING_BRACKET = 0x5d;
+const OPENING_BRACE = 0x7b;
+const CLOSING_BRACE = 0x7d;
+const ZERO = 0x30;
+const NINE = 0x39;
 const BACKSLASH = 0x5c;
+/** Digits of an integer that a number surely holds. */
+const SAFE_DIGITS = 15;
 const ESCAPES: ReadonlyMap<string, string> = new Map([
   ['"', '"'],
   ["\\", "\\"],
@@ -119,18 +129,18 @@ class Reader {
       throw new JsonFault("encoding.too-large", `Expected at most ${LIMITS.jsonValues} JSON values`);
     }
     this.#space();
-    switch (this.#text[this.#at]) {
-      case "{":
+    switch (this.#text.charCodeAt(this.#at)) {
+      case OPENING_BRACE:
         return this.#object(this.#deeper(depth));
-      case "[":
+      case OPENING_BRACKET:
         return this.#array(this.#deeper(depth));
-      case '"':
+      case QUOTE:
         return this.#string();
-      case "t":
+      case 0x74:
         return this.#word("true", true);
-      case "f":
+      case 0x66:
         return this.#word("false", false);
-      case "n":
+      case 0x6e:
         return this.#word("null", null);
       default:
         return this.#number();
@@ -141,21 +151,21 @@ class Reader {
     const object: JsonObject = Object.create(null);
     this.#at++;
     this.#space();
-    if (this.#take("}")) return object;
+    if (this.#take(CLOSING_BRACE)) return object;
     for (;;) {
       this.#space();
-      if (this.#text[this.#at] !== '"') this.#fail("a member name");
+      if (this.#text.charCodeAt(this.#at) !== QUOTE) this.#fail("a member name");
       const start = this.#at;
       const name = this.#string();
       if (Object.hasOwn(object, name)) {
         throw new JsonFault("encoding.json-duplicate", `Expected each member once, got one again at offset ${start}`);
       }
       this.#space();
-      if (!this.#take(":")) this.#fail('":"');
+      if (!this.#take(COLON)) this.#fail('":"');
       object[name] = this.#value(depth);
       this.#space();
-      if (this.#take("}")) return object;
-      if (!this.#take(",")) this.#fail('"," or "}"');
+      if (this.#take(CLOSING_BRACE)) return object;
+      if (!this.#take(COMMA)) this.#fail('"," or "}"');
     }
   }
 
@@ -163,28 +173,36 @@ class Reader {
     const array: JsonValue[] = [];
     this.#at++;
     this.#space();
-    if (this.#take("]")) return array;
+    if (this.#take(CLOSING_BRACKET)) return array;
     for (;;) {
       array.push(this.#value(depth));
       this.#space();
-      if (this.#take("]")) return array;
-      if (!this.#take(",")) this.#fail('"," or "]"');
+      if (this.#take(CLOSING_BRACKET)) return array;
+      if (!this.#take(COMMA)) this.#fail('"," or "]"');
     }
   }
 
   #string(): string {
     const text = this.#text;
     let value = "";
-    let start = ++this.#at;
+    let at = this.#at + 1;
+    let start = at;
     for (;;) {
-      const c = text.charCodeAt(this.#at);
-      if (c === QUOTE) return value + text.slice(start, this.#at++);
-      if (c === BACKSLASH) {
-        value += text.slice(start, this.#at) + this.#escape();
-        start = this.#at;
-      } else if (isHighSurrogate(c) && isLowSurrogate(text.charCodeAt(this.#at + 1))) this.#at += 2;
-      else if (c >= 0x20 && (c < 0xd800 || c > 0xdfff)) this.#at++;
-      else this.#fail("a character of a string or its closing quote");
+      const c = text.charCodeAt(at);
+      if (c >= 0x20 && c < 0xd800 && c !== QUOTE && c !== BACKSLASH) at++;
+      else if (c === QUOTE) {
+        this.#at = at + 1;
+        return value + text.slice(start, at);
+      } else if (c === BACKSLASH) {
+        this.#at = at;
+        value += text.slice(start, at) + this.#escape();
+        start = at = this.#at;
+      } else if (isHighSurrogate(c) && isLowSurrogate(text.charCodeAt(at + 1))) at += 2;
+      else if (c > 0xdfff) at++;
+      else {
+        this.#at = at;
+        this.#fail("a character of a string or its closing quote");
+      }
     }
   }
 
@@ -214,17 +232,18 @@ class Reader {
   #number(): number | bigint {
     const start = this.#at;
     let integer = true;
-    this.#take("-");
-    if (!this.#take("0")) this.#digits("a value");
-    if (this.#take(".")) {
+    const minus = this.#take(0x2d);
+    if (!this.#take(ZERO)) this.#digits("a value");
+    if (this.#take(0x2e)) {
       integer = false;
       this.#digits("a digit");
     }
-    if (this.#take("e") || this.#take("E")) {
+    if (this.#take(0x65) || this.#take(0x45)) {
       integer = false;
-      if (!this.#take("-")) this.#take("+");
+      if (!this.#take(0x2d)) this.#take(0x2b);
       this.#digits("a digit");
     }
+    if (integer && !minus && this.#at - start <= SAFE_DIGITS) return this.#sum(start);
     if (this.#at - start > MAX_NUMBER) this.#fail(`a number of at most ${MAX_NUMBER} characters`);
     const literal = this.#text.slice(start, this.#at);
     const value = Number(literal);
@@ -233,10 +252,19 @@ class Reader {
     return value;
   }
 
+  /** The number that the digits from a place on are, as most are: without a text of its own. */
+  #sum(start: number): number {
+    let value = 0;
+    for (let at = start; at < this.#at; at++) value = 10 * value + (this.#text.charCodeAt(at) - ZERO);
+    return value;
+  }
+
   #digits(expected: string): void {
-    const start = this.#at;
-    for (let c = this.#text.charCodeAt(start); c >= 0x30 && c <= 0x39; c = this.#text.charCodeAt(this.#at)) this.#at++;
-    if (this.#at === start) this.#fail(expected);
+    const text = this.#text;
+    let at = this.#at;
+    for (let c = text.charCodeAt(at); c >= ZERO && c <= NINE; c = text.charCodeAt(at)) at++;
+    if (at === this.#at) this.#fail(expected);
+    this.#at = at;
   }
 
   #word<T>(word: string, value: T): T {
@@ -250,8 +278,8 @@ class Reader {
     throw new JsonFault("encoding.too-deep", `Expected JSON nested at most ${this.#maxDepth} deep`);
   }
 
-  #take(c: string): boolean {
-    if (this.#text[this.#at] !== c) return false;
+  #take(c: number): boolean {
+    if (this.#text.charCodeAt(this.#at) !== c) return false;
     this.#at++;
     return true;
   }
@@ -259,6 +287,8 @@ class Reader {
   #space(): void {
     for (;;) {
       const c = this.#text.charCodeAt(this.#at);
+      // a compact document has none
+      if (c > 0x20) return;
       if (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09) return;
       this.#at++;
     }

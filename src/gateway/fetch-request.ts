@@ -1,6 +1,7 @@
 /** Requests of servers that hand out a `Request`: the checks of {@link checkRequest}, on what such a server still shows. */
 import { accept, type Refusal, refuse, type Verdict } from "../base/index.ts";
 import { canonicalAuthority, canonicalTarget, isServedMethod } from "../policy/request-line.ts";
+import { capabilities } from "../runtime/capabilities.ts";
 import { isIdentityField } from "./headers.ts";
 import { framingFault } from "./target.ts";
 
@@ -20,13 +21,32 @@ function sameHost(host: string, authority: string): boolean {
 /** The last pair that was found to name one host: most requests of a server do. */
 let last = { host: "", authority: "" };
 
-function checkHost(host: string | null, authority: string): Refusal | undefined {
-  if (host === null) return refuseHost("The request names no host");
+function checkHost(host: string | undefined, authority: string): Refusal | undefined {
+  if (host === undefined) return refuseHost("The request names no host");
   if (host === last.host && authority === last.authority && host !== "") return undefined;
   if (!sameHost(host, authority)) return refuseHost("The request does not name one plain host");
   last = { host, authority };
   return undefined;
 }
+
+/** Fields by their names in lower case. Of one that repeats the values are joined; only cookies of answers are a list. */
+type Fields = Readonly<Record<string, string | undefined>>;
+
+const fieldsByCall = (headers: Headers): Fields =>
+  (headers as unknown as { toJSON(): Record<string, string> }).toJSON();
+
+function fieldsOneByOne(headers: Headers): Fields {
+  const fields: Record<string, string> = Object.create(null);
+  headers.forEach((value, name) => {
+    fields[name] = value;
+  });
+  return fields;
+}
+
+const fieldsOf = capabilities.requestFields.value === "toJSON" ? fieldsByCall : fieldsOneByOne;
+
+const NONE: readonly string[] = Object.freeze([]);
+const listOf = (value: string | undefined): readonly string[] => (value === undefined ? NONE : [value]);
 
 /**
  * Checks a request, and gives the one that the app shall see: the same, or one with the canonical target and without the
@@ -45,16 +65,16 @@ export function checkFetchRequest(request: Request): Verdict<Request> {
   const target = canonicalTarget(raw);
   if (!target.ok) return target;
   const authority = url.slice(scheme.length, slash);
-  const badHost = checkHost(headers.get("host"), authority);
+  const fields = fieldsOf(headers);
+  const badHost = checkHost(fields.host, authority);
   if (badHost !== undefined) return badHost;
-  const authorization = headers.get("authorization");
+  const { authorization } = fields;
   if (authorization?.includes(",") && JOINED.test(authorization.replace(/"(?:[^"\\]|\\.)*"/g, '""')))
     return refuse("request.authorization", "The request has more than one Authorization field");
-  const [length, encoding] = [headers.get("content-length"), headers.get("transfer-encoding")];
-  if (framingFault(length === null ? [] : [length], encoding === null ? [] : [encoding]))
+  if (framingFault(listOf(fields["content-length"]), listOf(fields["transfer-encoding"])))
     return refuse("request.framing", "The length of the request body is not stated in one plain way");
   let claims: string[] | undefined;
-  for (const name of headers.keys()) if (isIdentityField(name)) (claims ??= []).push(name);
+  for (const name in fields) if (isIdentityField(name)) (claims ??= []).push(name);
   if (claims === undefined && target.value.target === raw && scheme === SCHEMES[0]) return accept(request);
   const kept = new Headers(headers);
   for (const name of claims ?? []) kept.delete(name);

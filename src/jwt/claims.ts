@@ -3,6 +3,7 @@ import { accept, LIMITS, type Refusal, refuse, type Verdict } from "../base/inde
 import type { JsonObject, JsonValue } from "../encoding/strict-json.ts";
 import { SpiffeId } from "../id/index.ts";
 import { parseObject } from "./jws.ts";
+import { knownId } from "./shared.ts";
 
 /** Values of an audience; a token that lists more addresses nobody. */
 const MAX_AUDIENCES = 100;
@@ -65,7 +66,8 @@ export function readClaims(payload: Uint8Array, ours?: Audiences): Verdict<JwtCl
 
 function readSubject(sub: JsonValue | undefined): Verdict<SpiffeId> {
   if (typeof sub !== "string") return refuse("jwt.subject", 'Expected "sub" to be a SPIFFE ID');
-  const id = SpiffeId.safeParse(sub);
+  const known = knownId(sub);
+  const id = known === undefined ? SpiffeId.safeParse(sub) : accept(known);
   if (!id.ok) return refuse("jwt.subject", `${id.message}, in "sub"`);
   // A trust domain's own ID is no workload's (ID-15).
   return id.value.path === "" ? refuse("jwt.subject", 'Expected "sub" to be a SPIFFE ID with a path') : id;

@@ -2,6 +2,7 @@
 import { accept, LIMITS, refuse, type Verdict } from "../base/index.ts";
 import { JWS_ALGORITHMS, type JwsAlgorithm } from "../crypto/index.ts";
 import { decodeBase64Url } from "../encoding/base64.ts";
+import { slabOctets } from "../encoding/slab.ts";
 import { isJsonObject, type JsonObject, parseJson } from "../encoding/strict-json.ts";
 import { ownText } from "./shared.ts";
 
@@ -14,6 +15,8 @@ export interface Jws {
   /** The bytes that were signed: header and payload as they came, with the dot. */
   readonly signingInput: Uint8Array;
 }
+
+const encoder = new TextEncoder();
 
 /** Header parameters that bring keys or change what is signed; refused even where others are let through. */
 const DANGEROUS: ReadonlySet<string> = new Set(["jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "b64"]);
@@ -37,14 +40,14 @@ export function parseJws(token: string, lenientHeader = false): Verdict<Jws> {
   if (!header.ok) return header;
   const payload = decodeBase64Url(token.slice(first + 1, second));
   if (!payload.ok) return refuse("jwt.malformed", `${payload.message}, in the payload`);
-  const signature = decodeBase64Url(token.slice(second + 1));
+  const signature = decodeBase64Url(token.slice(second + 1), slabOctets);
   if (!signature.ok) return refuse("jwt.malformed", `${signature.message}, in the signature`);
   if (signature.value.length === 0) return refuse("jwt.signature", "Expected a signature, got none");
   return accept({
     ...header.value,
     payload: payload.value,
     signature: signature.value,
-    signingInput: asciiBytes(token, second),
+    signingInput: asciiOctets(token.slice(0, second)),
   });
 }
 
@@ -106,9 +109,9 @@ function readHeader(header: JsonObject, lenient: boolean): Verdict<string | unde
   return accept(kid);
 }
 
-/** The octets of the first `length` characters, all of which have been found to be ASCII. */
-function asciiBytes(text: string, length: number): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(length);
-  for (let i = 0; i < length; i++) bytes[i] = text.charCodeAt(i);
-  return bytes;
+/** The octets of a text whose characters have all been found to be ASCII, one for each. */
+function asciiOctets(text: string): Uint8Array<ArrayBuffer> {
+  const octets = slabOctets(text.length);
+  encoder.encodeInto(text, octets);
+  return octets;
 }

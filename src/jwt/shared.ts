@@ -15,6 +15,11 @@ export function ownText(text: string): string {
 /** IDs by their text. Only those of verified tokens come here. */
 const ids = new Map<string, SpiffeId>();
 
+/** The ID of a text that a verified token had before: what a text says depends on the text alone. */
+export function knownId(text: string): SpiffeId | undefined {
+  return ids.get(text);
+}
+
 /** The one object for an ID, which nobody can change. */
 export function sharedId(id: SpiffeId): SpiffeId {
   const known = ids.get(id.uri);

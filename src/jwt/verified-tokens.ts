@@ -1,6 +1,7 @@
 /** Tokens that have been verified, remembered by all that mattered, so that a busy caller costs one signature check (S-19). */
 import { accept, LIMITS, SpiffeError, type Verdict } from "../base/index.ts";
 import {
+  type Checks,
   chooseVerifier,
   type JwsAlgorithm,
   runChecks,
@@ -60,6 +61,8 @@ interface Flight {
 interface Rules {
   readonly settings: Settings;
   readonly verifier: SignatureVerifier;
+  /** Stands for audiences and options in the memory of the judge. */
+  readonly scope: string;
 }
 
 /** Verifiers by number: what one of them has found says nothing about another. */
@@ -108,6 +111,7 @@ export class VerifiedTokens {
   /** In the order in which they were kept; what was used since is put at the end only when its turn to go has come. */
   readonly #entries = new Map<string, Entry>();
   readonly #flights = new Map<string, Flight>();
+  readonly #scopes = new Map<string, string>();
   #bytes = 0;
 
   /** @throws SpiffeError `ERR_SPIFFE_USAGE` for limits that are no whole numbers from 0 on */
@@ -133,24 +137,38 @@ export class VerifiedTokens {
    */
   judge(options: RememberedOptions): TokenJudge {
     const audience = typeof options.audience === "string" ? options.audience : Object.freeze([...options.audience]);
-    const rules = { settings: settingsOf({ ...options, audience }), verifier: options.verifier ?? chooseVerifier() };
-    const scope = scopeOf(rules);
+    const settings = settingsOf({ ...options, audience });
+    const verifier = options.verifier ?? chooseVerifier();
+    const rules = { settings, verifier, scope: this.#scopeOf(settings, verifier) };
     return (token, bundles) => {
       // what no validation takes is not worth a digest
       if (this.#maxEntries === 0 || typeof token !== "string" || token.length > LIMITS.token)
-        return identityOf(run(token, bundles, rules));
-      const digest = sha256Text(scope + token);
+        return run(token, bundles, rules, identityOf);
+      const digest = sha256Text(token);
       return typeof digest === "string"
         ? this.#judge(digest, token, bundles, rules)
-        : digest.then((key) => this.#judge(key, token, bundles, rules));
+        : digest.then((late) => this.#judge(late, token, bundles, rules));
     };
   }
 
-  #judge(key: string, token: string, bundles: JwtBundleSource, rules: Rules): ReturnType<TokenJudge> {
+  /** A short text for audiences and options; none for the first, as most memories have only those. */
+  #scopeOf(settings: Settings, verifier: SignatureVerifier): string {
+    const names = namesOf(settings, verifier);
+    let scope = this.#scopes.get(names);
+    if (scope === undefined) {
+      scope = this.#scopes.size === 0 ? "" : `:${this.#scopes.size}`;
+      this.#scopes.set(names, scope);
+    }
+    return scope;
+  }
+
+  #judge(digest: string, token: string, bundles: JwtBundleSource, rules: Rules): ReturnType<TokenJudge> {
+    const key = digest + rules.scope;
     const entry = this.#entries.get(key);
     if (entry !== undefined) {
       if (holds(entry, bundles, rules.settings)) {
-        entry.used = true;
+        // written once: each write to an old object is one more for the garbage collector to look at
+        if (!entry.used) entry.used = true;
         this.counters.hits++;
         return accept(identity(entry));
       }
@@ -159,10 +177,11 @@ export class VerifiedTokens {
     this.counters.misses++;
     const under = this.#flights.get(key);
     if (under?.bundles === bundles) return this.#join(under, token, rules);
-    const verdict = run(token, bundles, rules);
+    const verdict = run(token, bundles, rules, entryOf);
     if (verdict instanceof Promise) return this.#fly(key, { bundles, verdict });
-    if (verdict.ok) this.#remember(key, verdict.value);
-    return identityOf(verdict);
+    if (!verdict.ok) return verdict;
+    this.#remember(key, verdict.value);
+    return accept(identity(verdict.value));
   }
 
   /** Waits for the verdict on the same token. */
@@ -171,7 +190,7 @@ export class VerifiedTokens {
     if (!verdict.ok) return verdict;
     // what held when the flight began need not hold for who joined it later
     if (holds(verdict.value, bundles, rules.settings)) return accept(identity(verdict.value));
-    return identityOf(run(token, bundles, rules));
+    return run(token, bundles, rules, identityOf);
   }
 
   /** Validates, once for all who show the token meanwhile. */
@@ -213,29 +232,40 @@ export class VerifiedTokens {
 }
 
 /** Audiences and options in one text; lengths before the parts, so that no choice of names looks like another. */
-function scopeOf({ settings, verifier }: Rules): string {
+function namesOf(settings: Settings, verifier: SignatureVerifier): string {
   const { audience, leewayMs, requireKeyId, lenientHeader } = settings;
   const names = [...audience.keys()].sort().map((name) => `${name.length}:${name}`);
   return `${names.length}:${names.join("")}${leewayMs}:${requireKeyId}:${lenientHeader}:${numberOf(verifier)}:`;
 }
 
 /** Validates: with the other tokens of this turn of the event loop or at once, where the verifier answers at once. */
-function run(token: string, bundles: JwtBundleSource, rules: Rules): Verdict<Entry> | Promise<Verdict<Entry>> {
-  const { settings, verifier } = rules;
-  const begin = () => validation(token, bundles, settings);
-  const verdict =
-    verifier.sync === true ? runInTurn(begin, verifier as SyncSignatureVerifier) : runChecks(begin(), verifier);
-  return verdict instanceof Promise ? verdict.then((late) => entryOf(token, late)) : entryOf(token, verdict);
+function run<T>(
+  token: string,
+  bundles: JwtBundleSource,
+  { settings, verifier }: Rules,
+  read: (validated: Validated, token: string) => T,
+): Verdict<T> | Promise<Verdict<T>> {
+  const begin = () => reading(token, bundles, settings, read);
+  return verifier.sync === true ? runInTurn(begin, verifier as SyncSignatureVerifier) : runChecks(begin(), verifier);
 }
 
-function entryOf(token: string, verdict: Verdict<Validated>): Verdict<Entry> {
-  if (!verdict.ok) return verdict;
-  const { jws, claims, bundle, signer } = verdict.value;
+/** A validation, and what is wanted of what it found. */
+function* reading<T>(
+  token: string,
+  bundles: JwtBundleSource,
+  settings: Settings,
+  read: (validated: Validated, token: string) => T,
+): Checks<Verdict<T>> {
+  const verdict = yield* validation(token, bundles, settings);
+  return verdict.ok ? accept(read(verdict.value, token)) : verdict;
+}
+
+function entryOf({ jws, claims, bundle, signer }: Validated, token: string): Entry {
   const { algorithm, keyId } = jws;
   const { audience, expiresAt, notBefore, all } = claims;
   const id = sharedId(claims.id);
   const mark = markOf(bundle);
-  return accept({
+  return {
     bytes: token.length,
     algorithm,
     keyId,
@@ -247,7 +277,7 @@ function entryOf(token: string, verdict: Verdict<Validated>): Verdict<Entry> {
     signer,
     mark,
     used: false,
-  });
+  };
 }
 
 /** Whether a token that once verified would verify now. */
@@ -264,11 +294,11 @@ function holds(entry: Entry, bundles: JwtBundleSource, settings: Settings): bool
 }
 
 /** What a token proves, made anew: dates can be changed by whoever is given one. */
-function identity({ id, audience, expiresAt, all }: Entry): TokenIdentity {
+function identity({ id, expiresAt, audience, all }: Omit<JwtClaims, "issuedAt" | "notBefore">): TokenIdentity {
   return Object.freeze({ id, expiresAt: new Date(expiresAt), audience, claims: all });
 }
 
-function identityOf(pending: Verdict<Entry> | Promise<Verdict<Entry>>): ReturnType<TokenJudge> {
-  if (pending instanceof Promise) return pending.then(identityOf);
-  return pending.ok ? accept(identity(pending.value)) : pending;
+/** The same of a token that is not remembered. */
+function identityOf({ claims: { id, expiresAt, audience, all } }: Validated): TokenIdentity {
+  return identity({ id: sharedId(id), expiresAt, audience, all });
 }

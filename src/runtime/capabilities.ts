@@ -54,6 +54,8 @@ export interface Capabilities {
   readonly plainServer: Capability<"bun" | "deno" | "node">;
   /** Whether that server asks for a request's body (`100 Continue`) only when somebody reads it. */
   readonly plainContinue: Capability<boolean>;
+  /** How all fields of a `Request` are read fastest: into an object by one call, or one after the other. */
+  readonly requestFields: Capability<"toJSON" | "forEach">;
   /** Whether a program can start itself again as it was started, for workers that share its ports. */
   readonly workers: Capability<boolean>;
   /** Whether `exit` of the process is heard of when an error that nobody caught ends it. */
@@ -100,6 +102,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     malformedStream: row("stream", "RST_STREAM with PROTOCOL_ERROR; nothing of it reaches JavaScript (26.10)"),
     plainServer: row("node", "node:http is the only one"),
     plainContinue: row(true, "checkContinue of node:http leaves it to the listener"),
+    requestFields: row("forEach", "its servers hand out no Request"),
     workers: itself,
     exitAfterError: row(true, "it is the last event"),
     lastingTimers: lasting,
@@ -147,6 +150,10 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "Bun.serve; not for TLS: reload({ tls }) keeps the old certificate, a second server with reusePort breaks connections (1.4.5)",
     ),
     plainContinue: row(false, "Bun.serve says it before anybody sees the request (1.4.5)"),
+    requestFields: row(
+      "toJSON",
+      "0.3 us under load for all of them; keys() and four times get() take 0.9, forEach() 0.8",
+    ),
     workers: itself,
     exitAfterError: row(true, "it is the last event"),
     lastingTimers: lasting,
@@ -188,6 +195,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       "Deno.serve; not for TLS: neither a minimum version nor a new certificate can be set (2.9.5)",
     ),
     plainContinue: row(false, "Deno.serve says it before anybody sees the request (2.9.6)"),
+    requestFields: row("forEach", "0.1 us; keys() takes 0.4, and each get() 0.1 more"),
     workers: row(false, "a program does not learn the permissions it was started with, to pass them on"),
     exitAfterError: row(false, "the process ends without it (2.9.6)"),
     lastingTimers: lasting,
@@ -214,6 +222,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     malformedStream: row("stream", "no HTTP/2 of its own"),
     plainServer: row("node", "no server of its own"),
     plainContinue: row(true, "no server of its own"),
+    requestFields: row("forEach", "no server of its own"),
     workers: row(false, "no processes"),
     exitAfterError: row(false, "no processes"),
     lastingTimers: row(false, "timers and fetches belong to a request and end with it"),

@@ -1,10 +1,10 @@
 /** `spiffe()`: puts the verified caller into `c.var.peer`, or answers for the handler. */
-import type { Context, MiddlewareHandler } from "hono";
+import type { Context, MiddlewareHandler, Next } from "hono";
 import { type Clock, SpiffeError, systemClock } from "../../base/index.ts";
-import type { X509Peer } from "../../id/index.ts";
+import type { Peer, X509Peer } from "../../id/index.ts";
 import { type JwtBundleSource, VerifiedTokens } from "../../jwt/index.ts";
 import { connectionPeer } from "../../tls/peer.ts";
-import { authenticate, type JwtDoor } from "./authenticate.ts";
+import { type Authentication, authenticate, type JwtDoor } from "./authenticate.ts";
 import { refusal } from "./exception.ts";
 import { assumedPeer, give, noListener, type SpiffeEnv, type SpiffeX509Env } from "./peer-env.ts";
 
@@ -145,27 +145,27 @@ export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): Mi
     door = { judge: tokens.judge({ audience, clock }), bundles: workload.jwt };
   }
   let told = false;
-  return async function spiffeIdentity(c, next) {
-    const assumed = assumedPeer(c.env);
-    const incoming = (c.env as { incoming?: unknown } | undefined)?.incoming;
-    // an assumed peer beside a real connection is ignored: only the listener speaks for connections
-    if (assumed?.via === "jwt" && incoming === undefined) {
-      c.set("peer", give(assumed));
-      return next();
-    }
-    let connection: Connection;
+  /** The connection below a request, or the fault of its wiring, told once. */
+  const lookAt = (c: Context, assumed: Peer | undefined, incoming: unknown): Connection => {
+    if (assumed?.via === "x509" && incoming === undefined) return { x509: assumed };
     try {
-      connection =
-        assumed?.via === "x509" && incoming === undefined ? { x509: assumed } : connectionOf(c, door !== undefined);
+      return connectionOf(c, door !== undefined);
     } catch (error) {
       const { code, message, hint } = error as SpiffeError;
       if (!told) logger.error(`${code}: ${message}. ${hint}`);
       told = true;
       throw refusal({ status: 500, code, detail: message }, error);
     }
-    const credentials = { x509: connection.x509, authorization: authorizationOf(c, incoming) };
-    const judged = authenticate(credentials, door, clock);
-    const outcome = judged instanceof Promise ? await judged : judged;
+  };
+  const judge = (c: Context): Authentication | Promise<Authentication> => {
+    const assumed = assumedPeer(c.env);
+    const incoming = (c.env as { incoming?: unknown } | undefined)?.incoming;
+    // an assumed peer beside a real connection is ignored: only the listener speaks for connections
+    if (assumed?.via === "jwt" && incoming === undefined) return { ok: true, peer: assumed };
+    const { x509 } = lookAt(c, assumed, incoming);
+    return authenticate({ x509, authorization: authorizationOf(c, incoming) }, door, clock);
+  };
+  const enter = (c: Context, next: Next, outcome: Authentication): Promise<void> => {
     if (!outcome.ok) {
       const { status, reason, message: detail, challenge } = outcome;
       const code = status === 400 ? "ERR_SPIFFE_REQUEST" : "ERR_SPIFFE_NO_PEER";
@@ -173,5 +173,14 @@ export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): Mi
     }
     c.set("peer", give(outcome.peer));
     return next();
+  };
+  // not async: of a token that is remembered nothing waits, and each promise would be one more per request
+  return function spiffeIdentity(c, next) {
+    try {
+      const outcome = judge(c);
+      return outcome instanceof Promise ? outcome.then((late) => enter(c, next, late)) : enter(c, next, outcome);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   };
 }
