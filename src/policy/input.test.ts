@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { checkRequest } from "../gateway/target.ts";
 import { safeReadInput } from "./input.ts";
-import { canonicalAuthority, isCanonicalHost } from "./request-line.ts";
+import { canonicalAuthority, isCanonicalHost, isMethod } from "./request-line.ts";
 
 /** What the gateway makes of the same request. */
 function atTheGateway(method: string, url: string, host: string): string {
@@ -52,6 +52,7 @@ describe("hosts that rules know", () => {
     assert.ok(known > 100, `${known}`);
     // what looks like one when it is written out
     assert.equal(isCanonicalHost(["a"] as unknown as string), false);
+    assert.deepEqual([isMethod("GET"), isMethod(["GET"] as unknown as string)], [true, false]);
   });
 });
 

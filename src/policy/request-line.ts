@@ -10,7 +10,7 @@ const AUTHORITY = /^([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?|\[[0-9a-f:.]+\])\.?(:[
 
 /** Whether a text is a method as HTTP spells the registered ones. */
 export function isMethod(text: string): boolean {
-  return METHOD.test(text);
+  return typeof text === "string" && METHOD.test(text);
 }
 
 /** Whether a method is one that the gateway serves. TRACE would show the caller what the gateway adds. */

@@ -180,6 +180,8 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     if (verdict?.accepted === true) {
       // a reset without an error is one all the same, where it came before the answer's end
       stream.once("close", () => rooms.streamClosed(verdict, stream.rstCode !== 0 || stream.aborted));
+      // its body ends like a whole one otherwise
+      stream.once("aborted", () => stream.rstCode === 0 && stream.destroy(new Error("reset by the caller")));
       return;
     }
     rooms.stray();

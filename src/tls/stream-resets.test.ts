@@ -21,12 +21,17 @@ const WHOLE = 5;
 const BODY_FOLLOWS = 4;
 /** Never named by a stream that is reset. */
 const LAST = 9_001;
+const reset = (code: number) => http2Frame(3, 0, 1, Buffer.from([0, 0, 0, code]));
 
 describe("streams that are opened and reset", () => {
   const opened = new Opened();
   let good: Shown;
   let server: TlsListener;
   let handled = 0;
+  let apps: TlsListener;
+  let begun = 0;
+  /** Bodies as handlers read them; undefined for what breaks off. */
+  const read: (string | undefined)[] = [];
 
   before(async () => {
     const ca = await TestCa.create();
@@ -40,6 +45,18 @@ describe("streams that are opened and reset", () => {
           // only the last one is there long enough
           handled++;
           setTimeout(() => response.destroyed || response.end("ok"), 200);
+        },
+      }),
+    );
+    apps = opened.add(
+      await listen(await identityOf("spiffe://example.org/orders", ca), {
+        address: "127.0.0.1",
+        port: 0,
+        throttle: false,
+        fetch: async (request) => {
+          begun++;
+          read.push(await request.text().catch(() => undefined));
+          return new Response("ok");
         },
       }),
     );
@@ -86,6 +103,29 @@ describe("streams that are opened and reset", () => {
       assert.equal(await isAnswered(400, code, flags), false);
       assert.equal(server.counters.ended["peer.stream-resets"], before + 1);
       assert.ok(handled < 200, `${handled} of 400 were handled`);
+    });
+  }
+
+  for (const [name, end, whole] of [
+    ["reset by CANCEL", reset(8), false],
+    ["reset by NO_ERROR", reset(0), false],
+    ["ended", http2Frame(0, 1, 1, new Uint8Array(0)), true],
+  ] as const) {
+    it(`[S-25] a body that is ${name} is ${whole ? "whole" : "not whole"} for a handler in the shape of fetch`, async () => {
+      const socket = dialTls(rawOptions(apps.port, good, "h2")).on("error", () => {});
+      await new Promise((resolve) => socket.once("secureConnect", resolve));
+      read.length = 0;
+      begun = 0;
+      const part = http2Frame(0, 0, 1, Buffer.from("abc"));
+      const post = Buffer.from(http2Requests(1, [], "POST"));
+      // the flags of its head: the body follows
+      post[http2Requests(0).length + 4] = BODY_FOLLOWS;
+      socket.write(Buffer.concat([post, part]));
+      while (begun === 0) await wait(5);
+      socket.write(end);
+      while (read.length === 0) await wait(5);
+      assert.deepEqual(read, [whole ? "abc" : undefined]);
+      socket.destroy();
     });
   }
 });

@@ -49,11 +49,15 @@ export function bearerToken(value: string): { token?: string; malformed?: true }
   return token?.[1] === undefined ? { malformed: true } : { token: token[1] };
 }
 
-/** Whether an `Authorization` value carries a JWT-SVID, of whatever audience: it proves its bearer, so it goes no further. */
+/** What stands in no JWS in compact form. */
+const NO_JWS = /[^A-Za-z0-9._-]+/;
+
+/**
+ * Whether an `Authorization` value carries a JWT-SVID, of whatever audience: it proves its bearer, so it goes no further. What
+ * stands around it plays no part, as an upstream may read more leniently.
+ */
 export function carriesSvid(authorization: string | undefined): boolean {
-  if (authorization === undefined) return false;
-  const { token } = bearerToken(authorization);
-  return token !== undefined && JwtSvid.safeParseUnverified(token).ok;
+  return authorization?.split(NO_JWS).some((part) => JwtSvid.safeParseUnverified(part).ok) === true;
 }
 
 /** A `WWW-Authenticate` value that names a reason, quotes escaped. */

@@ -351,6 +351,10 @@ describe("[S-18] the Authorization field", () => {
   });
   it("carries a JWT-SVID whoever it is for", async () => {
     assert.equal(carriesSvid(`Bearer ${await world.token("web", { aud: ["other"] })}`), true);
+    const svid = await world.token("web");
+    for (const odd of [`Bearer\t${svid}`, `Bearer  ${svid} `, `Token ${svid}`, `bearer token="${svid}", x=1`, svid]) {
+      assert.equal(carriesSvid(odd), true, odd.replace(svid, "..."));
+    }
     assert.equal(carriesSvid("Bearer opaque"), false);
     assert.equal(carriesSvid("Basic eA=="), false);
     assert.equal(carriesSvid(undefined), false);
