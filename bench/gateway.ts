@@ -8,7 +8,7 @@ import { BENCH_TRUST_DOMAIN, GATEWAY_AUDIENCE } from "./lib/environment.ts";
 import { tampered } from "./lib/fixtures.ts";
 import { startNginx } from "./lib/nginx.ts";
 import { type Row, type Runtime, rowOf, type Stack } from "./lib/rows.ts";
-import { cpuOf, type Serving, startServing } from "./lib/serving.ts";
+import { cpuOf, type Serving, startServing, WARM_TURNS } from "./lib/serving.ts";
 import type { LoadJob, LoadResult } from "./load.ts";
 import { commandOf, type Sizes } from "./measure-all.ts";
 
@@ -69,8 +69,8 @@ export async function measureGateway(
     }
     const nginx = await startNginx(material, url, folder);
     if (nginx !== undefined) start("reverse-proxy", { stack: "nginx", runtime: "c" }, nginx);
-    for (let turn = 0; turn <= TURNS; turn++) {
-      say(`measuring ${proxies.length} proxies in turns, ${turn === 0 ? "to warm up" : `${turn} of ${TURNS}`}`);
+    for (let turn = 1 - WARM_TURNS; turn <= TURNS; turn++) {
+      say(`measuring ${proxies.length} proxies in turns, ${turn <= 0 ? "to warm up" : `${turn} of ${TURNS}`}`);
       for (const proxy of turn % 2 === 0 ? proxies : [...proxies].reverse()) {
         await take(proxy, material, sizes, folder, turn > 0);
       }
@@ -133,7 +133,7 @@ async function take(
 /** Also the CPU that the proxy's process takes for a request, where the system tells. */
 function rowsOf({ name, who, sent, micros, ...result }: Proxy, into: Measured): void {
   keep(name, who, result, 0, into);
-  const measured = (sent * TURNS) / (TURNS + 1);
+  const measured = (sent * TURNS) / (TURNS + WARM_TURNS);
   if (micros > 0) into.rows.push(rowOf({ subject: "gateway", ...who, name: `${name} cpu` }, [micros / measured]));
 }
 

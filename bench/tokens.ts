@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { run } from "../scripts/lib/run.ts";
 import { makeTokens } from "./lib/fixtures.ts";
 import { type Row, type Runtime, rowOf, type Stack } from "./lib/rows.ts";
-import { type Serving, startServing } from "./lib/serving.ts";
+import { type Serving, startServing, WARM_TURNS } from "./lib/serving.ts";
 import type { LoadResult } from "./load.ts";
 import { commandOf, type Sizes } from "./measure-all.ts";
 
@@ -53,7 +53,7 @@ export async function measureTokens(
     try {
       for (const { how } of WAYS)
         servers.push(await startServing(commandOf(runtime, "bench/token-server.ts", [file, how])));
-      for (let round = 0; round < ROUNDS; round++) {
+      for (let round = -WARM_TURNS; round < ROUNDS; round++) {
         for (const [index, { how, judges }] of WAYS.entries()) {
           const job = {
             port: servers[index]!.ports[0]!,
@@ -62,7 +62,7 @@ export async function measureTokens(
             connections: CONNECTIONS,
           };
           const result = await generate(goPeers, folder, { ...job, requests: count, warmup: count });
-          samples.set(how, [...(samples.get(how) ?? []), ...result.slices]);
+          if (round >= 0) samples.set(how, [...(samples.get(how) ?? []), ...result.slices]);
           const bad = judges ? count / 100 : 0;
           if (result.statuses[200] !== count - bad || (result.statuses[401] ?? 0) !== bad) {
             const seen = JSON.stringify(result.statuses);

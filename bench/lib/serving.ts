@@ -3,6 +3,9 @@ import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { root } from "../../scripts/lib/run.ts";
 
+/** Turns before those that are measured: for some 50,000 requests a just-in-time compiler works beside the server. */
+export const WARM_TURNS = 4;
+
 /** A started server process. */
 export interface Serving {
   /** What followed `PORT` on its first line: one or more port numbers. */
