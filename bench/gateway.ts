@@ -8,13 +8,14 @@ import { BENCH_TRUST_DOMAIN, GATEWAY_AUDIENCE } from "./lib/environment.ts";
 import { tampered } from "./lib/fixtures.ts";
 import { startNginx } from "./lib/nginx.ts";
 import { type Row, type Runtime, rowOf, type Stack } from "./lib/rows.ts";
-import { cpuOf, type Serving, startServing, WARM_TURNS } from "./lib/serving.ts";
-import type { LoadJob, LoadResult } from "./load.ts";
+import { type Serving, startServing, WARM_TURNS } from "./lib/serving.ts";
+import type { LoadResult } from "./load.ts";
 import { commandOf, type Sizes } from "./measure-all.ts";
+import type { ProxiesJob, ProxyResult } from "./proxies-load.ts";
 
 const CONNECTIONS = 32;
-/** Measured turns of each proxy, and an unmeasured one before: what is compared is as warm, and shares what else the machine does. */
-const TURNS = 3;
+/** Requests of a proxy's turn at most: what is compared shares what else the machine does. */
+const TURN = 1_000;
 
 interface Material {
   id: string;
@@ -49,7 +50,7 @@ export async function measureGateway(
   const proxies: Proxy[] = [];
   const gateways: { runtime: Runtime; proxy: Proxy; accessLog: string }[] = [];
   const start = (name: string, who: Who, server: Serving): Proxy => {
-    const proxy = { name, who, server, sent: 0, micros: 0, latencies: [], slices: [], statuses: {} };
+    const proxy = { name, who, server };
     proxies.push(proxy);
     return proxy;
   };
@@ -69,21 +70,18 @@ export async function measureGateway(
     }
     const nginx = await startNginx(material, url, folder);
     if (nginx !== undefined) start("reverse-proxy", { stack: "nginx", runtime: "c" }, nginx);
-    for (let turn = 1 - WARM_TURNS; turn <= TURNS; turn++) {
-      say(`measuring ${proxies.length} proxies in turns, ${turn <= 0 ? "to warm up" : `${turn} of ${TURNS}`}`);
-      for (const proxy of turn % 2 === 0 ? proxies : [...proxies].reverse()) {
-        await take(proxy, material, sizes, folder, turn > 0);
-      }
-    }
-    for (const proxy of proxies) rowsOf(proxy, measured);
+    say(`measuring ${proxies.length} proxies in turns`);
+    const results = await inTurns(proxies, material, sizes, folder);
+    for (const [index, proxy] of proxies.entries()) rowsOf(proxy, results[index]!, measured);
     for (const { runtime, proxy, accessLog } of gateways) {
       say(`measuring gateway on ${runtime} with tokens`);
-      const sent = proxy.sent + (await withTokens(proxy, material, sizes, folder, measured));
+      const { sent } = results[proxies.indexOf(proxy)]!;
+      const all = sent + (await withTokens(proxy, material, sizes, folder, measured));
       await proxy.server.stop();
       const logged = readFileSync(accessLog, "utf8")
         .split("\n")
         .filter((line) => line !== "").length;
-      if (logged !== sent) measured.faults.push(`gateway ${runtime}: ${logged} log lines for ${sent} requests`);
+      if (logged !== all) measured.faults.push(`gateway ${runtime}: ${logged} log lines for ${all} requests`);
     }
     return measured;
   } finally {
@@ -94,47 +92,36 @@ export async function measureGateway(
 
 type Who = { stack: Stack; runtime: Runtime | "go" | "c" };
 
-/** A proxy under measurement, and what was measured of it. */
-interface Proxy extends LoadResult {
+/** A proxy under measurement. */
+interface Proxy {
   readonly name: string;
   readonly who: Who;
   readonly server: Serving;
-  /** Requests of all turns. */
-  sent: number;
-  /** CPU of its process for them; 0 where the system does not tell. */
-  micros: number;
 }
 
-/** One turn of a proxy. */
-async function take(
-  proxy: Proxy,
+/** What one client finds of all of them, in their order. */
+async function inTurns(
+  proxies: readonly Proxy[],
   { ca, cert, key }: Material,
   sizes: Sizes,
   folder: string,
-  counts: boolean,
-): Promise<void> {
-  const { server } = proxy;
-  const requests = sizes.requests / TURNS;
-  const warmup = sizes.requests / 10;
-  const job = { port: server.ports[0]!, cert, key, ca, path: "/orders", connections: CONNECTIONS, requests, warmup };
-  const before = cpuOf(server.pid);
-  const result = await generate(folder, job);
-  const after = cpuOf(server.pid);
-  proxy.sent += requests + warmup;
-  if (!counts) return;
-  if (before !== undefined && after !== undefined) proxy.micros += after - before;
-  for (const latency of result.latencies) proxy.latencies.push(latency);
-  proxy.slices.push(...result.slices);
-  for (const [status, count] of Object.entries(result.statuses)) {
-    proxy.statuses[status] = (proxy.statuses[status] ?? 0) + count;
-  }
+): Promise<ProxyResult[]> {
+  const requests = Math.min(TURN, Math.ceil(sizes.requests / 3));
+  const turns = Math.ceil(sizes.requests / requests);
+  const warmTurns = Math.ceil((WARM_TURNS * turns) / 3);
+  const listed = proxies.map(({ server }) => ({ port: server.ports[0]!, pid: server.pid }));
+  const job: Omit<ProxiesJob, "out"> = {
+    ...{ proxies: listed, ca, cert, key, path: "/orders", connections: CONNECTIONS },
+    ...{ requests, turns, warmTurns },
+  };
+  return await generate<ProxyResult[]>("bench/proxies-load.ts", folder, job);
 }
 
 /** Also the CPU that the proxy's process takes for a request, where the system tells. */
-function rowsOf({ name, who, sent, micros, ...result }: Proxy, into: Measured): void {
+function rowsOf({ name, who }: Proxy, { micros, ...result }: ProxyResult, into: Measured): void {
   keep(name, who, result, 0, into);
-  const measured = (sent * TURNS) / (TURNS + WARM_TURNS);
-  if (micros > 0) into.rows.push(rowOf({ subject: "gateway", ...who, name: `${name} cpu` }, [micros / measured]));
+  const each = micros / result.latencies.length;
+  if (micros > 0) into.rows.push(rowOf({ subject: "gateway", ...who, name: `${name} cpu` }, [each]));
 }
 
 /** Every token once or more; returns how many requests that were. */
@@ -148,7 +135,7 @@ async function withTokens(
   const requests = Math.ceil(sizes.requests / tokens.length) * tokens.length;
   const warmup = tokens.length;
   const job = { port: server.ports[1]!, ca, path: "/orders", tokens, connections: CONNECTIONS, requests, warmup };
-  keep("reverse-proxy tokens", who, await generate(folder, job), requests / 100, into);
+  keep("reverse-proxy tokens", who, await generate<LoadResult>("bench/load.ts", folder, job), requests / 100, into);
   return requests + warmup;
 }
 
@@ -188,12 +175,12 @@ async function fetchMaterial(endpoint: string, count: number): Promise<Material>
   }
 }
 
-async function generate(folder: string, job: Omit<LoadJob, "out">): Promise<LoadResult> {
+async function generate<T>(client: string, folder: string, job: object): Promise<T> {
   const file = join(folder, "load.json");
   const out = join(folder, "load-result.json");
   writeFileSync(file, JSON.stringify({ ...job, out }), { mode: 0o600 });
-  const [command, args] = commandOf("node", "bench/load.ts", [file]);
+  const [command, args] = commandOf("node", client, [file]);
   const ended = await run(command, args, { timeoutMs: 300_000 });
-  if (ended.code !== 0) throw new Error(`bench/load.ts ended with ${ended.code}:\n${ended.output}`);
-  return JSON.parse(readFileSync(out, "utf8")) as LoadResult;
+  if (ended.code !== 0) throw new Error(`${client} ended with ${ended.code}:\n${ended.output}`);
+  return JSON.parse(readFileSync(out, "utf8")) as T;
 }

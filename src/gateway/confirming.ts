@@ -34,7 +34,7 @@ export async function confirmAll<T>(all: readonly T[], { clock, ask, denied }: C
       const one = all[at] as T;
       const asked = late.signal.aborted ? UNCONFIRMED : ask(one, late.signal);
       const said = await Promise.resolve(asked).catch(() => UNCONFIRMED);
-      if (said?.verdict === "deny") denied(one, late.signal.aborted ? UNCONFIRMED : said);
+      if (said !== undefined && said.verdict !== "allow") denied(one, late.signal.aborted ? UNCONFIRMED : said);
     }
   };
   await Promise.all(Array.from({ length: Math.min(WIDTH, all.length) }, lane));
