@@ -6,8 +6,10 @@ import { createServer as createTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, it } from "node:test";
+import { TestCa } from "../authority/testing.ts";
 import { runtime } from "../runtime/detect.ts";
 import { createFetch, listen, type TlsListener } from "../tls/index.ts";
+import { X509Bundle } from "../x509/index.ts";
 import type { GatewayInput, UpstreamInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
@@ -606,7 +608,15 @@ describe("upstreams over mTLS and unix sockets", () => {
     await identity.update({ svid: await world.ca.issue({ id: GATEWAY }) });
     await (await call("/orders/x")).text();
     assert.equal(orders.counters.accepted, kept + 1);
-    await identity.update({ bundles: [world.ca.x509Bundle(), world.partnerCa.x509Bundle()] });
+    // the same authorities once more change nothing
+    const [own, partner] = [world.ca.x509Bundle(), world.partnerCa.x509Bundle()];
+    await identity.update({ bundles: [own, partner] });
+    await (await call("/orders/x")).text();
+    assert.equal(orders.counters.accepted, kept + 1);
+    const { authorities } = (await TestCa.create()).x509Bundle();
+    await identity.update({
+      bundles: [new X509Bundle(own.trustDomain, [...own.authorities, ...authorities]), partner],
+    });
     await (await call("/orders/x")).text();
     assert.equal(orders.counters.accepted, kept + 2);
   });
