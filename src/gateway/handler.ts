@@ -6,7 +6,7 @@ import { judgeCurrent } from "./judge.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { type Passed, pass } from "./proxy-stream.ts";
 import { enterRunning } from "./rejudge.ts";
-import { record } from "./request-line.ts";
+import { record } from "./request-record.ts";
 import { type Room, upstreamOf } from "./room.ts";
 import { forwardedFields } from "./upstream-fields.ts";
 

@@ -13,7 +13,7 @@ import type { Problem } from "./middleware/problem.ts";
 import type { Passed } from "./proxy-stream.ts";
 import { refusalAnswer } from "./refusal.ts";
 import { enterRunning } from "./rejudge.ts";
-import { record } from "./request-line.ts";
+import { record } from "./request-record.ts";
 import { type Room, upstreamOf } from "./room.ts";
 import { Tunnel } from "./tunnel.ts";
 import { AnswerHead, headOf } from "./upstream/answer-head.ts";
