@@ -68,6 +68,19 @@ export interface VerifiedConnection {
   rejudge(): Verdict<X509Peer>;
 }
 
+/**
+ * Why a connection that was just dialled is not to be used after all: what vouched for it may have changed since the verdict,
+ * and it is judged again then.
+ */
+export function fallenSince({
+  isCurrent,
+  rejudge,
+}: Pick<VerifiedConnection, "isCurrent" | "rejudge">): Refusal | undefined {
+  if (isCurrent()) return undefined;
+  const still = rejudge();
+  return still.ok === true ? undefined : still;
+}
+
 const DEFAULT_TIMEOUT_MS = 10_000;
 
 function ignore(): void {}

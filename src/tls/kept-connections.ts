@@ -2,7 +2,7 @@
 import type { Duplex } from "node:stream";
 import type { Clock } from "../base/clock.ts";
 import type { X509Svid } from "../x509/index.ts";
-import type { VerifiedConnection } from "./connect.ts";
+import { fallenSince, type VerifiedConnection } from "./connect.ts";
 import type { CallEvents, UpstreamRequest } from "./http1/call.ts";
 import type { Http1Call } from "./http1/connection.ts";
 import { Http1Pool } from "./http1/pool.ts";
@@ -50,10 +50,8 @@ export class KeptConnections {
     const { socket, peer, isCurrent, rejudge } = await this.#dial(signal, () => this.retire());
     const { name } = peer.id.trustDomain;
     if (!this.#same.has(name)) this.#same.set(name, isCurrent);
-    const same = isCurrent();
-    if (!same || !this.isCurrent) this.retire();
-    // What vouched for it may have changed since the verdict: it is judged again then.
-    return same || rejudge().ok === true ? socket : socket.destroy();
+    if (!isCurrent() || !this.isCurrent) this.retire();
+    return fallenSince({ isCurrent, rejudge }) === undefined ? socket : socket.destroy();
   }
 
   /** Whether a connection made now would be judged by the same SVID and bundles. */

@@ -6,7 +6,7 @@ import type { SpiffeError } from "../base/errors.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import { authorizerFor, expectationOf, type PeerExpectation } from "./authorizers.ts";
 import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
-import { connect, type VerifiedConnection } from "./connect.ts";
+import { connect, fallenSince, type VerifiedConnection } from "./connect.ts";
 import { dialError, refusedError } from "./connect-errors.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { Places } from "./places.ts";
@@ -259,13 +259,12 @@ class PeerAgent extends Agent {
     };
     this.#dial(target, onDrain).then(
       ({ socket, isCurrent, rejudge }) => {
-        // What vouched for it may have changed since the verdict: it is judged again then, and not used twice.
-        const still = isCurrent() ? undefined : rejudge();
-        if (still?.ok === false) socket.destroy();
+        const fallen = fallenSince({ isCurrent, rejudge });
+        if (fallen !== undefined) socket.destroy();
         if (socket.destroyed) {
           leave();
           const at = addressOf(target);
-          const why = still?.ok === false ? refusedError(still, at) : dialError(new Error("closed"), at, "handshake");
+          const why = fallen !== undefined ? refusedError(fallen, at) : dialError(new Error("closed"), at, "handshake");
           return callback(why, undefined as never);
         }
         socket.once("close", leave);

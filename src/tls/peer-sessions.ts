@@ -8,7 +8,7 @@ import {
 import { type Clock, systemClock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { type Authorizer, expectationOf } from "./authorizers.ts";
-import { connect } from "./connect.ts";
+import { connect, fallenSince } from "./connect.ts";
 import { refusedError } from "./connect-errors.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { HEADER_BYTES } from "./options.ts";
@@ -128,11 +128,10 @@ export class PeerSessions {
         hint: "Check that the peer serves HTTP/2 on this port",
       });
     }
-    // What vouched for it may have changed since the verdict: it is judged again then, and not used twice.
-    const still = isCurrent() ? undefined : rejudge();
-    if (still?.ok === false) {
+    const fallen = fallenSince({ isCurrent, rejudge });
+    if (fallen !== undefined) {
       socket.destroy();
-      throw refusedError(still, { host: url.hostname, port: Number(url.port || 443) });
+      throw refusedError(fallen, { host: url.hostname, port: Number(url.port || 443) });
     }
     session = openSession(this.authority, {
       createConnection: () => socket,
