@@ -4,21 +4,14 @@ import { after, before, describe, it } from "node:test";
 import { capabilities } from "../src/runtime/capabilities.ts";
 import { createFetch } from "../src/tls/index.ts";
 import { GATEWAY, GatewayProcess, GatewayWorld, type Status } from "./support/gateway.ts";
-import { takenPort } from "./support/programs.ts";
+import { freePort } from "./support/ports.ts";
 import { skipWhen } from "./support/skip.ts";
-import { eventually } from "./support/workload-server.ts";
 
 let world: GatewayWorld;
 before(async () => {
   world = await GatewayWorld.start();
 });
 after(() => world?.close());
-
-const freePort = async () => {
-  const { port, server } = await takenPort();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-};
 
 describe("gateway workers", () => {
   const without = capabilities.workers.value ? undefined : capabilities.workers.why;
@@ -28,10 +21,11 @@ describe("gateway workers", () => {
     it(title, skipWhen(title, reason), test);
 
   const start = async () => {
-    const [port, statusPort] = [await freePort(), await freePort()];
+    // the status port of a worker is its number after the first's
+    const [port, statusPort] = [await freePort(), await freePort(2)];
     world.write(world.config({ listen: { address: "127.0.0.1", port }, status: { port: statusPort } }));
     const program = world.program(["--config", world.file, "--workers", "2"]);
-    await eventually(() => program.stdout.split('"message":"gateway serves"').length === 3, "two workers");
+    await program.until(/("message":"gateway serves"[\s\S]*){2}/);
     return { program, each: [0, 1].map((number) => new GatewayProcess(program, port, statusPort + number)) };
   };
   const call = async (port: number) => {

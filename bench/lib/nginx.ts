@@ -1,19 +1,10 @@
 /** nginx with client certificates as a peer: one worker, kept connections to the upstream, an access log. */
 import { existsSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
+import { freePort } from "../../test/support/ports.ts";
 import { type Serving, startServing } from "./serving.ts";
 
 const PLACES = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const probe = createServer().listen(0, "127.0.0.1", () => {
-      const { port } = probe.address() as { port: number };
-      probe.close(() => resolve(port));
-    });
-  });
-}
 
 /** Starts it in a folder with material in PEM; undefined where it is not installed. */
 export async function startNginx(

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { connect as connectTcp, createServer as createTcp } from "node:net";
 import { after, before, describe, it } from "node:test";
+import { freePort } from "../../test/support/ports.ts";
 import { Authority } from "../authority/testing.ts";
 import { isSpiffeError } from "../base/index.ts";
 import { createFetch, listen } from "../tls/index.ts";
@@ -68,11 +69,6 @@ async function takenPort(): Promise<{ port: number; free(): void }> {
   const server = createTcp();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return { port: (server.address() as { port: number }).port, free: () => server.close() };
-}
-async function freePort(): Promise<number> {
-  const { port, free } = await takenPort();
-  free();
-  return port;
 }
 const refuses = (code: string, message: RegExp) => (error: unknown) =>
   isSpiffeError(error) && error.code === code && message.test(error.message);

@@ -7,18 +7,10 @@ import type { TLSSocket } from "node:tls";
 import mysql2 from "mysql2";
 import mysql from "mysql2/promise";
 import { listen, type StreamTarget, streamFactory } from "../../src/tls/index.ts";
+import { freePort } from "../support/ports.ts";
 import { skipMissing } from "../support/skip.ts";
 import { findProgram, Home, ServerProcess } from "./programs.ts";
-import {
-  assertOnlyTheExpectedPeer,
-  freePort,
-  listening,
-  openWorld,
-  relayTo,
-  SERVER,
-  until,
-  type World,
-} from "./world.ts";
+import { assertOnlyTheExpectedPeer, listening, openWorld, relayTo, SERVER, until, type World } from "./world.ts";
 
 const mariadbd = findProgram("mariadbd");
 const install = findProgram("mariadb-install-db");

@@ -5,9 +5,10 @@ import type { Socket } from "node:net";
 import { after, before, describe, it } from "node:test";
 import pg from "pg";
 import { peerOf, streamFactory, type VerifiedStream } from "../../src/tls/index.ts";
+import { freePort } from "../support/ports.ts";
 import { skipMissing } from "../support/skip.ts";
 import { findProgram, Home, ServerProcess } from "./programs.ts";
-import { assertOnlyTheExpectedPeer, freePort, openWorld, SERVER, until, type World } from "./world.ts";
+import { assertOnlyTheExpectedPeer, openWorld, SERVER, until, type World } from "./world.ts";
 
 const postgres = findProgram("postgres");
 const initdb = findProgram("initdb");

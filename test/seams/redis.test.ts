@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { AbstractConnector, Redis, type RedisOptions } from "ioredis";
 import { type StreamTarget, streamFactory } from "../../src/tls/index.ts";
+import { freePort } from "../support/ports.ts";
 import { skipMissing } from "../support/skip.ts";
 import { findProgram, Home, ServerProcess } from "./programs.ts";
-import { assertOnlyTheExpectedPeer, freePort, openWorld, SERVER, until, type World } from "./world.ts";
+import { assertOnlyTheExpectedPeer, openWorld, SERVER, until, type World } from "./world.ts";
 
 const program = findProgram("redis-server");
 const missing = program === undefined ? "Redis: apt-get install redis-server" : undefined;

@@ -133,14 +133,6 @@ export function listening(server: Server): Promise<number> {
   });
 }
 
-/** A free port; whoever needs one that a program opens has to risk that it is taken meanwhile. */
-export async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  const port = await listening(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
 /**
  * That a driver sends nothing to a wrong peer of the same trust domain and fails with the reason, and that the twin with
  * the expected identity gets what the driver sends.

@@ -1,7 +1,7 @@
 /** Drains under load: one gateway after another on one port is told to end while callers go on. */
 import { setTimeout as wait } from "node:timers/promises";
 import type { GatewayWorld } from "../support/gateway.ts";
-import { takenPort } from "../support/programs.ts";
+import { freePort } from "../support/ports.ts";
 import { Load, type Lost } from "./load.ts";
 
 /** Requests before a gateway is told to end. */
@@ -28,8 +28,7 @@ export interface Drained {
 
 /** Runs the rounds; numbers begin with `first`. */
 export async function drains(world: GatewayWorld, rounds: number, first: number): Promise<Drained> {
-  const { port, server } = await takenPort();
-  await new Promise((resolve) => server.close(resolve));
+  const port = await freePort();
   const unanswered: Lost[] = [];
   const codes: (number | null)[] = [];
   let stderr = "";

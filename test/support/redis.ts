@@ -3,7 +3,8 @@ import { Redis } from "ioredis";
 import type { TlsIdentity } from "../../src/tls/index.ts";
 import type { Workload } from "../../src/workload/index.ts";
 import { findProgram, Home, ServerProcess } from "../seams/programs.ts";
-import { freePort, until } from "../seams/world.ts";
+import { until } from "../seams/world.ts";
+import { freePort } from "./ports.ts";
 
 const program = findProgram("redis-server");
 

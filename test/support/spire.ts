@@ -5,9 +5,9 @@
  */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { setTimeout as wait } from "node:timers/promises";
+import { freePort } from "./ports.ts";
 import { findSpire, type SpireBinaries } from "./spire-binaries.ts";
 
 /** One registration entry; the caller's uid is its selector, so every entry matches this process. */
@@ -74,19 +74,6 @@ const running = new Set<ChildProcess>();
 process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer();
-    probe.once("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const address = probe.address();
-      probe.close(() =>
-        address !== null && typeof address === "object" ? resolve(address.port) : reject(new Error("no port")),
-      );
-    });
-  });
-}
 
 function command(program: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
