@@ -5,7 +5,7 @@ import { nodeVerifier } from "./native/node.ts";
 import { webcryptoVerifier } from "./native/webcrypto.ts";
 import type { PublicKey } from "./public-key.ts";
 import type { PreparedCheck, SignatureVerifier, SyncSignatureVerifier } from "./verifier.ts";
-import { setHostModule } from "./wasm/engine.ts";
+import { setHostModule } from "./wasm/instance.ts";
 import { type WasmKey, WasmVerifier } from "./wasm/verifier.ts";
 
 /** A backend by name, to override the choice: WebAssembly, `node:crypto`, WebCrypto. */
