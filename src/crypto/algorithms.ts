@@ -1,5 +1,6 @@
 /** Signature algorithms: one table for JWS names (RFC 7518 §3.1) and one for X.509 AlgorithmIdentifiers. */
-import { encodeDer, TAG } from "../encoding/der.ts";
+import { TAG } from "../encoding/der.ts";
+import { encodeDer } from "../encoding/encode-der.ts";
 import { binaryString, fromHex } from "./octets.ts";
 
 /** A hash of the SHA-2 family; SHA-1 and MD5 are never taken (S-15). */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { encodeDer, TAG } from "../encoding/der.ts";
+import { TAG } from "../encoding/der.ts";
+import { encodeDer } from "../encoding/encode-der.ts";
 import { testKey } from "./keys.testing.ts";
 import { fromHex } from "./octets.ts";
 import { privateKeyMatches, privateKeyMatchesByWebcrypto, privateKeyMatchesSync } from "./private-key.ts";

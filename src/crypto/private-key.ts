@@ -1,6 +1,7 @@
 /** Whether a private key belongs to a public one: a fresh signature of it must verify. */
 import { SpiffeError } from "../base/index.ts";
-import { contextTag, decodeDer, encodeDer, TAG } from "../encoding/der.ts";
+import { contextTag, decodeDer, TAG } from "../encoding/der.ts";
+import { encodeDer } from "../encoding/encode-der.ts";
 import { HASH_LENGTH, type Hash, RSA_KEY_IDENTIFIER, type SignatureAlgorithm } from "./algorithms.ts";
 import { nodeCrypto, nodeVerifier } from "./native/node.ts";
 import { webcryptoVerifier } from "./native/webcrypto.ts";

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import type { Reason } from "../base/index.ts";
-import { encodeDer, encodeDerUnsigned, TAG } from "../encoding/der.ts";
+import { TAG } from "../encoding/der.ts";
+import { encodeDer, encodeDerUnsigned } from "../encoding/encode-der.ts";
 import { EC_KEY_IDENTIFIERS, ED25519_IDENTIFIER, pssIdentifiers, RSA_KEY_IDENTIFIER } from "./algorithms.ts";
 import { isSquare } from "./curves.ts";
 import { type TestKey, testKey } from "./keys.testing.ts";

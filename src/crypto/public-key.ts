@@ -1,7 +1,8 @@
 /** Public keys, taken from SubjectPublicKeyInfo (RFC 5280 §4.1.2.7) or JWK (RFC 7517), with the checks of S-15. */
 import { accept, refuse, SpiffeError, type Verdict } from "../base/index.ts";
 import { decodeBase64Url, encodeBase64Url } from "../encoding/base64.ts";
-import { decodeDer, encodeDer, encodeDerUnsigned, TAG } from "../encoding/der.ts";
+import { decodeDer, TAG } from "../encoding/der.ts";
+import { encodeDer, encodeDerUnsigned } from "../encoding/encode-der.ts";
 import {
   type Curve,
   EC_KEY_IDENTIFIERS,

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { encodeBase64Url } from "../encoding/base64.ts";
-import { encodeDer, TAG } from "../encoding/der.ts";
+import { TAG } from "../encoding/der.ts";
+import { encodeDer } from "../encoding/encode-der.ts";
 import type { SignatureAlgorithm } from "./algorithms.ts";
 import { CURVES, modPow } from "./curves.ts";
 import { ED25519_ORDER } from "./edwards.ts";

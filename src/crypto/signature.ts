@@ -5,7 +5,8 @@
  * minimal DER or in exactly two coordinates' octets, RSA exactly as long as the modulus and below it, Ed25519
  * 64 octets with S below the group order.
  */
-import { decodeDer, encodeDer, encodeDerUnsigned, TAG } from "../encoding/der.ts";
+import { decodeDer, TAG } from "../encoding/der.ts";
+import { encodeDer, encodeDerUnsigned } from "../encoding/encode-der.ts";
 import { type Hash, isHash, type SignatureAlgorithm } from "./algorithms.ts";
 import { CURVES, type CurveParameters, modPow } from "./curves.ts";
 import { ED25519_ORDER, isSmallOrder } from "./edwards.ts";

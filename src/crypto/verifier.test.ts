@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { isSpiffeError } from "../base/index.ts";
-import { encodeDer, encodeDerUnsigned, TAG } from "../encoding/der.ts";
+import { TAG } from "../encoding/der.ts";
+import { encodeDer, encodeDerUnsigned } from "../encoding/encode-der.ts";
 import { type Hash, JWS_ALGORITHMS, type SignatureAlgorithm } from "./algorithms.ts";
 import { CURVES } from "./curves.ts";
 import { verifyEcdsa } from "./ecdsa.ts";

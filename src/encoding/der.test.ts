@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { LIMITS } from "../base/index.ts";
-import { type DerReader, decodeDer, derFault, encodeDer, encodeDerUnsigned, splitDer, TAG } from "./der.ts";
+import { type DerReader, decodeDer, derFault, splitDer, TAG } from "./der.ts";
+import { encodeDer, encodeDerUnsigned } from "./encode-der.ts";
 
 const bytes = (hex: string) => Uint8Array.from(hex.match(/../g) ?? [], (octet) => Number.parseInt(octet, 16));
 const hex = (octets: Uint8Array) => Array.from(octets, (octet) => octet.toString(16).padStart(2, "0")).join("");

@@ -1,6 +1,7 @@
 /** The X.509 authorities of one trust domain. */
 import { accept, LIMITS, refuse, unwrap, type Verdict } from "../base/index.ts";
-import { joinDer, splitDer } from "../encoding/der.ts";
+import { splitDer } from "../encoding/der.ts";
+import { joinDer } from "../encoding/encode-der.ts";
 import { decodePem } from "../encoding/pem.ts";
 import { readTextFile, writeTextFiles } from "../encoding/text-files.ts";
 import { TrustDomain } from "../id/index.ts";

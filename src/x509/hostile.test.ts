@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { LIMITS } from "../base/index.ts";
-import { encodeDer, splitDer, TAG } from "../encoding/der.ts";
+import { splitDer, TAG } from "../encoding/der.ts";
+import { encodeDer } from "../encoding/encode-der.ts";
 import { decodePem } from "../encoding/pem.ts";
 import { parseJson } from "../encoding/strict-json.ts";
 import { Certificate } from "./certificate.ts";

@@ -1,7 +1,8 @@
 /** A workload's own X.509-SVID: certificates and private key. */
 import { accept, LIMITS, refuse, unwrap, type Verdict } from "../base/index.ts";
 import { privateKeyMatches } from "../crypto/private-key.ts";
-import { joinDer, splitDer } from "../encoding/der.ts";
+import { splitDer } from "../encoding/der.ts";
+import { joinDer } from "../encoding/encode-der.ts";
 import { decodePem, encodePem } from "../encoding/pem.ts";
 import { readTextFile, writeTextFiles } from "../encoding/text-files.ts";
 import type { SpiffeId } from "../id/index.ts";

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { LIMITS } from "../../base/index.ts";
-import { encodeDer, TAG } from "../../encoding/der.ts";
+import { TAG } from "../../encoding/der.ts";
+import { encodeDer } from "../../encoding/encode-der.ts";
 import { type Issued, type IssueOptions, issueCa, issueLeaf, name, type TestName } from "../issue.testing.ts";
 import { judged } from "../judge.testing.ts";
 
