@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
 import http2 from "node:http2";
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { ManualClock } from "../authority/testing.ts";
+import { TestAuthorizer } from "./authorizer.testing.ts";
 import type { GatewayInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
@@ -193,15 +193,10 @@ describe("calls with grpc-timeout", () => {
   });
 
   it("time that went by while it was judged counts, and what it has used up begins no try", async () => {
-    const held: (() => void)[] = [];
-    const authorizer = createServer((request, response) => {
-      request.resume();
-      held.push(() => response.writeHead(200, { "content-type": "application/json" }).end('{"allow":true}'));
-    });
-    await new Promise<void>((resolve) => authorizer.listen(0, "127.0.0.1", resolve));
+    const authorizer = await TestAuthorizer.start();
+    const held = authorizer.hold();
     try {
-      const url = `http://127.0.0.1:${(authorizer.address() as AddressInfo).port}/`;
-      await gateway.reload(config({ url, timeout: "10s" }));
+      await gateway.reload(config(authorizer.at()));
       answer = (stream) => stream.respond({ ":status": 200, "grpc-status": "0" }, { endStream: true });
       const earlier = await allTries();
       for (const [ms, said, tries] of [
@@ -213,15 +208,14 @@ describe("calls with grpc-timeout", () => {
         const result = call("200m");
         await until(() => held.length === 1);
         await clock.advance(ms);
-        held.pop()!();
+        held.pop()!.say(true);
         assert.equal(statusOf(await result), said, `${ms} ms`);
         assert.equal(seen.length, tries);
         assert.equal((await allTries()) - earlier, tries);
       }
     } finally {
       await gateway.reload(config());
-      authorizer.closeAllConnections();
-      authorizer.close();
+      await authorizer.close();
     }
   });
 

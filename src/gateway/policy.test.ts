@@ -1,8 +1,6 @@
 /** What the policy's features do at the gateway's door: conditions, callers without identity, files, candidate, authorizer. */
 import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type IncomingMessage, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "node:test";
@@ -10,6 +8,7 @@ import { isSpiffeError } from "../base/index.ts";
 import { SpiffeId } from "../id/index.ts";
 import { admitReload, type Policy } from "../policy/index.ts";
 import { createFetch } from "../tls/index.ts";
+import { TestAuthorizer } from "./authorizer.testing.ts";
 import { parseGatewayConfig } from "./config.ts";
 import { loadGatewayConfig } from "./config-file.ts";
 import { createGateway, type Gateway, type GatewayInput } from "./index.ts";
@@ -22,6 +21,7 @@ import {
   rawExchange,
   requestLog,
   statusOf,
+  until,
   valuesOf,
   World,
 } from "./world.testing.ts";
@@ -31,9 +31,7 @@ const far = "2099-01-01T00:00:00Z";
 describe("policy at the gateway", () => {
   let world: World;
   let upstream: CountingUpstream;
-  let authorizer: Server;
-  let answer: { status: number; body: string };
-  let questions: Record<string, unknown>[] = [];
+  let authorizer: TestAuthorizer;
   let gateway: Gateway | undefined;
   let close: (() => Promise<void>)[] = [];
   const log = requestLog();
@@ -41,17 +39,7 @@ describe("policy at the gateway", () => {
   before(async () => {
     world = await World.create();
     upstream = await countingUpstream();
-    authorizer = createServer((request: IncomingMessage, response) => {
-      let body = "";
-      request.on("data", (chunk) => {
-        body += chunk;
-      });
-      request.on("end", () => {
-        questions.push(JSON.parse(body));
-        response.writeHead(answer.status, { "content-type": "application/json" }).end(answer.body);
-      });
-    });
-    await new Promise<void>((resolve) => authorizer.listen(0, "127.0.0.1", resolve));
+    authorizer = await TestAuthorizer.start();
   });
 
   afterEach(async () => {
@@ -62,16 +50,13 @@ describe("policy at the gateway", () => {
     upstream.seen.length = 0;
     upstream.heads = 0;
     log.lines.length = 0;
-    questions = [];
+    authorizer.reset();
   });
 
   after(async () => {
-    authorizer.closeAllConnections();
-    authorizer.close();
+    await authorizer.close();
     await upstream.close();
   });
-
-  const authorizerUrl = () => `http://127.0.0.1:${(authorizer.address() as AddressInfo).port}/`;
 
   async function open(policy: GatewayInput["policy"], clientCertificate: "require" | "optional" = "require") {
     gateway = await createGateway(
@@ -156,6 +141,7 @@ describe("policy at the gateway", () => {
     assert.deepEqual(valuesOf(upstream.seen[0]!.raw, "x-spiffe-id"), []);
     assert.equal(await call("/other"), "401 request.no-credentials");
     assert.equal(upstream.heads, 1);
+    await until(() => log.lines.length === 2);
     assert.deepEqual([log.lines[0]?.rule, log.lines[0]?.peer], ["open", undefined]);
   });
 
@@ -165,6 +151,7 @@ describe("policy at the gateway", () => {
       { rule: "trial", deny: { ids: [idOf("web")] }, path: "/old", mode: "audit", until: far },
     ]);
     assert.equal(await call("web", "/old"), "200");
+    await until(() => log.lines.length === 1);
     const { verdict, rule, mode, audited, auditedRule } = log.lines[0]!;
     assert.deepEqual([verdict, rule, mode, audited, auditedRule], ["allow", "web", "audit", "deny", "trial"]);
     assert.deepEqual(gateway!.readiness().warnings, ["rule trial is in audit and not enforced"]);
@@ -177,6 +164,7 @@ describe("policy at the gateway", () => {
     });
     assert.equal(await call("web", "/"), "200");
     assert.equal(await call("cron", "/"), "200");
+    await until(() => log.lines.length === 2);
     assert.deepEqual(
       log.lines.map(({ candidate }) => candidate),
       [undefined, "deny"],
@@ -186,26 +174,28 @@ describe("policy at the gateway", () => {
   it("[A-20] an external authorizer denies, adds its headers, and its failure denies with a reason of its own", async () => {
     const call = await open({
       rules: [{ rule: "web", allow: { ids: [idOf("web")] } }],
-      authorizer: { url: authorizerUrl(), headers: ["x-plan"], timeout: "10s" },
+      authorizer: { ...authorizer.at(), headers: ["x-plan"] },
     });
-    answer = { status: 200, body: '{"allow":true,"headers":{"x-plan":"gold"}}' };
+    authorizer.answer = (question) => question.send(200, '{"allow":true,"headers":{"x-plan":"gold"}}');
     assert.equal(await call("web", "/", { X_Plan: "forged", "x-plan": "forged" }), "200");
     assert.deepEqual(valuesOf(upstream.seen[0]!.raw, "x-plan"), ["gold"]);
-    answer = { status: 200, body: '{"allow":true}' };
+    authorizer.answer = (question) => question.send(200, '{"allow":true}');
     assert.equal(await call("web", "/", { "x-plan": "forged" }), "200");
     assert.deepEqual(valuesOf(upstream.seen[1]!.raw, "x-plan"), []);
-    answer = { status: 200, body: '{"allow":false}' };
+    authorizer.answer = (question) => question.send(200, '{"allow":false}');
     assert.equal(await call("web", "/"), "403 policy.authorizer-denied");
-    answer = { status: 500, body: '{"allow":true}' };
+    authorizer.answer = (question) => question.send(500, '{"allow":true}');
     assert.equal(await call("web", "/"), "403 policy.authorizer-status");
-    assert.equal(log.lines.at(-1)?.authorizer, "status");
+    await until(() => log.lines.at(-1)?.authorizer === "status");
     assert.equal(upstream.heads, 2);
-    assert.equal(questions.length, 4);
+    assert.equal(authorizer.asked.length, 4);
     assert.equal(await call("guest", "/"), "403 policy.default-deny");
-    assert.equal(questions.length, 4, "what the policy denies is not asked about");
+    assert.equal(authorizer.asked.length, 4, "what the policy denies is not asked about");
+    await until(() => log.lines.length === 5);
     const problem = log.lines.at(-2);
     assert.deepEqual([problem?.reason, problem?.rule], ["policy.authorizer-status", "web"]);
-    assert.deepEqual([questions[0]?.peer, questions[0]?.rule, questions[0]?.route], [idOf("web"), "web", "up"]);
+    const { peer, body } = authorizer.asked[0]!;
+    assert.deepEqual([peer, body.rule, body.route], [idOf("web"), "web", "up"]);
   });
 });
 

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { createServer, type Server, type ServerResponse } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { ManualClock } from "../authority/testing.ts";
 import { connect, createFetch } from "../tls/index.ts";
+import { type Question, TestAuthorizer } from "./authorizer.testing.ts";
 import type { GatewayInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
@@ -41,15 +42,10 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
   let upstream: CountingUpstream;
   /** Takes upgrades, and sends everything back. */
   let sockets: Server;
-  let authorizer: Server;
+  let authorizer: TestAuthorizer;
   let gateway: Gateway;
   /** Whom the authorizer was asked about. */
-  const asked: string[] = [];
-  let answer: (response: ServerResponse, peer: string, path: string, url: string) => void;
-  /** Answers that are due. */
-  const held: (() => void)[] = [];
-  const say = (response: ServerResponse, allow: boolean) =>
-    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ allow }));
+  const asked = () => authorizer.asked.map(({ peer }) => peer);
 
   const config = (names: readonly string[], note: string): GatewayInput => ({
     status: { port: 0 },
@@ -72,7 +68,7 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
         { rule: "all", allow: { ids: names.map((name) => idOf(name)) } },
         { rule: note, deny: { via: ["jwt"] } },
       ],
-      authorizer: { url: `http://127.0.0.1:${(authorizer.address() as AddressInfo).port}/${note}`, timeout: "10s" },
+      authorizer: authorizer.at(`/${note}`),
     },
   });
 
@@ -83,41 +79,27 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
       response.writeHead(200, { "content-type": "text/event-stream" });
       response.write("begun ");
     });
-    authorizer = createServer((request, response) => {
-      let text = "";
-      request.on("data", (chunk: Uint8Array) => {
-        text += new TextDecoder().decode(chunk);
-      });
-      request.on("end", () => {
-        const { peer, path } = JSON.parse(text) as { peer: string; path: string };
-        asked.push(peer);
-        answer(response, peer, path, request.url ?? "");
-      });
-    });
+    authorizer = await TestAuthorizer.start();
     sockets = createServer();
     sockets.on("upgrade", (_, socket) => {
       socket.on("error", () => {});
       socket.write(SWITCHED);
       socket.pipe(socket);
     });
-    for (const server of [authorizer, sockets])
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    await new Promise<void>((resolve) => sockets.listen(0, "127.0.0.1", resolve));
     const options = { workload: await world.identity("gateway"), logger: log, clock };
     gateway = await createGateway(config(["web", "cron"], "first"), options);
   });
   beforeEach(() => {
-    asked.length = 0;
-    held.length = 0;
+    authorizer.reset();
     log.lines.length = 0;
-    answer = (response) => say(response, true);
   });
   after(async () => {
     await gateway?.close({ deadlineMs: 0 });
     await upstream?.close();
-    for (const server of [authorizer, sockets]) {
-      server?.closeAllConnections();
-      server?.close();
-    }
+    await authorizer?.close();
+    sockets?.closeAllConnections();
+    sockets?.close();
   });
 
   /** A stream that has begun; whether it has been cut. */
@@ -144,11 +126,11 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
 
   it("whom it confirms goes on, whom it denies ends, each by its own answer", async () => {
     const [first, second] = [await stream(web), await stream(cron)];
-    assert.deepEqual(asked, [idOf("web"), idOf("cron")]);
+    assert.deepEqual(asked(), [idOf("web"), idOf("cron")]);
     await gateway.reload(config(["web", "cron"], "second"));
-    assert.deepEqual(asked.slice(2).sort(), [idOf("cron"), idOf("web")]);
+    assert.deepEqual(asked().slice(2).sort(), [idOf("cron"), idOf("web")]);
     assert.equal(log.lines.length, 0);
-    answer = (response, peer) => say(response, peer !== idOf("cron"));
+    authorizer.answer = (question) => question.say(question.peer !== idOf("cron"));
     await gateway.reload(config(["web", "cron"], "third"));
     await until(() => second.cut && log.lines.length === 1);
     assert.deepEqual([log.lines[0]?.ended, log.lines[0]?.peer], ["policy.authorizer-denied", idOf("cron")]);
@@ -159,7 +141,7 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
 
   it("its failure ends what runs, with a reason of its own", async () => {
     const one = await stream(web);
-    answer = (response) => response.writeHead(500).end();
+    authorizer.answer = (question) => question.send(500);
     await gateway.reload(config(["web", "cron"], "fourth"));
     await until(() => one.cut && log.lines.length === 1);
     assert.equal(log.lines[0]?.ended, "policy.authorizer-status");
@@ -167,12 +149,12 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
 
   it("what it has not confirmed within a second ends, however long it may take for a request", async () => {
     const one = await stream(web);
-    answer = () => {};
+    authorizer.answer = () => {};
     let over = false;
     const reloaded = gateway.reload(config(["web", "cron"], "fifth")).then(() => {
       over = true;
     });
-    await until(() => asked.length === 2);
+    await until(() => authorizer.asked.length === 2);
     await clock.advance(899);
     assert.deepEqual([over, one.cut], [false, false]);
     await clock.advance(1);
@@ -199,14 +181,14 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
       return seen;
     };
     const [denied, allowed] = [await bytes(cron), await bytes(web)];
-    answer = () => {};
+    authorizer.answer = () => {};
     const reloaded = gateway.reload(config(["web"], "bytes-denied"));
     await until(() => denied.over);
     assert.deepEqual([one.cut, allowed.over], [false, false]);
     await clock.advance(900);
     await reloaded;
     await until(() => allowed.over && one.cut && log.lines.length === 1);
-    answer = (response) => say(response, true);
+    authorizer.reset();
     await gateway.reload(config(["web", "cron"], "bytes-over"));
   });
 
@@ -215,7 +197,7 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
     await gateway.reload(config(["web"], "sixth"));
     await until(() => second.cut && log.lines.length === 1);
     assert.equal(log.lines[0]?.ended, "policy.default-deny");
-    assert.deepEqual(asked.slice(2), [idOf("web")]);
+    assert.deepEqual(asked().slice(2), [idOf("web")]);
     assert.equal(first.cut, false);
     await first.leave();
     await until(() => log.lines.length === 2);
@@ -242,14 +224,15 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
     const MANY = 150;
     const isOdd = (path: string) => Number(path.slice("/events/".length)) % 2 === 1;
     const { over, leave } = await streams(MANY);
-    asked.length = 0;
+    authorizer.asked.length = 0;
     let open = 0;
     let most = 0;
-    answer = (response, _peer, path) => {
+    const held: (() => void)[] = [];
+    authorizer.answer = (question) => {
       most = Math.max(most, ++open);
       held.push(() => {
         open--;
-        say(response, !isOdd(path));
+        question.say(!isOdd(question.path));
       });
     };
     const reloaded = gateway.reload(config(["web", "cron"], "seventh"));
@@ -259,7 +242,7 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
     assert.equal(held.length, 64);
     await until(() => {
       for (const release of held.splice(0)) release();
-      return asked.length === MANY && open === 0;
+      return authorizer.asked.length === MANY && open === 0;
     });
     await reloaded;
     assert.equal(most, 64);
@@ -274,23 +257,21 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
   it("what another configuration has come into force for meanwhile goes by that one alone", async () => {
     const MANY = 80;
     const { over, leave } = await streams(MANY);
-    answer = (response, _peer, _path, url) => {
-      if (url === "/eighth") held.push(() => say(response, false));
-      else say(response, true);
-    };
+    const held: Question[] = [];
+    authorizer.answer = (question) => (question.at === "/eighth" ? void held.push(question) : question.say(true));
     const first = gateway.reload(config(["web", "cron"], "eighth"));
     await until(() => held.length === 64);
     await clock.advance(800);
-    asked.length = 0;
+    authorizer.asked.length = 0;
     await gateway.reload(config(["web", "cron"], "ninth"));
-    assert.equal(asked.length, MANY);
-    for (const release of held.splice(0, 32)) release();
+    assert.equal(authorizer.asked.length, MANY);
+    for (const question of held.splice(0, 32)) question.say(false);
     // the time of the first is over, not that of the second
     await clock.advance(100);
     await first;
-    assert.deepEqual([over.size, log.lines.length, asked.length], [0, 0, MANY]);
+    assert.deepEqual([over.size, log.lines.length, authorizer.asked.length], [0, 0, MANY]);
     // the twin: an answer of the one that is in force
-    answer = (response) => say(response, false);
+    authorizer.answer = (question) => question.say(false);
     await gateway.reload(config(["web", "cron"], "tenth"));
     await until(() => over.size === MANY && log.lines.length === MANY);
     leave();
@@ -314,7 +295,7 @@ describe("[S-26] streams that run when the policy is replaced, and the external 
       return one;
     };
     const [first, second] = [await open(web), await open(cron)];
-    answer = (response, peer) => say(response, peer !== idOf("cron"));
+    authorizer.answer = (question) => question.say(question.peer !== idOf("cron"));
     await gateway.reload(config(["web", "cron"], "eleventh"));
     await until(() => second.over && log.lines.length === 1);
     const [line] = log.lines;

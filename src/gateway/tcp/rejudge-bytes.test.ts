@@ -1,10 +1,9 @@
 /** Connections for bytes that are open when the configuration is replaced, and the external authorizer. */
 import assert from "node:assert/strict";
-import { createServer, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { ManualClock } from "../../authority/testing.ts";
+import { type Question, TestAuthorizer } from "../authorizer.testing.ts";
 import type { GatewayInput } from "../config-types.ts";
 import { createGateway } from "../gateway.ts";
 import type { Gateway } from "../gateway-types.ts";
@@ -17,14 +16,10 @@ describe("[S-9] [S-26] connections for bytes when the configuration is replaced,
   let web: Changeable;
   let cron: Changeable;
   let up: ByteServer;
-  let authorizer: Server;
+  let authorizer: TestAuthorizer;
   let gateway: Gateway;
   /** Whom the authorizer was asked about, and by which listener. */
-  const asked: string[] = [];
-  const held: ServerResponse[] = [];
-  let answer: (response: ServerResponse, peer: string, path: string) => void;
-  const say = (response: ServerResponse, allow: boolean) =>
-    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ allow }));
+  const asked = () => authorizer.asked.map(({ peer, body }) => `${peer} ${body.listener}`);
 
   const config = (names: readonly string[], path = "/"): GatewayInput => ({
     status: { port: 0 },
@@ -33,7 +28,7 @@ describe("[S-9] [S-26] connections for bytes when the configuration is replaced,
     routes: ["a", "b"].map((name) => ({ name, listen: [name], upstream: "db" })),
     policy: {
       rules: [{ rule: "all", allow: { ids: names.map((name) => idOf(name)) } }],
-      authorizer: { url: `http://127.0.0.1:${(authorizer.address() as AddressInfo).port}${path}`, timeout: "10s" },
+      authorizer: authorizer.at(path),
     },
   });
 
@@ -41,32 +36,18 @@ describe("[S-9] [S-26] connections for bytes when the configuration is replaced,
     const world = await World.create();
     [web, cron] = [await world.identity("web"), await world.identity("cron")];
     up = await new ByteServer(echo).start();
-    authorizer = createServer((request, response) => {
-      let text = "";
-      request.on("data", (chunk: Uint8Array) => {
-        text += new TextDecoder().decode(chunk);
-      });
-      request.on("end", () => {
-        const { peer, listener } = JSON.parse(text) as { peer: string; listener: string };
-        asked.push(`${peer} ${listener}`);
-        answer(response, peer, request.url ?? "");
-      });
-    });
-    await new Promise<void>((resolve) => authorizer.listen(0, "127.0.0.1", resolve));
+    authorizer = await TestAuthorizer.start();
     const options = { workload: await world.identity("gateway"), logger: log, clock };
     gateway = await createGateway(config(["web", "cron"]), options);
   });
   beforeEach(() => {
-    asked.length = 0;
-    held.length = 0;
+    authorizer.reset();
     log.lines.length = 0;
-    answer = (response) => say(response, true);
   });
   after(async () => {
     await gateway?.close({ deadlineMs: 0 });
     await up?.close();
-    authorizer?.closeAllConnections();
-    authorizer?.close();
+    await authorizer?.close();
   });
 
   /** An open connection; `heard` settles once it is over. */
@@ -86,11 +67,11 @@ describe("[S-9] [S-26] connections for bytes when the configuration is replaced,
   it("whom it confirms goes on, whom it denies ends, each ID asked about once for a listener", async () => {
     const stays = [await open(web), await open(web), await open(web, 1)];
     const goes = [await open(cron), await open(cron)];
-    asked.length = 0;
+    authorizer.reset();
     await gateway.reload(config(["web", "cron"]));
-    assert.deepEqual([...asked].sort(), [`${idOf("cron")} a`, `${idOf("web")} a`, `${idOf("web")} b`]);
+    assert.deepEqual(asked().sort(), [`${idOf("cron")} a`, `${idOf("web")} a`, `${idOf("web")} b`]);
     assert.equal(up.open, 5);
-    answer = (response, peer) => say(response, peer !== idOf("cron"));
+    authorizer.answer = (question) => question.say(question.peer !== idOf("cron"));
     await gateway.reload(config(["web", "cron"]));
     await until(() => log.lines.length === 2 && up.open === 3);
     await Promise.all(goes.map(({ heard }) => heard));
@@ -101,23 +82,23 @@ describe("[S-9] [S-26] connections for bytes when the configuration is replaced,
 
   it("its failure ends what is open, and whom the rules deny it is not asked about", async () => {
     const [first, second] = [await open(web), await open(cron)];
-    asked.length = 0;
-    answer = (response) => response.writeHead(500).end();
+    authorizer.reset();
+    authorizer.answer = (question) => question.send(500);
     await gateway.reload(config(["web"]));
     await until(() => log.lines.length === 2);
     await Promise.all([first.heard, second.heard]);
-    assert.deepEqual(asked, [`${idOf("web")} a`]);
+    assert.deepEqual(asked(), [`${idOf("web")} a`]);
     assert.deepEqual(
       new Set(log.lines.map(({ peer, endedBecause }) => `${peer} ${endedBecause}`)),
       new Set([`${idOf("web")} policy.authorizer-status`, `${idOf("cron")} policy.default-deny`]),
     );
-    answer = (response) => say(response, true);
+    authorizer.reset();
     await gateway.reload(config(["web", "cron"]));
   });
 
   it("what it has not confirmed within a second ends", async () => {
     const one = await open(web);
-    answer = (response) => void held.push(response);
+    const held = authorizer.hold();
     let done = false;
     const reloaded = gateway.reload(config(["web", "cron"])).then(() => {
       done = true;
@@ -134,11 +115,12 @@ describe("[S-9] [S-26] connections for bytes when the configuration is replaced,
 
   it("an authorizer that has been replaced while it is asked ends nobody", async () => {
     const one = await open(web);
-    answer = (response, _peer, path) => (path === "/old" ? void held.push(response) : say(response, true));
+    const held: Question[] = [];
+    authorizer.answer = (question) => (question.at === "/old" ? void held.push(question) : question.say(true));
     const first = gateway.reload(config(["web", "cron"], "/old"));
     await until(() => held.length === 1);
     await gateway.reload(config(["web", "cron"], "/new"));
-    say(held[0]!, false);
+    held[0]!.say(false);
     await first;
     // it still carries bytes: an end would be heard of only later
     const before = up.bytes;
