@@ -8,8 +8,8 @@ import { after, before, describe, it } from "node:test";
 import { FakeWorkloadApi, TestCa, type TestCertificateOptions, testJwtKey } from "../src/authority/testing.ts";
 import { Agent, type Content, jwkSet, wire } from "./conformance/agent.ts";
 import { look, type Report } from "./support/doctor.ts";
+import { eventually } from "./support/eventually.ts";
 import { onThisRuntime, Program } from "./support/programs.ts";
-import { eventually } from "./support/workload-server.ts";
 
 const HOME = "home.example";
 const WEB = `spiffe://${HOME}/web`;

@@ -56,7 +56,7 @@ function bundleFile(): string {
 
 /** Inspects in this process; gives all lines, the last of them, and the code. */
 async function look(what: string, options: Partial<InspectOptions> = {}) {
-  const { lines, code } = await inspect(what, { timeout: 5_000, ...options });
+  const { lines, code } = await inspect(what, { timeout: 60_000, ...options });
   const text = lines.join("\n");
   assert.doesNotMatch(text, CONTROL);
   return { text, last: lines.at(-1) ?? "", code };
@@ -305,11 +305,11 @@ describe("spiffe-edge inspect: servers", () => {
   });
 
   it("who does not speak TLS, who is silent, and who is not there", async () => {
-    const answers: [name: string, says: string, words: RegExp][] = [
-      ["plain", "HTTP/1.1 400 Bad Request\r\n\r\n", /Expected a TLS handshake with 127\.0\.0\.1:\d+: /],
-      ["silent", "", /No TLS handshake with 127\.0\.0\.1:\d+ within 300 ms/],
+    const answers: [name: string, says: string, timeout: number, words: RegExp][] = [
+      ["plain", "HTTP/1.1 400 Bad Request\r\n\r\n", 60_000, /Expected a TLS handshake with 127\.0\.0\.1:\d+: /],
+      ["silent", "", 300, /No TLS handshake with 127\.0\.0\.1:\d+ within 300 ms/],
     ];
-    for (const [name, says, words] of answers) {
+    for (const [name, says, timeout, words] of answers) {
       const server = tcpServer((socket) => {
         socket.on("error", () => {});
         socket.resume();
@@ -317,7 +317,7 @@ describe("spiffe-edge inspect: servers", () => {
       });
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
       const { port } = server.address() as { port: number };
-      await assert.rejects(look(`127.0.0.1:${port}`, { timeout: 300 }), words, name);
+      await assert.rejects(look(`127.0.0.1:${port}`, { timeout }), words, name);
       server.close();
     }
     await assert.rejects(look("127.0.0.1:1"), /Expected a TLS handshake with 127\.0\.0\.1:1: .*ECONNREFUSED/);

@@ -18,7 +18,8 @@ import { after, before, describe, it } from "node:test";
 import { Authority } from "../src/authority/index.ts";
 import { createFetch } from "../src/tls/index.ts";
 import { Workload } from "../src/workload/index.ts";
-import { type Ended, onThisRuntime, Program, spiffeEdge, takenPort } from "./support/programs.ts";
+import { takenPort } from "./support/ports.ts";
+import { type Ended, onThisRuntime, Program, spiffeEdge } from "./support/programs.ts";
 
 const WEB = "spiffe://x0tta6bl4.local/web";
 
@@ -218,7 +219,7 @@ describe("spiffe-edge fetch", () => {
 });
 
 const CONFIG = {
-  identity: { socket: ["$", "{SPIFFE_ENDPOINT_SOCKET}"].join(""), startupTimeout: "3s" },
+  identity: { socket: ["$", "{SPIFFE_ENDPOINT_SOCKET}"].join(""), startupTimeout: "60s" },
   status: { port: 0 },
   listen: { address: "127.0.0.1", port: 0 },
   upstreams: { orders: { url: "http://127.0.0.1:9" } },
@@ -333,10 +334,10 @@ describe("spiffe-edge gateway", () => {
   });
 
   it("a port in use ends with code 1", async () => {
-    const { port, server } = await takenPort();
+    const { port, free } = await takenPort();
     const file = write(JSON.stringify({ ...CONFIG, listen: { ...CONFIG.listen, port } }));
     const ended = await spiffeEdge(["gateway", "--config", file], withSocket(socket));
-    server.close();
+    await free();
     assert.equal(ended.code, 1, ended.stderr);
     assert.match(ended.stderr, new RegExp(`^spiffe-edge: [^\\n]*127\\.0\\.0\\.1:${port}[^\\n]*\\n$`));
   });
@@ -344,7 +345,7 @@ describe("spiffe-edge gateway", () => {
 
 describe("spiffe-edge dev", () => {
   it("a port in use ends with code 1 and leaves no socket behind", async () => {
-    const { port, server } = await takenPort();
+    const { port, free } = await takenPort();
     const runtimeDir = mkdtempSync(join(tmpdir(), "d-"));
     const env = { XDG_RUNTIME_DIR: runtimeDir };
     assertSentence(
@@ -353,9 +354,9 @@ describe("spiffe-edge dev", () => {
       new RegExp(`127\\.0\\.0\\.1:${port}`),
     );
     assert.deepEqual(readdirSync(runtimeDir), []);
-    server.close();
-    const free = await spiffeEdge(["dev", "--once", "--port", "0"], { env });
-    assert.equal(free.code, 0, free.stderr);
+    await free();
+    const other = await spiffeEdge(["dev", "--once", "--port", "0"], { env });
+    assert.equal(other.code, 0, other.stderr);
     assert.deepEqual(readdirSync(runtimeDir), []);
     rmSync(runtimeDir, { recursive: true });
   });

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { eventually } from "./support/eventually.ts";
 import { GatewayWorld, idOf, NumberedUpstream } from "./support/gateway.ts";
-import { spiffeEdge, takenPort } from "./support/programs.ts";
-import { eventually } from "./support/workload-server.ts";
+import { freePort, takenPort } from "./support/ports.ts";
+import { spiffeEdge } from "./support/programs.ts";
 
 let world: GatewayWorld;
 before(async () => {
@@ -15,10 +16,10 @@ after(() => world?.close());
 
 describe("a gateway that starts", () => {
   it("a status port that is taken: code 1 and one sentence; the same with another port serves", async () => {
-    const { port, server } = await takenPort();
+    const { port, free } = await takenPort();
     world.write(world.config({ status: { port } }));
     const { code, stderr } = await world.program().ended;
-    server.close();
+    await free();
     assert.equal(code, 1);
     assert.match(stderr, new RegExp(`^spiffe-edge: [^\\n]*the status port on 127\\.0\\.0\\.1:${port}[^\\n]*\\n$`));
     const gateway = await world.gateway(world.config({ status: { port } }));
@@ -150,8 +151,8 @@ describe("what a gateway says", () => {
 
 describe("upstreams that come and go", () => {
   it("a flapping upstream: 502 or 503 while it is away, 200 when it is back, and the process lives", async () => {
-    let flapping = await NumberedUpstream.start();
-    const { port } = flapping;
+    const port = await freePort();
+    let flapping = await NumberedUpstream.start(port);
     const upstreams = { up: { url: flapping.url, retries: { max: 0 } } };
     const gateway = await world.gateway(world.config({ upstreams }));
     for (let round = 0; round < 3; round++) {
@@ -163,10 +164,10 @@ describe("upstreams that come and go", () => {
       }
       flapping = await NumberedUpstream.start(port);
       // the breaker lets one through after a second, or two, and then all
-      for (let i = 0; i < 200; i++) {
-        if ((await gateway.ask(world.web)) === "200 ok") break;
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
+      await eventually(
+        async () => (await gateway.ask(world.web)) === "200 ok",
+        "an answer of the upstream that is back",
+      );
     }
     assert.equal(await gateway.ask(world.web), "200 ok");
     await flapping.close();

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { capabilities } from "../src/runtime/capabilities.ts";
 import { createFetch } from "../src/tls/index.ts";
+import { eventually } from "./support/eventually.ts";
 import { GATEWAY, GatewayProcess, GatewayWorld, type Status } from "./support/gateway.ts";
 import { freePort } from "./support/ports.ts";
 import { skipWhen } from "./support/skip.ts";
@@ -69,13 +70,10 @@ describe("gateway workers", () => {
   only("do not outlive the process that started them", without, async () => {
     const { program, each } = await start();
     program.child.kill("SIGKILL");
-    let gone = 0;
-    for (let i = 0; i < 400 && gone < 2; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
+    await eventually(async () => {
       const asked = await Promise.allSettled(each.map((one) => one.status()));
-      gone = asked.filter(({ status }) => status === "rejected").length;
-    }
-    assert.equal(gone, 2);
+      return asked.every(({ status }) => status === "rejected");
+    }, "the end of both workers");
     await assert.rejects(call(each[0]!.port));
   });
 

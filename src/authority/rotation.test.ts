@@ -3,6 +3,7 @@ import { connect } from "node:net";
 import { describe, it } from "node:test";
 import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
+import { eventually } from "../../test/support/eventually.ts";
 import { type Clock, systemClock } from "../base/index.ts";
 import { SpiffeWorkloadAPI, type X509SVID } from "../gen/workload/workload_pb.js";
 import { TrustDomain } from "../id/index.ts";
@@ -84,11 +85,6 @@ async function toldBy(svids: readonly X509SVID[], clock: Clock): Promise<Told> {
   const at = clock.now();
   const svid = await X509Svid.parse(only.x509Svid, only.x509SvidKey);
   return { at, svid, bundle: X509Bundle.fromDer(ORG, only.bundle) };
-}
-
-/** Waits for what follows from the manual clock by way of real cryptography. */
-async function eventually(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 function serialOf(certificate: Certificate): string {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
+import { eventually } from "../../test/support/eventually.ts";
 import { TrustDomain } from "../id/index.ts";
 import { X509Svid } from "../x509/index.ts";
 import { staticIdentity, TestCa, type TestSvid } from "./testing.ts";
@@ -38,7 +39,7 @@ describe("staticIdentity", () => {
       for await (const _ of identity.x509.updates(stop.signal)) seen.push(identity.x509.x509Svid().id.path);
     })();
     await identity.update({ svid: api });
-    while (seen.at(-1) !== "/api") await new Promise((resolve) => setTimeout(resolve, 1));
+    await eventually(() => seen.at(-1) === "/api");
     assert.ok(identity.x509.x509BundleFor(ORG));
     await identity.update({ bundles: [] });
     assert.equal(identity.x509.x509BundleFor(ORG), undefined);

@@ -13,8 +13,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+import { eventually } from "../../test/support/eventually.ts";
 import { onThisRuntime, Program, spiffeEdge } from "../../test/support/programs.ts";
-import { eventually } from "../../test/support/workload-server.ts";
 import { Authority } from "../authority/index.ts";
 import { systemClock } from "../base/index.ts";
 import { safeValidateJwtSvid } from "../jwt/index.ts";

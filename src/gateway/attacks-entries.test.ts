@@ -5,17 +5,9 @@ import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { after, before, describe, it } from "node:test";
 import type { TLSSocket } from "node:tls";
+import { http2Frame } from "../../test/support/http2-frames.ts";
 import { ManualClock, TestCa } from "../authority/testing.ts";
-import {
-  http1Get,
-  http2Frame,
-  http2Requests,
-  http2Told,
-  rawExchange,
-  rawOptions,
-  type Shown,
-  shown,
-} from "../tls/wire.testing.ts";
+import { http1Get, http2Requests, http2Told, rawExchange, rawOptions, type Shown, shown } from "../tls/wire.testing.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
 import { idOf, requestLog, until, World } from "./world.testing.ts";

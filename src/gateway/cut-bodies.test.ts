@@ -3,8 +3,8 @@ import assert from "node:assert/strict";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
+import { http2Frame, serveFrames } from "../../test/support/http2-frames.ts";
 import { connect } from "../tls/index.ts";
-import { http2Frame } from "../tls/wire.testing.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
 import { type Changeable, GATEWAY, idOf, requestLog, until, World } from "./world.testing.ts";
@@ -29,39 +29,24 @@ function overHttp1(socket: Socket): void {
 
 /** An upstream of HTTP/2, which answers once a stream has ended. */
 function overHttp2(socket: Socket): void {
-  let bytes: Buffer = Buffer.alloc(0);
-  let preface = 24;
   let owed = 0;
   const room = (stream: number, length: number) => {
     const more = Buffer.alloc(4);
     more.writeUInt32BE(length);
     socket.write(http2Frame(8, 0, stream, more));
   };
-  socket.write(http2Frame(4, 0, 0, new Uint8Array(0)));
-  socket.on("data", (chunk: Buffer) => {
-    bytes = Buffer.concat([bytes, chunk]);
-    if (bytes.length < preface) return;
-    bytes = bytes.subarray(preface);
-    preface = 0;
-    for (let length = 0; bytes.length >= 9; bytes = bytes.subarray(9 + length)) {
-      length = bytes.readUIntBE(0, 3);
-      if (bytes.length < 9 + length) return;
-      const [type, flags, stream] = [bytes[3], bytes[4] as number, bytes.readUInt32BE(5)];
-      if (type === 4 && (flags & 1) === 0) socket.write(http2Frame(4, 1, 0, new Uint8Array(0)));
-      if (type === 0) owed += length;
-      if (type === 0 && length > 0 && roomy) room(stream, length);
-      if (owed > 0 && (roomy || type === 3)) {
-        room(0, owed);
-        owed = 0;
-      }
-      if (type !== 0 && type !== 1) continue;
-      heard.bytes += 9 + length;
-      if ((flags & 1) === 0) continue;
-      heard.whole = true;
-      socket.write(
-        Buffer.concat([http2Frame(1, 4, stream, Buffer.from([0x88])), http2Frame(0, 1, stream, Buffer.from("ok"))]),
-      );
+  serveFrames(socket, ({ type, flags, stream, payload: { length } }) => {
+    if (type === 0) owed += length;
+    if (type === 0 && length > 0 && roomy) room(stream, length);
+    if (owed > 0 && (roomy || type === 3)) {
+      room(0, owed);
+      owed = 0;
     }
+    if (type !== 0 && type !== 1) return;
+    heard.bytes += 9 + length;
+    if ((flags & 1) === 0) return;
+    heard.whole = true;
+    socket.write(Buffer.concat([http2Frame(1, 4, stream, [0x88]), http2Frame(0, 1, stream, Buffer.from("ok"))]));
   });
 }
 
@@ -79,14 +64,14 @@ function head2(path: string): Buffer {
   ] as const;
   return Buffer.concat([
     Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-    http2Frame(4, 0, 0, new Uint8Array(0)),
+    http2Frame(4, 0, 0),
     http2Frame(1, 4, 1, Buffer.concat(fields.map(field))),
   ]);
 }
 
 const head1 = (path: string) => `POST ${path} HTTP/1.1\r\nHost: edge.example\r\nTransfer-Encoding: chunked\r\n\r\n`;
 const data2 = (last: boolean) => http2Frame(0, last ? 1 : 0, 1, Buffer.from("abc"));
-const reset2 = (code: number) => http2Frame(3, 0, 1, Buffer.from([0, 0, 0, code]));
+const reset2 = (code: number) => http2Frame(3, 0, 1, [0, 0, 0, code]);
 
 describe("[S-25] bodies that break off", () => {
   const log = requestLog();

@@ -4,59 +4,21 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import type { TLSSocket } from "node:tls";
+import { http2Frame, http2Frames, http2Settings } from "../../test/support/http2-frames.ts";
 import { capabilities } from "../runtime/capabilities.ts";
-import {
-  http2Frame,
-  http2Get,
-  http2Requests,
-  http2Told,
-  rawExchange,
-  rawOptions,
-  type Shown,
-  shown,
-} from "../tls/wire.testing.ts";
+import { http2Get, http2Requests, http2Told, rawExchange, rawOptions, type Shown, shown } from "../tls/wire.testing.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
 import { idOf, requestLog, until, World } from "./world.testing.ts";
 
 /** Numbers of HTTP/2 (RFC 9113, RFC 8441). */
-const [SETTINGS, RST_STREAM, GOAWAY] = [4, 3, 7];
+const [RST_STREAM, GOAWAY] = [3, 7];
 const [MAX_CONCURRENT_STREAMS, ENABLE_CONNECT_PROTOCOL] = [3, 8];
 const PROTOCOL_ERROR = 1;
 
-interface Frame {
-  readonly type: number;
-  readonly flags: number;
-  readonly stream: number;
-  readonly payload: Buffer;
-}
-
-function frames(seen: Buffer): Frame[] {
-  const found: Frame[] = [];
-  for (let at = 0; at + 9 <= seen.length; ) {
-    const end = at + 9 + seen.readUIntBE(at, 3);
-    if (end > seen.length) break;
-    const [type, flags] = [seen[at + 3] as number, seen[at + 4] as number];
-    found.push({ type, flags, stream: seen.readUInt32BE(at + 5), payload: seen.subarray(at + 9, end) });
-    at = end;
-  }
-  return found;
-}
-
-/** What a server says of its own in its settings. */
-function settingsOf(seen: Buffer): Map<number, number> {
-  const found = new Map<number, number>();
-  for (const { type, flags, payload } of frames(seen)) {
-    if (type !== SETTINGS || (flags & 1) === 1) continue;
-    for (let at = 0; at + 6 <= payload.length; at += 6)
-      found.set(payload.readUInt16BE(at), payload.readUInt32BE(at + 2));
-  }
-  return found;
-}
-
 /** How the first stream was refused: what ended, and by which code. */
 function refusalOf(seen: Buffer): string | undefined {
-  for (const { type, stream, payload } of frames(seen)) {
+  for (const { type, stream, payload } of http2Frames(seen)) {
     if (type === RST_STREAM && stream === 1) return `stream ${payload.readUInt32BE(0)}`;
     if (type === GOAWAY) return `connection ${payload.readUInt32BE(4)}`;
   }
@@ -152,7 +114,7 @@ describe("extended CONNECT over HTTP/2", () => {
   }
 
   it("is not announced, so that clients that ask for it first do not send it", async () => {
-    const settings = settingsOf(await go(web, http2Requests(1)));
+    const settings = http2Settings(await go(web, http2Requests(1)));
     // the frame was read
     assert.equal(settings.get(MAX_CONCURRENT_STREAMS), 128);
     assert.equal(settings.get(ENABLE_CONNECT_PROTOCOL) ?? 0, 0);

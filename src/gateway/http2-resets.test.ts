@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import http2 from "node:http2";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
-import { http2Frame } from "../tls/wire.testing.ts";
+import { http2Frame, serveFrames } from "../../test/support/http2-frames.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
 import {
   type Changeable,
+  GATEWAY,
   http2Client,
   idOf,
   rawExchange,
@@ -22,8 +23,8 @@ const CANCEL = constants.NGHTTP2_CANCEL;
 const OK = Buffer.from([0x88]);
 const head = (stream: number, whole = false) => http2Frame(1, whole ? 5 : 4, stream, OK);
 const data = (stream: number, text: string, last = false) => http2Frame(0, last ? 1 : 0, stream, Buffer.from(text));
-const reset = (stream: number, code: number) => http2Frame(3, 0, stream, Buffer.from([0, 0, 0, code]));
-const goaway = (last: number, code: number) => http2Frame(7, 0, 0, Buffer.from([0, 0, 0, last, 0, 0, 0, code]));
+const reset = (stream: number, code: number) => http2Frame(3, 0, stream, [0, 0, 0, code]);
+const goaway = (last: number, code: number) => http2Frame(7, 0, 0, [0, 0, 0, last, 0, 0, 0, code]);
 
 let world: World;
 let web: Changeable;
@@ -42,25 +43,12 @@ before(async () => {
   web = await world.identity("web");
   server = createServer((socket) => {
     sockets.add(socket);
-    socket.on("error", () => {}).on("close", () => sockets.delete(socket));
-    socket.write(http2Frame(4, 0, 0, new Uint8Array(0)));
-    let bytes: Buffer = Buffer.alloc(0);
-    let preface = 24;
-    socket.on("data", (chunk: Buffer) => {
-      bytes = Buffer.concat([bytes, chunk]);
-      if (bytes.length < preface) return;
-      bytes = bytes.subarray(preface);
-      preface = 0;
-      for (let length = 0; bytes.length >= 9; bytes = bytes.subarray(9 + length)) {
-        length = bytes.readUIntBE(0, 3);
-        if (bytes.length < 9 + length) return;
-        const [type, flags, stream] = [bytes[3], bytes[4] as number, bytes.readUInt32BE(5)];
-        if (type === 4 && (flags & 1) === 0) socket.write(http2Frame(4, 1, 0, new Uint8Array(0)));
-        if (type === 3) resets.push(bytes.readUInt32BE(9));
-        if (type !== 1) continue;
-        asked.push(stream);
-        answer(socket, stream);
-      }
+    socket.on("close", () => sockets.delete(socket));
+    serveFrames(socket, ({ type, stream, payload }) => {
+      if (type === 3) resets.push(payload.readUInt32BE(0));
+      if (type !== 1) return;
+      asked.push(stream);
+      answer(socket, stream);
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -88,13 +76,17 @@ after(async () => {
 });
 const port = () => gateway.listeners[0]!.port;
 
-/** One exchange: what came, whether it looked whole, and the code of the reset. */
-async function exchange(session: http2.ClientHttp2Session): Promise<{ text: string; code: number; ended: boolean }> {
+/** One exchange: what came, whether it looked whole, and the code of the reset; `onPart` hears what has come so far. */
+async function exchange(
+  session: http2.ClientHttp2Session,
+  onPart: (text: string) => void = () => {},
+): Promise<{ text: string; code: number; ended: boolean }> {
   const stream = session.request({ ":path": "/x" });
   let [text, ended] = ["", false];
   stream.on("error", () => {});
   stream.on("data", (chunk: Uint8Array) => {
     text += new TextDecoder().decode(chunk);
+    onPart(text);
   });
   stream.on("end", () => {
     ended = true;
@@ -160,15 +152,21 @@ describe("resets over HTTP/2", () => {
   ];
   for (const [title, act] of breaks) {
     it(`an answer that the upstream breaks off by ${title} is never whole, and never asked for again`, async () => {
+      let breakOff: (() => void) | undefined;
       answer = (socket, stream) => {
+        breakOff = () => act(socket, stream);
         socket.write(Buffer.concat([head(stream), data(stream, "half")]));
-        // later, so that the half is through already
-        setTimeout(() => act(socket, stream), 20);
       };
-      const { text, code } = await withSession(exchange);
+      // once the half is through
+      const onPart = (seen: string) => {
+        if (!seen.includes("half")) return;
+        breakOff?.();
+        breakOff = undefined;
+      };
+      const { text, code } = await withSession((session) => exchange(session, onPart));
       assert.equal(text, "half");
       assert.notEqual(code, 0);
-      const plain = await rawExchange(web, port(), rawRequest("/x"));
+      const plain = await rawExchange(web, port(), rawRequest("/x"), GATEWAY, onPart);
       assert.match(plain, /^HTTP\/1\.1 200 /);
       assert.ok(!plain.endsWith("0\r\n\r\n"), plain);
       assert.equal(asked.length, 2);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import http2 from "node:http2";
 import { type AddressInfo, connect as connectTcp, createServer as createTcp, type Server, type Socket } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
+import { type Frame, http2Frame, serveFrames } from "../../test/support/http2-frames.ts";
 import { connect, createFetch, listen, type TlsListener } from "../tls/index.ts";
 import type { UpstreamInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
@@ -33,37 +34,18 @@ class RawServer {
   readonly server: Server;
 
   constructor() {
-    this.server = createTcp((socket) => {
-      let bytes = Buffer.alloc(0);
-      let preface = true;
-      socket.on("error", () => {});
-      socket.write(this.#frame(4, 0, 0));
-      socket.on("data", (chunk: Buffer) => {
-        bytes = Buffer.concat([bytes, chunk]);
-        if (preface && bytes.length >= 24) {
-          bytes = bytes.subarray(24);
-          preface = false;
-        }
-        while (!preface && bytes.length >= 9) {
-          const length = bytes.readUIntBE(0, 3);
-          if (bytes.length < 9 + length) return;
-          this.#take(socket, bytes[3] as number, bytes[4] as number, bytes.readUInt32BE(5));
-          bytes = bytes.subarray(9 + length);
-        }
-      });
-    });
+    this.server = createTcp((socket) => serveFrames(socket, (frame) => this.#take(socket, frame)));
   }
 
-  #take(socket: Socket, type: number, flags: number, stream: number): void {
-    if (type === 4 && flags === 0) socket.write(this.#frame(4, 1, 0));
+  #take(socket: Socket, { type, flags, stream }: Frame): void {
     // the end of a request, in its head or its body
     if ((type !== 0 && type !== 1) || (flags & 1) === 0) return;
     this.arrivals++;
-    const goaway = (last: number) => this.#frame(7, 0, 0, [0, 0, 0, last, 0, 0, 0, 0]);
+    const goaway = (last: number) => http2Frame(7, 0, 0, [0, 0, 0, last, 0, 0, 0, 0]);
     switch (this.answers.shift()) {
       case "ok":
         // HEADERS with END_STREAM and END_HEADERS: ":status: 200" of the static table
-        return void socket.write(this.#frame(1, 5, stream, [0x88]));
+        return void socket.write(http2Frame(1, 5, stream, [0x88]));
       case "length 2":
         return void socket.write(this.#lengthThenTwo(stream, "2"));
       case "length 1":
@@ -73,9 +55,9 @@ class RawServer {
       case "length 1, 2":
         return void socket.write(this.#lengthThenTwo(stream, "1", "2"));
       case "refused":
-        return void socket.write(this.#frame(3, 0, stream, [0, 0, 0, 7]));
+        return void socket.write(http2Frame(3, 0, stream, [0, 0, 0, 7]));
       case "reset":
-        return void socket.write(this.#frame(3, 0, stream, [0, 0, 0, 2]));
+        return void socket.write(http2Frame(3, 0, stream, [0, 0, 0, 2]));
       case "goaway-before":
         return void socket.end(goaway(0));
       case "goaway-after":
@@ -90,18 +72,9 @@ class RawServer {
     // ":status: 200", then "content-length" of the static table with a literal value, not indexed
     const fields = lengths.flatMap((length) => [0x0f, 0x0d, length.length, ...Buffer.from(length)]);
     return Buffer.concat([
-      this.#frame(1, 4, stream, [0x88, ...fields]),
-      this.#frame(0, 1, stream, [...Buffer.from("ok")]),
+      http2Frame(1, 4, stream, [0x88, ...fields]),
+      http2Frame(0, 1, stream, [...Buffer.from("ok")]),
     ]);
-  }
-
-  #frame(type: number, flags: number, stream: number, payload: readonly number[] = []): Buffer {
-    const head = Buffer.alloc(9);
-    head.writeUIntBE(payload.length, 0, 3);
-    head[3] = type;
-    head[4] = flags;
-    head.writeUInt32BE(stream, 5);
-    return Buffer.concat([head, Buffer.from(payload)]);
   }
 }
 
@@ -186,7 +159,7 @@ before(async () => {
       status: { port: 0 },
       listen: { address: "127.0.0.1", port: 0 },
       upstreams,
-      routes: Object.keys(upstreams).map((name) => ({ name, path: `/${name}/**`, upstream: name, timeout: "5s" })),
+      routes: Object.keys(upstreams).map((name) => ({ name, path: `/${name}/**`, upstream: name, timeout: "60s" })),
       policy: [{ rule: "web", allow: { ids: [idOf("web")] } }],
     },
     { workload: own },
@@ -415,10 +388,10 @@ describe("upstreams that speak HTTP/2", () => {
     answer = ({ stream }) => {
       stream.respond({ ":status": 200 });
       stream.write("half");
-      setTimeout(() => stream.destroy(new Error("broken")), 20);
     };
     const response = await call("/up/cut");
     assert.equal(response.status, 200);
+    seen[0]!.stream.destroy(new Error("broken"));
     await assert.rejects(response.text());
   });
 

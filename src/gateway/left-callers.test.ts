@@ -1,10 +1,10 @@
 /** Callers that leave while they are judged: nothing of their request goes on, and it has its line in the log all the same. */
 import assert from "node:assert/strict";
-import { createServer, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
+import { http2Frame } from "../../test/support/http2-frames.ts";
 import { connect } from "../tls/index.ts";
-import { http2Frame, http2Request, http2Requests } from "../tls/wire.testing.ts";
+import { http2Request, http2Requests } from "../tls/wire.testing.ts";
+import { TestAuthorizer } from "./authorizer.testing.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
 import {
@@ -20,7 +20,7 @@ import {
 
 const WHOLE = 5;
 const BODY_FOLLOWS = 4;
-const reset = (code: number) => http2Frame(3, 0, 1, Buffer.from([0, 0, 0, code]));
+const reset = (code: number) => http2Frame(3, 0, 1, [0, 0, 0, code]);
 const ping = http2Frame(6, 0, 0, Buffer.alloc(8));
 const opening = (flags: number) => Buffer.concat([http2Requests(0), http2Request(1, flags)]);
 const head1 = (method: string, more = "") => `${method} / HTTP/1.1\r\nHost: edge.example\r\n${more}\r\n`;
@@ -45,12 +45,8 @@ describe("[S-26] callers that leave while they are judged", () => {
   let web: Changeable;
   let guest: Changeable;
   let upstream: CountingUpstream;
-  let authorizer: Server;
+  let authorizer: TestAuthorizer;
   let gateway: Gateway;
-  /** Questions that wait for their answer; while there is none to wait for, they get it at once. */
-  let held: ServerResponse[] | undefined;
-  const allow = (response: ServerResponse) =>
-    response.writeHead(200, { "content-type": "application/json" }).end('{"allow":true}');
   const running = () => (gateway.report() as { running: number }).running;
   const open = () => (gateway.report() as { listeners: { counters: { open: number } }[] }).listeners[0]!.counters.open;
 
@@ -58,12 +54,7 @@ describe("[S-26] callers that leave while they are judged", () => {
     const world = await World.create();
     [web, guest] = [await world.identity("web"), await world.identity("guest")];
     upstream = await countingUpstream();
-    authorizer = createServer((request, response) => {
-      request.resume();
-      request.once("end", () => void (held === undefined ? allow(response) : held.push(response)));
-    });
-    await new Promise<void>((resolve) => authorizer.listen(0, "127.0.0.1", resolve));
-    const url = `http://127.0.0.1:${(authorizer.address() as AddressInfo).port}/`;
+    authorizer = await TestAuthorizer.start();
     gateway = await createGateway(
       {
         status: { port: 0 },
@@ -72,22 +63,21 @@ describe("[S-26] callers that leave while they are judged", () => {
         routes: [{ name: "up", path: "/**", upstream: "up" }],
         policy: {
           rules: [{ rule: "web", allow: { ids: [idOf("web")] } }],
-          authorizer: { url, timeout: "10s" },
+          authorizer: authorizer.at(),
         },
       },
       { workload: await world.identity("gateway"), logger: log },
     );
   });
   beforeEach(() => {
-    held = undefined;
+    authorizer.reset();
     upstream.heads = 0;
     log.lines.length = 0;
   });
   after(async () => {
     await gateway?.close({ deadlineMs: 0 });
     await upstream?.close();
-    authorizer?.closeAllConnections();
-    authorizer?.close();
+    await authorizer?.close();
   });
 
   async function dial(alpn: string, who = web) {
@@ -103,11 +93,11 @@ describe("[S-26] callers that leave while they are judged", () => {
 
   for (const [name, alpn, bytes, leave] of WAYS) {
     it(`${name}: nothing goes on, and it is told of`, async () => {
-      held = [];
+      const held = authorizer.hold();
       const seen = await dial(alpn);
       const { socket } = seen;
       socket.write(bytes);
-      await until(() => held?.length === 1);
+      await until(() => held.length === 1);
       if (leave === "connection") {
         socket.destroy();
         await until(() => open() === 0);
@@ -117,7 +107,7 @@ describe("[S-26] callers that leave while they are judged", () => {
         socket.write(Buffer.concat([leave, ping]));
         await until(() => seen.bytes >= before + ping.length);
       }
-      allow(held[0]!);
+      held[0]!.say(true);
       await until(() => log.lines.length === 1);
       const { status, peer, verdict, complete } = log.lines[0]!;
       assert.deepEqual([status, peer, verdict, complete], [0, idOf("web"), "allow", false]);
@@ -131,10 +121,7 @@ describe("[S-26] callers that leave while they are judged", () => {
     const count = 20;
     const parts = Array.from({ length: count }, (_, i) => {
       const stream = 2 * i + 1;
-      return Buffer.concat([
-        http2Request(stream, WHOLE),
-        http2Frame(3, 0, stream, Buffer.from([0, 0, 0, 8 * (i % 2)])),
-      ]);
+      return Buffer.concat([http2Request(stream, WHOLE), http2Frame(3, 0, stream, [0, 0, 0, 8 * (i % 2)])]);
     });
     socket.write(Buffer.concat([http2Requests(0), ...parts]));
     await until(() => log.lines.length === count && running() === 0);
@@ -160,11 +147,11 @@ describe("[S-26] callers that leave while they are judged", () => {
   it("who stays is answered, by what the upstream says", async () => {
     for (const [, alpn, bytes] of WAYS.filter(([name]) => name.startsWith("GET"))) {
       upstream.heads = log.lines.length = 0;
-      held = [];
+      const held = authorizer.hold();
       const { socket } = await dial(alpn);
       socket.write(bytes);
-      await until(() => held?.length === 1);
-      allow(held[0]!);
+      await until(() => held.length === 1);
+      held[0]!.say(true);
       await until(() => log.lines.length === 1);
       assert.deepEqual([log.lines[0]?.status, log.lines[0]?.complete, upstream.heads, running()], [200, true, 1, 0]);
       socket.destroy();

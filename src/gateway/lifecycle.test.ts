@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import { connect as connectTcp, createServer as createTcp } from "node:net";
+import { connect as connectTcp } from "node:net";
 import { after, before, describe, it } from "node:test";
-import { freePort } from "../../test/support/ports.ts";
+import { freePort, takenPort } from "../../test/support/ports.ts";
 import { Authority } from "../authority/testing.ts";
 import { isSpiffeError } from "../base/index.ts";
 import { createFetch, listen } from "../tls/index.ts";
@@ -64,12 +64,6 @@ const isOpen = (port: number) =>
     });
     socket.on("error", () => resolve(false));
   });
-/** A port that is taken until `free()`. */
-async function takenPort(): Promise<{ port: number; free(): void }> {
-  const server = createTcp();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { port: (server.address() as { port: number }).port, free: () => server.close() };
-}
 const refuses = (code: string, message: RegExp) => (error: unknown) =>
   isSpiffeError(error) && error.code === code && message.test(error.message);
 
@@ -202,7 +196,7 @@ describe("start", () => {
       createGateway(config({ status: { port: taken.port } }), { workload }),
       refuses("ERR_SPIFFE_PORT_IN_USE", /status port/),
     );
-    taken.free();
+    await taken.free();
     await using gateway = await createGateway(config({ status: { port: status }, listen }), { workload });
     assert.equal(gateway.listeners.length, 2);
   });

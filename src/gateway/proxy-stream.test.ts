@@ -128,8 +128,7 @@ describe("bodies through the gateway", () => {
       }
       if (path === "/cut" || path === "/cut-length") {
         response.writeHead(200, path === "/cut" ? {} : { "content-length": "100" });
-        response.write("half");
-        return void setTimeout(() => response.destroy(), 20);
+        return void response.write("half");
       }
       if (path === "/reset") return void request.once("end", () => request.socket.destroy());
       if (path === "/early") {
@@ -347,10 +346,19 @@ describe("bodies through the gateway", () => {
 
   it("an answer that breaks off never looks whole", async () => {
     for (const path of ["/up/cut", "/up/cut-length"]) {
+      // each breaks off once its half is through
+      const breakOff = () => void open!.response.destroy();
       const response = await call(path);
       assert.equal(response.status, 200);
+      breakOff();
       await assert.rejects(response.text());
-      const h1 = await rawExchange(web, port(), rawRequest(path));
+      const h1 = await rawExchange(
+        web,
+        port(),
+        rawRequest(path),
+        GATEWAY,
+        (seen) => seen.includes("half") && breakOff(),
+      );
       assert.match(h1, /half/);
       assert.doesNotMatch(h1, /\r\n0\r\n\r\n$/);
       const session = await http2Client(web, port());
@@ -364,7 +372,7 @@ describe("bodies through the gateway", () => {
         stream.on("end", () => {
           ended = true;
         });
-        stream.resume();
+        stream.on("data", breakOff);
         await new Promise((resolve) => stream.once("close", resolve));
         assert.ok(error !== undefined || stream.rstCode !== 0, `reset ${stream.rstCode}, ended ${ended}`);
       } finally {

@@ -6,7 +6,7 @@ import { createFetch } from "../tls/index.ts";
 import { parseGatewayConfig } from "./config.ts";
 import { createGateway } from "./gateway.ts";
 import { MAX_ROWS, RateLimits } from "./rate-limits.ts";
-import { countingUpstream, GATEWAY, idOf, requestLog, World } from "./world.testing.ts";
+import { countingUpstream, GATEWAY, idOf, requestLog, until, World } from "./world.testing.ts";
 
 const id = (name: string, domain = "example.org") => SpiffeId.parse(idOf(name, domain));
 
@@ -123,6 +123,7 @@ describe("rate limits", () => {
       assert.doesNotMatch(`${await shown("/status")}${await shown("/metrics")}`, /s3cret|x-note/);
       const metrics = await shown("/metrics");
       assert.match(metrics, /spiffe_edge_rate_limited_total\{bucket="identity"\} 1/);
+      await until(() => log.lines.some(({ status }) => status === 429));
       assert.equal(log.lines.find(({ status }) => status === 429)?.reason, "request.rate-limited");
     } finally {
       await gateway.close({ deadlineMs: 0 });

@@ -1,7 +1,7 @@
 /** Requests as raw bytes over kept connections of HTTP/1.1 and HTTP/2, for what no client library would send. */
 import type { Duplex } from "node:stream";
+import { http2Frame, http2Frames } from "../../test/support/http2-frames.ts";
 import { connect, type TlsIdentity } from "../tls/index.ts";
-import { http2Frame } from "../tls/wire.testing.ts";
 import { GATEWAY } from "./world.testing.ts";
 
 /** Name and value, one character for each byte. */
@@ -109,21 +109,17 @@ function answer2(stream: number) {
   return (seen: Buffer): RawAnswer | undefined => {
     let body = "";
     let bodies = 0;
-    for (let at = 0; at + 9 <= seen.length; ) {
-      const length = seen.readUIntBE(at, 3);
-      const [type, flags] = [seen[at + 3], seen[at + 4] as number];
-      if (at + 9 + length > seen.length) return undefined;
-      const own = seen.readUInt32BE(at + 5) === stream;
+    for (const { type, flags, stream: id, payload } of http2Frames(seen)) {
+      const own = id === stream;
       if (own && type === 0) {
         bodies++;
-        body += seen.toString("latin1", at + 9, at + 9 + length);
+        body += payload.toString("latin1");
       }
       // the session, or the stream, is refused as a whole
       if (type === 7 || (own && type === 3)) return { status: 0, body: "" };
       // heads are compressed: a refusal says its status in the body as well
       if (own && (type === 0 || type === 1) && (flags & 1) === 1)
         return { status: Number(/"status":(\d{3})/.exec(body)?.[1] ?? (bodies > 0 ? 200 : -1)), body };
-      at += 9 + length;
     }
     return undefined;
   };
@@ -141,9 +137,9 @@ export function raw2(identity: TlsIdentity, port: number): RawClient {
         stream = 1;
         opening = Buffer.concat([
           Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-          http2Frame(4, 0, 0, new Uint8Array(0)),
+          http2Frame(4, 0, 0),
           // room for the bodies of all answers
-          http2Frame(8, 0, 0, Buffer.from([0x3f, 0, 0, 0])),
+          http2Frame(8, 0, 0, [0x3f, 0, 0, 0]),
         ]);
       }
       const own: RawField[] = [

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer, type ServerResponse } from "node:http";
+import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
@@ -8,6 +8,7 @@ import { ManualClock } from "../authority/testing.ts";
 import { type Clock, isSpiffeError, systemClock } from "../base/index.ts";
 import { silentLogger } from "../telemetry/logger.ts";
 import { createFetch } from "../tls/index.ts";
+import { TestAuthorizer } from "./authorizer.testing.ts";
 import { loadGatewayConfig, readingOf } from "./config-file.ts";
 import type { GatewayConfig, GatewayInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
@@ -252,24 +253,18 @@ describe("reload", () => {
   });
 
   it("[S-26] a request that is judged while the policy changes is judged by the new one", async () => {
-    const waiting: ServerResponse[] = [];
-    const authorizer = createServer((_, response) => void waiting.push(response));
-    await new Promise<void>((resolve) => authorizer.listen(0, "127.0.0.1", resolve));
-    const url = `http://127.0.0.1:${(authorizer.address() as { port: number }).port}/`;
+    const authorizer = await TestAuthorizer.start();
+    const waiting = authorizer.hold();
     const rules = [rule("web"), rule("guest")];
-    await start(config({ policy: { rules, authorizer: { url, timeout: "10s" } } }));
+    await start(config({ policy: { rules, authorizer: authorizer.at() } }));
     try {
       const asked = [ask(web), ask(guest)];
       await until(() => waiting.length === 2);
       await gateway!.reload(config({ policy: [rule("web")] }));
-      for (const response of waiting) {
-        response.setHeader("content-type", "application/json");
-        response.end('{"allow":true}');
-      }
+      for (const question of waiting) question.say(true);
       assert.deepEqual(await Promise.all(asked), ["200 first", "403 policy.default-deny"]);
     } finally {
-      authorizer.close();
-      authorizer.closeAllConnections();
+      await authorizer.close();
     }
   });
 
@@ -524,10 +519,10 @@ end: true
     void asked.then(() => {
       over = true;
     });
-    for (let i = 0; i < 50 && !over; i++) {
-      await settle();
-      await clock.advance(250);
-    }
+    await until(async () => {
+      if (!over) await clock.advance(250);
+      return over;
+    });
     assert.equal(await asked, "changed");
     assert.deepEqual(taken, [["r7"]]);
     stop.abort();

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { TLSSocket } from "node:tls";
 import { Hono } from "hono";
+import { http2Frame } from "../../test/support/http2-frames.ts";
 import {
   http1Get,
-  http2Frame,
   http2Requests,
   http2Told,
   Opened,

@@ -68,14 +68,11 @@ async function start(upstream: UpstreamInput, clock?: ManualClock, timeout = "60
 }
 
 /** Waits until so many health checks are over. */
-async function checksDone(gateway: { state(): Promise<UpstreamState> }, count: number): Promise<void> {
-  for (let i = 0; i < 1_000; i++) {
+const checksDone = (gateway: { state(): Promise<UpstreamState> }, count: number): Promise<void> =>
+  until(async () => {
     const { passed, failed } = (await gateway.state()).counters.checks;
-    if (passed + failed >= count) return;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error("the checks did not end");
-}
+    return passed + failed >= count;
+  });
 
 const whole = (request: IncomingMessage, then: () => void) => void request.once("end", then).resume();
 const reset = (request: IncomingMessage) => whole(request, () => request.socket.destroy());

@@ -157,7 +157,7 @@ const request = (path: string, fields: readonly string[] = HANDSHAKE, method = "
 async function refusalOf(who: Changeable, text: string): Promise<string> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const open = new Promise<string>((resolve) => {
-    timer = setTimeout(() => resolve(""), 10_000);
+    timer = setTimeout(() => resolve(""), 60_000);
   });
   return Promise.race([rawExchange(who, port(), text), open]).finally(() => clearTimeout(timer));
 }

@@ -15,6 +15,8 @@ import type { JwtBundle } from "../jwt/index.ts";
 import { connect, type TlsIdentity } from "../tls/index.ts";
 import type { GatewayIdentity } from "./gateway-types.ts";
 
+export { eventually as until } from "../../test/support/eventually.ts";
+
 export const idOf = (name: string, domain = "example.org"): string => `spiffe://${domain}/${name}`;
 export const GATEWAY: string = idOf("gateway");
 
@@ -139,18 +141,24 @@ export async function countingUpstream(
   return Object.assign(upstream, { port, url: `http://127.0.0.1:${port}` });
 }
 
-/** Sends bytes over a verified connection and returns everything that comes back until the other side closes. */
+/**
+ * Sends bytes over a verified connection and returns everything that comes back until the other side closes.
+ *
+ * @param onPart called with what has come back so far
+ */
 export async function rawExchange(
   identity: TlsIdentity,
   port: number,
   text: string,
   peer: string = GATEWAY,
+  onPart: (answer: string) => void = () => {},
 ): Promise<string> {
   const { socket } = await connect(identity, { host: "127.0.0.1", port, peer, alpn: ["http/1.1"] });
   return new Promise((resolve) => {
     let answer = "";
     socket.on("data", (chunk: Uint8Array) => {
       answer += new TextDecoder().decode(chunk);
+      onPart(answer);
     });
     socket.on("close", () => resolve(answer));
     socket.on("end", () => socket.end());
@@ -244,13 +252,4 @@ export function requestLog(kept = "request"): {
     if (message === kept) lines.push({ ...fields });
   };
   return { lines, info, debug() {}, warn() {}, error() {} };
-}
-
-/** Waits for what happens soon by itself; fails after five seconds. */
-export async function until(what: () => boolean): Promise<void> {
-  for (let i = 0; i < 1_000; i++) {
-    if (what()) return;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error("it did not happen");
 }

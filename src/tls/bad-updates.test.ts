@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { eventually } from "../../test/support/workload-server.ts";
+import { eventually } from "../../test/support/eventually.ts";
 import { FakeWorkloadApi, type MessageFault, TestCa } from "../authority/testing.ts";
 import { X509SVIDResponseSchema } from "../gen/workload/workload_pb.js";
 import { Workload } from "../workload/index.ts";

@@ -160,14 +160,23 @@ const FAILURES: readonly Failure[] = [
     code: "ERR_SPIFFE_TIMEOUT",
     phase: "handshake",
     retryable: true,
-    dial: async () => ({ ...at(await tcp((socket) => void socket.resume())), timeoutMs: 50 }),
+    async dial() {
+      const clock = new ManualClock();
+      const port = await tcp((socket) => socket.once("data", () => void clock.advance(50)));
+      return { ...at(port), clock, timeoutMs: 50 };
+    },
   },
   {
     what: "a signal that runs out of time",
     code: "ERR_SPIFFE_TIMEOUT",
     phase: "handshake",
     retryable: true,
-    dial: async () => ({ ...at(await tcp((socket) => void socket.resume())), signal: AbortSignal.timeout(50) }),
+    async dial() {
+      const late = new AbortController();
+      const over = new DOMException("too late", "TimeoutError");
+      const port = await tcp((socket) => socket.once("data", () => late.abort(over)));
+      return { ...at(port), signal: late.signal };
+    },
   },
   {
     what: "an aborted call",

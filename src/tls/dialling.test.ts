@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer as tcpServer } from "node:net";
 import { after, before, describe, it } from "node:test";
+import { eventually } from "../../test/support/eventually.ts";
 import { ManualClock } from "../authority/manual-clock.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import type { Reason } from "../base/codes.ts";
@@ -46,7 +47,7 @@ const WAYS: readonly {
         method: "POST",
         headers: TOKEN,
         body: "body",
-        signal: AbortSignal.timeout(10_000),
+        signal: AbortSignal.timeout(60_000),
       }),
   },
   {
@@ -69,10 +70,6 @@ async function openStream(port: number, identity: StaticIdentity, peer: string):
     });
     stream.resume().end("body");
   });
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 /** The refusal that a rejection has to be. */
@@ -117,13 +114,13 @@ describe("dialling", () => {
           assert.equal(refusal(error).reason, reason, name);
         });
         assert.ok(wrong.connections >= PER_CLASS);
-        await until(() => wrong.open === 0);
+        await eventually(() => wrong.open === 0);
         assert.equal(wrong.bytes, 0, `${name} got bytes`);
       }
       const right = await counting(good, [alpn]);
       if (way === "connect") await go(right.port, own, WEB);
       else void go(right.port, own, WEB).catch(() => {});
-      await until(() => right.bytes > 0);
+      await eventually(() => right.bytes > 0);
       if (way !== "connect") await go(server.port, own, WEB);
     });
   }

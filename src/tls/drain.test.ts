@@ -4,6 +4,7 @@ import { connect as dialTcp } from "node:net";
 import type { Duplex } from "node:stream";
 import { before, describe, it } from "node:test";
 import { connect as dialTls, type TLSSocket } from "node:tls";
+import { eventually } from "../../test/support/eventually.ts";
 import { ManualClock } from "../authority/manual-clock.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
@@ -47,7 +48,7 @@ async function client(port: number, alpn = "http/1.1"): Promise<Client> {
 
 /** Waits until the listener has seen the handshake, which a client finishes first. */
 async function open(server: TlsListener, count: number): Promise<void> {
-  while (server.counters.open < count) await new Promise((resolve) => setTimeout(resolve, 1));
+  await eventually(() => server.counters.open >= count);
 }
 
 async function session(port: number): Promise<ClientHttp2Session> {
@@ -70,7 +71,7 @@ describe("graceful close", () => {
     idle.socket.write(http1Get());
     await waiting.arrived.promise;
     waiting.response.end("ok");
-    while (!idle.text().endsWith("ok")) await new Promise((resolve) => setTimeout(resolve, 1));
+    await eventually(() => idle.text().endsWith("ok"));
     const unused = await client(server.port);
     const h2 = await session(server.port);
     const gone = new Promise((resolve) => h2.once("close", resolve));
@@ -160,7 +161,7 @@ describe("graceful close", () => {
     const socket = await upgraded.promise;
     const closing = server.close({ deadlineMs: 10_000 });
     socket.write("still here");
-    while (!peer.text().endsWith("still here")) await new Promise((resolve) => setTimeout(resolve, 1));
+    await eventually(() => peer.text().endsWith("still here"));
     await clock.advance(11_000);
     assert.deepEqual(await closing, { cut: 1 });
     await peer.closed;

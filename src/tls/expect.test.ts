@@ -1,6 +1,7 @@
 /** Requests with `Expect`, by what the listener says itself and by `onExpect`. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { http2Frame } from "../../test/support/http2-frames.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { isSpiffeError } from "../base/errors.ts";
 import type { Handler } from "./entries.ts";
@@ -8,7 +9,6 @@ import type { FetchHandler } from "./fetch-handler.ts";
 import { type ListenOptions, listen } from "./listen.ts";
 import {
   http1Get,
-  http2Frame,
   http2Requests,
   http2Told,
   identityOf,

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { EventEmitter } from "node:events";
 import { after, before, describe, it } from "node:test";
 import { type TLSSocket, createServer as tlsServer } from "node:tls";
+import { eventually } from "../../test/support/eventually.ts";
 import { skipWhen } from "../../test/support/skip.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
@@ -227,7 +228,7 @@ describe("createFetch", () => {
     );
     const unread = await call(`${base}/slow`);
     await unread.body!.cancel();
-    while (server.counters.open > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    await eventually(() => server.counters.open === 0);
   });
 
   it("an answer that ends early is an error, a whole one is not", async () => {
@@ -267,7 +268,7 @@ describe("createFetch", () => {
     const endless = () => new ReadableStream<Uint8Array>({ cancel: () => void cancelled++ });
     await assert.rejects(createFetch(web, { peer: `${ORDERS}2` })(`${base}/echo`, { method: "POST", body: endless() }));
     await assert.rejects(call(`${base}/echo`, { method: "POST", body: endless(), signal: AbortSignal.timeout(50) }));
-    while (cancelled < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+    await eventually(() => cancelled >= 2);
   });
 
   it("sends no header of another connection, and refuses what is no https request", async () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { connect as dialTcp, type Socket } from "node:net";
 import { after, before, describe, it } from "node:test";
+import { eventually } from "../../test/support/eventually.ts";
 import { ManualClock } from "../authority/manual-clock.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { HandshakeDeadlines } from "./handshake-deadlines.ts";
@@ -123,7 +124,7 @@ describe("a listener whose callers take their time", () => {
     assert.equal(server.counters.failed, 0);
     caller.socket.end();
     await caller.closed;
-    while (server.counters.failed === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    await eventually(() => server.counters.failed > 0);
     assert.ok(await isServed(server));
     assert.deepEqual([server.counters.failed, server.counters.timedOut], [1, 0]);
   });

@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { connect as dialTcp } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { connect as dialTls } from "node:tls";
+import { eventually } from "../../test/support/eventually.ts";
 import { skipWhen } from "../../test/support/skip.ts";
+import { ManualClock } from "../authority/manual-clock.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { writeProxyHeader } from "../encoding/proxy-protocol.ts";
 import { Handshakes, MAX_HANDSHAKES } from "./handshakes.ts";
@@ -104,7 +106,7 @@ describe("a listener whose handshakes never end", () => {
         address: "127.0.0.1",
         port: 0,
         throttle: false,
-        handshakeTimeoutMs: 10_000,
+        clock: new ManualClock(),
         handler: (_request, response) => void response.end("ok"),
         logger: { debug() {}, info() {}, warn, error() {} },
       }),
@@ -120,14 +122,14 @@ describe("a listener whose handshakes never end", () => {
       socket.once("close", () => closed++);
       return socket.resume();
     });
-    while (closed < 100) await new Promise((resolve) => setTimeout(resolve, 5));
+    await eventually(() => closed >= 100);
     assert.equal(await isServed("127.0.0.1"), false, "the address that has all places gets no further one");
     for (let i = 0; i < 20; i++) assert.equal(await isServed("127.0.0.2"), true, "others are served");
     assert.ok(server.counters.overLimit >= 101, `${server.counters.overLimit} were closed`);
     assert.equal(server.counters.failed + server.counters.timedOut, 0);
     assert.equal(warned.length, 1);
     for (const socket of sockets) socket.destroy();
-    while (closed < count) await new Promise((resolve) => setTimeout(resolve, 5));
+    await eventually(() => closed >= count);
     assert.equal(await isServed("127.0.0.1"), true);
     await server.close({ deadlineMs: 0 });
   });
@@ -138,7 +140,7 @@ describe("a listener whose handshakes never end", () => {
         address: "127.0.0.1",
         port: 0,
         throttle: false,
-        handshakeTimeoutMs: 10_000,
+        clock: new ManualClock(),
         proxyProtocol: { from: ["127.0.0.1"] },
         handler: (_request, response) => void response.end("ok"),
       }),
@@ -160,10 +162,10 @@ describe("a listener whose handshakes never end", () => {
         .once("close", () => closed++)
         .resume(),
     );
-    while (closed < 50) await new Promise((resolve) => setTimeout(resolve, 5));
+    await eventually(() => closed >= 50);
     for (let i = 0; i < 20; i++) assert.equal(await isServed("192.0.2.7"), true, "others are served");
     for (const socket of sockets) socket.destroy();
-    while (closed < sockets.length) await new Promise((resolve) => setTimeout(resolve, 5));
+    await eventually(() => closed >= sockets.length);
     await server.close({ deadlineMs: 0 });
   });
 
@@ -194,7 +196,7 @@ describe("a listener whose handshakes never end", () => {
     const accepted = dialTls(rawOptions(server.port, good, "http/1.1", { localAddress: "127.0.0.2" } as object));
     accepted.on("error", () => {});
     await new Promise((resolve) => accepted.once("secureConnect", resolve));
-    while (server.counters.accepted < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+    await eventually(() => server.counters.accepted >= 1);
     const wrong = shown(await (await TestCa.create()).issue({ id: "spiffe://example.org/web" }));
     for (let i = 0; i < 3; i++) {
       assert.ok(theirs.every(({ closed }) => !closed));
@@ -202,7 +204,7 @@ describe("a listener whose handshakes never end", () => {
       assert.equal((await rawExchange(options, http1Get(), http1Done)).bytes.length, 0);
     }
     for (const { socket } of theirs) socket.resume();
-    while (!theirs.every(({ closed }) => closed)) await new Promise((resolve) => setTimeout(resolve, 5));
+    await eventually(() => theirs.every(({ closed }) => closed));
     assert.equal(server.counters.throttled, 20);
     const shut = refused.filter((each) => each === "peer.throttled 127.0.0.2");
     assert.deepEqual([shut.length, refused.length], [20, 23]);

@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { eventually } from "../../test/support/eventually.ts";
 import { skipMissing } from "../../test/support/skip.ts";
 import { ManualClock } from "../authority/manual-clock.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
@@ -208,5 +209,5 @@ describe("other TLS stacks", () => {
 async function rotated(): Promise<void> {
   const wanted = server.counters.rotations + 1;
   await orders.update({ svid: await ca.issue({ id: "spiffe://example.org/orders" }) });
-  while (server.counters.rotations < wanted) await new Promise((resolve) => setTimeout(resolve, 1));
+  await eventually(() => server.counters.rotations >= wanted);
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { type TLSSocket, createServer as tlsServer } from "node:tls";
+import { eventually } from "../../test/support/eventually.ts";
 import { ManualClock } from "../authority/manual-clock.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
@@ -192,7 +193,7 @@ describe("kept connections of createFetch", () => {
     await clock.advance(20_000);
     assert.equal(other.counters.open, 1);
     await clock.advance(41_000);
-    while (other.counters.open > 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    await eventually(() => other.counters.open === 0);
     await other.close({ deadlineMs: 0 });
   });
 
@@ -209,8 +210,7 @@ describe("kept connections of createFetch", () => {
     // Real connections for a few hundred: the oldest are closed for the newest.
     for (let i = 0; i < 300; i++) await call(web, { peer: [ORDERS, `${WEB}/${i}`] });
     assert.ok(pool.size <= 128);
-    for (let i = 0; i < 500 && server.counters.open > 140; i++) await new Promise((resolve) => setTimeout(resolve, 5));
-    assert.ok(server.counters.open <= 140, `${server.counters.open} connections are open`);
+    await eventually(() => server.counters.open <= 140);
     assert.equal(dialled, 0);
   });
 

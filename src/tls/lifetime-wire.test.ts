@@ -3,6 +3,7 @@ import { type ClientHttp2Session, connect as openSession } from "node:http2";
 import type { Duplex } from "node:stream";
 import { after, before, describe, it } from "node:test";
 import { connect as dialTls, type TLSSocket } from "node:tls";
+import { eventually } from "../../test/support/eventually.ts";
 import { ManualClock } from "../authority/manual-clock.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
@@ -29,14 +30,6 @@ const left: (() => Promise<void>)[] = [];
 const endAll = async () => {
   for (const end of left) await end();
 };
-
-async function until(true_: () => boolean): Promise<void> {
-  const last = performance.now() + 30_000;
-  while (!true_()) {
-    assert.ok(performance.now() < last, "waited 30 s");
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-}
 
 /** One world per case: a listener with a WebSocket, an SSE stream and an HTTP/2 stream of the peer, and those of a twin. */
 interface Case {
@@ -118,8 +111,8 @@ async function begin(options: Partial<ListenOptions>, life: { peerMs?: number } 
 
 /** Whether all three kinds of the peer end, and those of the twin stay or end as well. */
 async function expectEnd(at: Case, reason: Reason, twinEndsToo = false): Promise<void> {
-  await until(() => at.open.peer.size === 0);
-  if (twinEndsToo) await until(() => at.open.twin.size === 0);
+  await eventually(() => at.open.peer.size === 0);
+  if (twinEndsToo) await eventually(() => at.open.twin.size === 0);
   const count = twinEndsToo ? 6 : 3;
   assert.deepEqual(at.server.counters.ended, { [reason]: count });
   assert.equal(at.server.counters.open, 6 - count);
@@ -175,7 +168,7 @@ describe("streams over the end of what they rest on, accepted", () => {
     await at.orders.update({ bundles: both(ca, other) });
     const accepted = at.server.counters.accepted;
     const socket = await dial();
-    await until(() => at.server.counters.accepted > accepted);
+    await eventually(() => at.server.counters.accepted > accepted);
     socket.destroy();
     await at.end();
   });

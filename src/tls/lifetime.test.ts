@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
+import { eventually } from "../../test/support/eventually.ts";
 import { ManualClock } from "../authority/manual-clock.ts";
 import { type StaticIdentity, staticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
@@ -247,7 +248,7 @@ describe("keep", () => {
         await of.clock.advance(1_000);
       }
       // By real time now, as the clock's own is of no use.
-      while (log.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+      await eventually(() => log.length > 0);
       assert.equal(log[0], fail === "monotonic" ? "end peer.max-age" : "end x509.expired", fail);
     }
   });

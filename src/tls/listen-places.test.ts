@@ -3,6 +3,8 @@ import { mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { connect as dialTcp, createServer as tcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { after, before, describe, it } from "node:test";
+import { eventually } from "../../test/support/eventually.ts";
+import { http2Frames } from "../../test/support/http2-frames.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { isSpiffeError } from "../base/errors.ts";
@@ -150,7 +152,7 @@ describe("places and limits of a listener", () => {
     assert.equal(server.counters.failed, 0);
     assert.equal(await answerOf(open[0]!.socket), WEB, "those that are in are served");
     open[1]!.socket.destroy();
-    while (server.counters.open > 1) await new Promise((resolve) => setTimeout(resolve, 1));
+    await eventually(() => server.counters.open <= 1);
     const next = await dial();
     assert.equal(await answerOf(next.socket), WEB);
     silent.destroy();
@@ -227,8 +229,4 @@ describe("places and limits of a listener", () => {
 const later: Handler = (_request, response) => void setTimeout(() => response.end("ok"), 2);
 
 /** RST_STREAM frames in what a server sent. */
-function refusedStreams(seen: Buffer): number {
-  let count = 0;
-  for (let at = 0; at + 9 <= seen.length; at += 9 + seen.readUIntBE(at, 3)) if (seen[at + 3] === 3) count++;
-  return count;
-}
+const refusedStreams = (seen: Buffer): number => http2Frames(seen).filter(({ type }) => type === 3).length;

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { connect as dialTcp, createServer as tcpServer } from "node:net";
 import { before, describe, it } from "node:test";
+import { eventually } from "../../test/support/eventually.ts";
 import { ManualClock } from "../authority/manual-clock.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa, type TestSvid } from "../authority/test-ca.ts";
@@ -190,7 +191,7 @@ describe("listen", () => {
       for (let i = 0; i < 5; i++) {
         assert.equal(server.counters.throttled, 0);
         assert.equal(await get(server, flood), undefined);
-        while (server.counters.failed < 7 + i) await new Promise((resolve) => setTimeout(resolve, 1));
+        await eventually(() => server.counters.failed >= 7 + i);
       }
       assert.equal(await get(server, good), undefined);
       assert.equal(server.counters.throttled, 1);
@@ -198,9 +199,12 @@ describe("listen", () => {
   });
 
   it("[S-7] idle TCP and half a ClientHello are closed, a slow but whole handshake is not needed for others", async () => {
-    await withListener({ handshakeTimeoutMs: 150 }, async (server) => {
+    const clock = new ManualClock();
+    await withListener({ clock, handshakeTimeoutMs: 150 }, async (server) => {
       const waiting = [silent(server.port), silent(server.port, Buffer.from("1603010200010001fc0303", "hex"))];
+      // served: the connections before it have been taken
       assert.equal(await get(server, good), WEB);
+      await clock.advance(150);
       await Promise.all(waiting);
       assert.equal(await get(server, good), WEB);
       assert.equal(server.counters.timedOut, 2);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { connect as dialTls } from "node:tls";
+import { eventually } from "../../test/support/eventually.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { type ListenOptions, listen, type TlsListener } from "./listen.ts";
@@ -69,7 +70,7 @@ describe("protocols of a listener", () => {
       if (rotate) {
         await orders.update({ svid: await ca.issue({ id: ORDERS }) });
         for (const { counters } of [only, both]) {
-          while (counters.rotations === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+          await eventually(() => counters.rotations > 0);
         }
       }
       assert.equal(await agreed(only, ["h2", "http/1.1"]), "http/1.1");

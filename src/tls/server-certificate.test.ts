@@ -3,6 +3,7 @@ import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { after, before, describe, it } from "node:test";
 import { connect as dialTls } from "node:tls";
+import { eventually } from "../../test/support/eventually.ts";
 import { ManualClock } from "../authority/manual-clock.ts";
 import { staticIdentity } from "../authority/static-identity.ts";
 import { TestCa, type TestSvid } from "../authority/test-ca.ts";
@@ -47,14 +48,6 @@ function served(port: number): Promise<Certificate> {
 async function get(port: number, show: Shown, more = {}): Promise<string | undefined> {
   const seen = await rawExchange(rawOptions(port, show, "http/1.1", more), http1Get(), http1Done);
   return http1Done(seen.bytes) ? seen.bytes.toString().split("\r\n\r\n")[1] : undefined;
-}
-
-async function until(true_: () => boolean | Promise<boolean>): Promise<void> {
-  const last = performance.now() + 30_000;
-  while (!(await true_())) {
-    assert.ok(performance.now() < last, "waited 30 s");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }
 
 /** Puts both files in place, each whole. */
@@ -111,13 +104,13 @@ describe("the certificate of a listener", () => {
     // The certificate alone is new: it does not fit the key that is there.
     const second = await issueWeb("second.example");
     await write(second, first);
-    await until(() => server.counters.rotationsRefused > 0);
+    await eventually(() => server.counters.rotationsRefused > 0);
     assert.deepEqual((await served(server.port)).dnsSans, ["first.example"]);
     await writeFile(certFile, "-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n");
-    await until(() => server.counters.rotationsRefused > 1);
+    await eventually(() => server.counters.rotationsRefused > 1);
     assert.equal(await get(server.port, web), WEB);
     await write(second);
-    await until(() => server.counters.rotations > 0);
+    await eventually(() => server.counters.rotations > 0);
     assert.deepEqual((await served(server.port)).dnsSans, ["second.example"]);
     assert.equal(await get(server.port, web), WEB);
     assert.equal(await get(server.port, undefined), undefined, "no certificate");
@@ -153,11 +146,11 @@ describe("the certificate of a listener", () => {
     const certificate = shown(await issueWeb("short.example", { notAfter: new Date(clock.now() + 60_000) }));
     const server = await open({ certificate, clock });
     const socket = dialTls(rawOptions(server.port, web, "http/1.1")).on("error", () => {});
-    await until(() => server.counters.open === 1);
+    await eventually(() => server.counters.open === 1);
     await clock.advance(30_000);
     assert.equal(await get(server.port, web), WEB);
     await clock.advance(31_000);
-    await until(() => server.counters.open === 0);
+    await eventually(() => server.counters.open === 0);
     assert.equal(server.counters.drained["peer.own-expired"], 1);
     assert.equal(await get(server.port, web), undefined);
     assert.equal(server.counters.reasons["peer.own-identity-lost"], 1);
@@ -188,7 +181,7 @@ describe("the certificate of a listener", () => {
       assert.deepEqual((await served(server.port)).uriSans, [b]);
       svids = [svids[0]!, await parse(b, "inside")];
       await base.update({});
-      await until(() => server.counters.rotations === 1);
+      await eventually(() => server.counters.rotations === 1);
       assert.equal((await served(server.port)).serialNumber, svids[1]!.leaf.serialNumber);
       const { socket, peer } = await connect(base, { host: "127.0.0.1", port: server.port, peer: b });
       assert.equal(peer.id.uri, b);

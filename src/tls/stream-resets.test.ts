@@ -3,11 +3,12 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { setTimeout as wait } from "node:timers/promises";
 import { connect as dialTls } from "node:tls";
+import { eventually } from "../../test/support/eventually.ts";
+import { http2Frame } from "../../test/support/http2-frames.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { listen, type TlsListener } from "./listen.ts";
 import {
   http2Answers,
-  http2Frame,
   http2Request,
   http2Requests,
   identityOf,
@@ -21,7 +22,7 @@ const WHOLE = 5;
 const BODY_FOLLOWS = 4;
 /** Never named by a stream that is reset. */
 const LAST = 9_001;
-const reset = (code: number) => http2Frame(3, 0, 1, Buffer.from([0, 0, 0, code]));
+const reset = (code: number) => http2Frame(3, 0, 1, [0, 0, 0, code]);
 
 describe("streams that are opened and reset", () => {
   const opened = new Opened();
@@ -79,9 +80,7 @@ describe("streams that are opened and reset", () => {
     socket.write(http2Requests(0));
     for (let i = 0; i < count && !over; i++) {
       const stream = 2 * i + 1;
-      socket.write(
-        Buffer.concat([http2Request(stream, flags), http2Frame(3, 0, stream, Buffer.from([0, 0, 0, code]))]),
-      );
+      socket.write(Buffer.concat([http2Request(stream, flags), http2Frame(3, 0, stream, [0, 0, 0, code])]));
       if (i % 10 === 9) await wait(2);
     }
     if (!over) socket.write(http2Request(LAST, WHOLE));
@@ -109,7 +108,7 @@ describe("streams that are opened and reset", () => {
   for (const [name, end, whole] of [
     ["reset by CANCEL", reset(8), false],
     ["reset by NO_ERROR", reset(0), false],
-    ["ended", http2Frame(0, 1, 1, new Uint8Array(0)), true],
+    ["ended", http2Frame(0, 1, 1), true],
   ] as const) {
     it(`[S-25] a body that is ${name} is ${whole ? "whole" : "not whole"} for a handler in the shape of fetch`, async () => {
       const socket = dialTls(rawOptions(apps.port, good, "h2")).on("error", () => {});
@@ -121,9 +120,9 @@ describe("streams that are opened and reset", () => {
       // the flags of its head: the body follows
       post[http2Requests(0).length + 4] = BODY_FOLLOWS;
       socket.write(Buffer.concat([post, part]));
-      while (begun === 0) await wait(5);
+      await eventually(() => begun > 0);
       socket.write(end);
-      while (read.length === 0) await wait(5);
+      await eventually(() => read.length > 0);
       assert.deepEqual(read, [whole ? "abc" : undefined]);
       socket.destroy();
     });

@@ -1,6 +1,7 @@
 /** What tests of this folder need on the wire: identities, raw TLS clients, requests as bytes. */
 import { connect as dialTcp, type Server, type Socket, createServer as tcpServer } from "node:net";
 import { type ConnectionOptions, connect as dialTls, type TLSSocket } from "node:tls";
+import { type Frame, http2Frame, http2Frames } from "../../test/support/http2-frames.ts";
 import { type StaticIdentity, staticIdentity } from "../authority/static-identity.ts";
 import type { TestCa, TestSvid } from "../authority/test-ca.ts";
 import type { TrustDomain } from "../id/index.ts";
@@ -96,15 +97,6 @@ export function http1Done(seen: Buffer): boolean {
   return head >= 0 && length !== undefined && text.length >= head + 4 + Number(length);
 }
 
-export function http2Frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
 function literal(text: string): Buffer {
   return Buffer.concat([Buffer.from([text.length]), Buffer.from(text)]);
 }
@@ -174,23 +166,13 @@ export function http2Get(stream: number): Uint8Array {
 
 /** Whether a stream has its end in what a server sent. */
 export function http2Answers(seen: Buffer, stream: number): boolean {
-  for (let at = 0; at + 9 <= seen.length; at += 9 + seen.readUIntBE(at, 3)) {
-    if (seen.readUInt32BE(at + 5) === stream && (seen[at + 4]! & 1) === 1) return true;
-  }
-  return false;
+  return http2Frames(seen).some((frame) => frame.stream === stream && (frame.flags & 1) === 1);
 }
 
 /** Streams whose end an HTTP/2 answer holds. */
 export function http2Ended(seen: Buffer): number {
-  let ended = 0;
-  for (let at = 0; at + 9 <= seen.length; ) {
-    const length = seen.readUIntBE(at, 3);
-    if (at + 9 + length > seen.length) break;
-    const type = seen[at + 3];
-    if (((type === 0 || type === 1) && (seen[at + 4]! & 1) === 1) || type === 3) ended++;
-    at += 9 + length;
-  }
-  return ended;
+  const ends = ({ type, flags }: Frame) => ((type === 0 || type === 1) && (flags & 1) === 1) || type === 3;
+  return http2Frames(seen).filter(ends).length;
 }
 
 /** Huffman codes of digits (RFC 7541 appendix B), by their bits. */
@@ -231,17 +213,11 @@ function http2Status(block: Buffer): number | undefined {
 /** What a server said of a stream: statuses of its answers, `reset` where it broke the stream off, `goaway` all. */
 export function http2Told(seen: Buffer, stream: number): string[] {
   const told: string[] = [];
-  for (let at = 0; at + 9 <= seen.length; ) {
-    const end = at + 9 + seen.readUIntBE(at, 3);
-    if (end > seen.length) break;
-    const [type, id] = [seen[at + 3], seen.readUInt32BE(at + 5)];
-    if (id === stream && type === 1) {
-      const status = http2Status(seen.subarray(at + 9, end));
-      if (status !== undefined) told.push(String(status));
-    }
+  for (const { type, stream: id, payload } of http2Frames(seen)) {
+    const status = id === stream && type === 1 ? http2Status(payload) : undefined;
+    if (status !== undefined) told.push(String(status));
     if (id === stream && type === 3) told.push("reset");
-    if (type === 7 && seen.readUInt32BE(at + 13) !== 0) told.push("goaway");
-    at = end;
+    if (type === 7 && payload.readUInt32BE(4) !== 0) told.push("goaway");
   }
   return told;
 }

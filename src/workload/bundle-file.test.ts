@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { eventually } from "../../test/support/workload-server.ts";
+import { eventually } from "../../test/support/eventually.ts";
 import { ManualClock, TestCa, testJwtKey } from "../authority/testing.ts";
 import { BundleMap, SpiffeBundle } from "../bundle/index.ts";
 import { TrustDomain } from "../id/index.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, it } from "node:test";
-import { eventually } from "../../test/support/workload-server.ts";
+import { eventually } from "../../test/support/eventually.ts";
 import { ManualClock, TestCa, testJwtKey } from "../authority/testing.ts";
 import { SpiffeBundle } from "../bundle/index.ts";
 import { TrustDomain } from "../id/index.ts";

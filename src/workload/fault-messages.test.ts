@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { Code } from "@connectrpc/connect";
-import { eventually } from "../../test/support/workload-server.ts";
+import { eventually } from "../../test/support/eventually.ts";
 import { type FakeMethod, FakeWorkloadApi, type GrpcCode, type MessageFault } from "../authority/testing.ts";
 import type { ErrorCode } from "../base/codes.ts";
 import { isSpiffeError, type SpiffeError } from "../base/errors.ts";

@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlink
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, before, beforeEach, describe, it } from "node:test";
-import { eventually } from "../../test/support/workload-server.ts";
+import { eventually } from "../../test/support/eventually.ts";
 import { TestCa, type TestCertificateOptions } from "../authority/testing.ts";
 import { systemClock } from "../base/clock.ts";
 import { SpiffeBundle } from "../bundle/index.ts";
@@ -83,11 +83,11 @@ describe("FileSource", () => {
 
   it("takes a credential bundle, key first; one with the key last is refused", async () => {
     const { certPem, keyPem } = await issue();
-    const open = () =>
+    const open = (timeoutMs = 8_000) =>
       FileSource.open({
         credentials: at("all.pem"),
         bundles: { "example.org": at("bundle.pem") },
-        timeoutMs: 8_000,
+        timeoutMs,
         clock: quick,
       });
     put("all.pem", certPem + keyPem);
@@ -98,7 +98,7 @@ describe("FileSource", () => {
     put("all.pem", keyPem);
     await assert.rejects(open(), { code: "ERR_SPIFFE_TIMEOUT" });
     put("all.pem", keyPem + certPem);
-    await using source = await open();
+    await using source = await open(600_000);
     assert.equal(source.id.uri, ID);
   });
 

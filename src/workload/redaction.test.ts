@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { eventually } from "../../test/support/workload-server.ts";
+import { eventually } from "../../test/support/eventually.ts";
 import { FakeWorkloadApi, ManualClock } from "../authority/testing.ts";
 import { TrustDomain } from "../id/index.ts";
 import { connect, createFetch, listen, type TlsListener } from "../tls/index.ts";

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { after, describe, it } from "node:test";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
-import { eventually, untilLeft, WorkloadServer } from "../../test/support/workload-server.ts";
+import { eventually } from "../../test/support/eventually.ts";
+import { untilLeft, WorkloadServer } from "../../test/support/workload-server.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { accept, refuse } from "../base/verdict.ts";

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { chmod } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
+import { eventually } from "../../test/support/eventually.ts";
 import { onThisRuntime, root, runProgram } from "../../test/support/programs.ts";
 import { skipWhen } from "../../test/support/skip.ts";
-import { eventually, sayAndStay, WorkloadServer, type X509Answer } from "../../test/support/workload-server.ts";
+import { sayAndStay, WorkloadServer, type X509Answer } from "../../test/support/workload-server.ts";
 import { Authority, ManualClock, TestCa } from "../authority/testing.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { TrustDomain } from "../id/index.ts";
@@ -170,10 +171,10 @@ describe("Workload on the embedded authority", () => {
     const svid = { spiffeId: WEB.id, x509Svid: chainDer, x509SvidKey: privateKeyPkcs8, bundle: ca.certificateDer };
     const answer: X509Answer = { svids: [svid] };
     const server = await WorkloadServer.prepare({ fetchX509SVID: (_, context) => sayAndStay(answer, context) });
-    const absent = await failure(Workload.open({ socket: server.socket, timeoutMs: 150 }));
+    const absent = await failure(Workload.open({ socket: server.socket, timeoutMs: 1_000 }));
     assert.equal(absent.code, "ERR_SPIFFE_TIMEOUT");
     assert.equal(absent.phase, "connect");
-    assert.ok(absent.message.includes(`${server.path} gave no identity within 150 ms`), absent.message);
+    assert.ok(absent.message.includes(`${server.path} gave no identity within 1000 ms`), absent.message);
     assert.match(absent.message, /ENOENT/);
     const clock = new ManualClock();
     const opening = Workload.open({ socket: server.socket, clock });

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { afterEach, before, beforeEach, describe, it } from "node:test";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { eventually, Feed, WorkloadServer, type X509Answer } from "../../test/support/workload-server.ts";
+import { eventually } from "../../test/support/eventually.ts";
+import { Feed, WorkloadServer, type X509Answer } from "../../test/support/workload-server.ts";
 import { ManualClock, TestCa, type TestCertificateOptions } from "../authority/testing.ts";
 import { systemClock } from "../base/clock.ts";
 import { SpiffeId, TrustDomain } from "../id/index.ts";

@@ -2,7 +2,8 @@
 import type { HandlerContext } from "@connectrpc/connect";
 import { Change, turns } from "../../src/authority/change.ts";
 import { signTestJwt, type TestCa, type TestJwtKey, type TestSvid } from "../../src/authority/testing.ts";
-import { eventually, WorkloadServer, type X509Answer } from "../support/workload-server.ts";
+import { eventually } from "../support/eventually.ts";
+import { WorkloadServer, type X509Answer } from "../support/workload-server.ts";
 
 /** One X.509-SVID as the Workload API carries it. */
 export type WireSvid = NonNullable<X509Answer["svids"]>[number];

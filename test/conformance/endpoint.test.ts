@@ -4,11 +4,9 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { after, afterEach, before, describe, it } from "node:test";
 import { FakeWorkloadApi } from "../../src/authority/testing.ts";
 import { runtime } from "../../src/runtime/detect.ts";
+import { eventually } from "../support/eventually.ts";
 import { launcherNode, Program, runProgram } from "../support/programs.ts";
-import { eventually } from "../support/workload-server.ts";
 import { endHarnesses, Harness, launch } from "./harness-process.ts";
-
-const SIGTERM_MS = 5_000;
 
 /** A TCP port that leads to a unix socket. */
 async function relay(path: string): Promise<{ port: number; server: Server }> {
@@ -148,29 +146,27 @@ describe("harness: the control port", () => {
 });
 
 describe("harness: SIGTERM", () => {
-  const timed = async (program: Program): Promise<void> => {
-    const began = performance.now();
+  const assertEnds = async (program: Program): Promise<void> => {
     const ended = await program.end("SIGTERM");
     assert.deepEqual([ended.code, ended.signal], [0, null], ended.stderr);
-    assert.ok(performance.now() - began < SIGTERM_MS);
   };
 
-  it("ends it within five seconds, open connections or not", async () => {
+  it("ends it, open connections or not", async () => {
     const harness = await Harness.start(fake.socket);
     const silent = connect(harness.x509Port, "127.0.0.1");
     silent.on("error", () => {});
     await new Promise((resolve) => silent.once("connect", resolve));
     await harness.ask("/v1/info");
-    await timed(harness.program);
+    await assertEnds(harness.program);
     silent.destroy();
   });
 
-  it("ends it within five seconds also before it is ready", async () => {
+  it("ends it also before it is ready", async () => {
     const before = fake.calls("FetchX509SVID").length;
     fake.redact();
     const program = launch(fake.socket);
     await eventually(() => fake.calls("FetchX509SVID").length > before, "a call in vain");
-    await timed(program);
+    await assertEnds(program);
     assert.equal(program.stdout, "");
   });
 });

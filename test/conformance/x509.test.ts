@@ -1,16 +1,15 @@
 /** From outside: which X.509-SVID the harness presents, and which peers it takes, as server and as client. */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as wait } from "node:timers/promises";
 import { TestCa, type TestCertificateOptions, type TestSvid } from "../../src/authority/testing.ts";
 import { HOME, makeWorld, PARTNER, type World } from "../../src/tls/wrong-peers.testing.ts";
 import { Certificate } from "../../src/x509/index.ts";
+import { eventually } from "../support/eventually.ts";
 import { Agent, wire } from "./agent.ts";
 import { type Answer, endHarnesses, Harness, type Shown } from "./harness-process.ts";
 
 const ORDERS = `spiffe://${HOME}/orders`;
 const CLIENT = `spiffe://${HOME}/client`;
-const WINDOW_MS = 5_000;
 /** For so long it is watched whether something that must not be taken is. */
 const LOOK_MS = 150;
 
@@ -43,22 +42,13 @@ after(async () => {
   await endHarnesses();
 });
 
-/** Requires something to come true, and gives it the window for that. */
-async function comesTrue(holds: () => Promise<boolean>): Promise<void> {
-  const end = performance.now() + WINDOW_MS;
-  while (!(await holds())) {
-    assert.ok(performance.now() < end, `not within ${WINDOW_MS} ms`);
-    await wait(20);
-  }
-}
-
 /** Issues an SVID for this ID, lets the agent say it with these parts, and waits until it is presented. */
 async function serve(id: string, more: { anchors?: TestCa[]; federated?: TestCa[] } = {}): Promise<void> {
   const { anchors = [home], federated = [] } = more;
   const bundles = federated.map((ca) => [ca.trustDomain.id.uri, ca.rootDer]);
   const svid = wire(id, await home.issue({ id }), ...anchors);
   await agent.say({ x509: { svids: [svid], federatedBundles: Object.fromEntries(bundles) } });
-  await comesTrue(async () => (await harness.presents(client)) === id);
+  await eventually(async () => (await harness.presents(client)) === id);
 }
 
 describe("harness: the X.509-SVID that is presented", () => {
@@ -66,16 +56,16 @@ describe("harness: the X.509-SVID that is presented", () => {
     const [a, b] = [`spiffe://${HOME}/a`, `spiffe://${HOME}/b`];
     const [first, second] = [wire(a, await home.issue({ id: a }), home), wire(b, await home.issue({ id: b }), home)];
     await agent.say({ x509: { svids: [first, second] } });
-    await comesTrue(async () => (await harness.presents(client)) === a);
+    await eventually(async () => (await harness.presents(client)) === a);
     await agent.say({ x509: { svids: [second, first] } });
-    await comesTrue(async () => (await harness.presents(client)) === b);
+    await eventually(async () => (await harness.presents(client)) === b);
   });
 
   it("[WL-23] leaf first, with intermediates and without the root", async () => {
     const middle = await home.intermediate();
     const svid = await middle.issue({ id: ORDERS });
     await agent.say({ x509: { svids: [wire(ORDERS, svid, home)] } });
-    await comesTrue(async () => (await harness.probe(client)).chain.length === 2);
+    await eventually(async () => (await harness.probe(client)).chain.length === 2);
     const { chain, line } = await harness.probe(client);
     assert.deepEqual(
       chain.map(({ der }) => Buffer.from(der).toString("hex")),
@@ -122,7 +112,7 @@ describe("harness: the X.509-SVID that is presented", () => {
       // The barrier: streams keep order, so when what is said next is taken, this one was judged.
       const next = `${ORDERS}/${index}`;
       await agent.say({ x509: { svids: [wire(next, await home.issue({ id: next }), home)] } });
-      await comesTrue(async () => (await presented()) === next);
+      await eventually(async () => (await presented()) === next);
     }
   });
 });
@@ -156,7 +146,7 @@ describe("harness: peers, as server and as client", () => {
       const federatedBundles = { [`spiffe://${PARTNER}`]: world.partner.rootDer };
       await agent.say({ x509: { svids: [svid], federatedBundles } });
       const good = shown(world.good);
-      await comesTrue(async () => (await harness.presents(good)) === id);
+      await eventually(async () => (await harness.presents(good)) === id);
       assert.ok(world.wrong.length >= 17, `only ${world.wrong.length} classes`);
       for (const { name, show } of world.wrong) {
         assert.equal(await meet(good), `spiffe://${HOME}/web`, `before ${name}`);

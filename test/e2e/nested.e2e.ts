@@ -11,11 +11,11 @@ import { Workload } from "../../src/workload/index.ts";
 import { verifyX509Svid } from "../../src/x509/index.ts";
 import { GoServer, goGet } from "../peers/go.ts";
 import { WAYS } from "../peers/ways.ts";
+import { eventually } from "../support/eventually.ts";
 import { serveSvid } from "../support/given-svid.ts";
 import { credentialsOf, rawRequest } from "../support/raw-client.ts";
 import { skipMissing } from "../support/skip.ts";
 import { type Spire, spireMissing, startSpire } from "../support/spire.ts";
-import { eventually } from "../support/workload-server.ts";
 
 const DOMAIN = "x0tta6bl4.local";
 const ORDERS = `spiffe://${DOMAIN}/orders`;

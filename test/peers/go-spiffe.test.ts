@@ -7,9 +7,10 @@ import { TestCa } from "../../src/authority/testing.ts";
 import { isSpiffeError } from "../../src/base/errors.ts";
 import { authorizeOneOf, listen, peerOf, type TlsIdentity, type TlsListener } from "../../src/tls/index.ts";
 import { Workload, X509Source } from "../../src/workload/index.ts";
+import { eventually } from "../support/eventually.ts";
 import { serveSvid } from "../support/given-svid.ts";
 import { skipMissing } from "../support/skip.ts";
-import { eventually, type WorkloadServer } from "../support/workload-server.ts";
+import type { WorkloadServer } from "../support/workload-server.ts";
 import { GoServer, goGet } from "./go.ts";
 import { WAYS } from "./ways.ts";
 

@@ -9,8 +9,8 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import { type StaticIdentity, staticIdentity, TestCa, type TestSvid } from "../../src/authority/testing.ts";
 import { isSpiffeError } from "../../src/base/errors.ts";
 import { authorizeOneOf, listen, peerOf, type TlsListener } from "../../src/tls/index.ts";
+import { eventually } from "../support/eventually.ts";
 import { skipMissing } from "../support/skip.ts";
-import { eventually } from "../support/workload-server.ts";
 import { WAYS } from "./ways.ts";
 
 const OPENSSL = "/usr/bin/openssl";

@@ -8,7 +8,13 @@ export interface Way {
   get(identity: TlsIdentity, port: number, peer: PeerExpectation, path: string): Promise<string>;
 }
 
-async function byConnect(identity: TlsIdentity, port: number, peer: PeerExpectation, path: string): Promise<string> {
+/** One GET over a connection of its own. */
+export async function byConnect(
+  identity: TlsIdentity,
+  port: number,
+  peer: PeerExpectation,
+  path: string,
+): Promise<string> {
   const { socket } = await connect(identity, { host: "127.0.0.1", port, peer });
   return new Promise((resolve, reject) => {
     let text = "";

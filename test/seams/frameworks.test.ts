@@ -54,7 +54,7 @@ async function get2(by: Workload, url: string): Promise<{ status: number; text: 
 }
 
 async function get1(by: Workload, url: string): Promise<{ status: number; text: string }> {
-  const answer = await createFetch(by, { peer: ORDERS })(url, { signal: AbortSignal.timeout(10_000) });
+  const answer = await createFetch(by, { peer: ORDERS })(url, { signal: AbortSignal.timeout(60_000) });
   return { status: answer.status, text: await answer.text() };
 }
 

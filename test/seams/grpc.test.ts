@@ -24,7 +24,7 @@ function call(client: grpc.Client, message = "a secret"): Promise<string> {
   return new Promise((resolve, reject) => {
     const metadata = new grpc.Metadata();
     metadata.set("x-secret", "hush");
-    const deadline = { deadline: Date.now() + 10_000 };
+    const deadline = { deadline: Date.now() + 60_000 };
     client.makeUnaryRequest("/orders/Echo", same, same, Buffer.from(message), metadata, deadline, (error, answer) => {
       if (error === null) resolve(String(answer));
       else reject(error);

@@ -13,7 +13,7 @@ const int16 = (n: number) => Buffer.from([(n >> 8) & 0xff, n & 0xff]);
 const int32 = (n: number) => Buffer.concat([int16(n >>> 16), int16(n)]);
 const text = (s: string) => Buffer.concat([int16(s.length), Buffer.from(s)]);
 
-const QUICK: Partial<KafkaConfig> = { retry: { retries: 0 }, connectionTimeout: 5_000, requestTimeout: 3_000 };
+const QUICK: Partial<KafkaConfig> = { retry: { retries: 0 }, connectionTimeout: 60_000, requestTimeout: 60_000 };
 
 let world: World;
 let listener: TlsListener;

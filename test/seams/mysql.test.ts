@@ -7,10 +7,11 @@ import type { TLSSocket } from "node:tls";
 import mysql2 from "mysql2";
 import mysql from "mysql2/promise";
 import { listen, type StreamTarget, streamFactory } from "../../src/tls/index.ts";
+import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/ports.ts";
 import { skipMissing } from "../support/skip.ts";
 import { findProgram, Home, ServerProcess } from "./programs.ts";
-import { assertOnlyTheExpectedPeer, listening, openWorld, relayTo, SERVER, until, type World } from "./world.ts";
+import { assertOnlyTheExpectedPeer, listening, openWorld, relayTo, SERVER, type World } from "./world.ts";
 
 const mariadbd = findProgram("mariadbd");
 const install = findProgram("mariadb-install-db");
@@ -126,7 +127,7 @@ describe("mysql2 with streamFactory", () => {
       `--ssl-ca=${home.file("bundle.pem")}`,
       "--tls-version=TLSv1.3",
     ]);
-    await until(() => /ready for connections/.test(server!.output));
+    await eventually(() => /ready for connections/.test(server!.output));
   });
   after(async () => {
     await server?.end();

@@ -5,10 +5,11 @@ import type { Socket } from "node:net";
 import { after, before, describe, it } from "node:test";
 import pg from "pg";
 import { peerOf, streamFactory, type VerifiedStream } from "../../src/tls/index.ts";
+import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/ports.ts";
 import { skipMissing } from "../support/skip.ts";
 import { findProgram, Home, ServerProcess } from "./programs.ts";
-import { assertOnlyTheExpectedPeer, openWorld, SERVER, until, type World } from "./world.ts";
+import { assertOnlyTheExpectedPeer, openWorld, SERVER, type World } from "./world.ts";
 
 const postgres = findProgram("postgres");
 const initdb = findProgram("initdb");
@@ -68,7 +69,7 @@ describe("pg with streamFactory", () => {
     };
     const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
     server = new ServerProcess(home, postgres!, ["-D", data, ...flags]);
-    await until(() => /ready to accept connections/.test(server!.output));
+    await eventually(() => /ready to accept connections/.test(server!.output));
   });
   after(async () => {
     await server?.end();
@@ -127,7 +128,7 @@ describe("pg with streamFactory", () => {
     await home.writeSvid(world.server);
     server!.reload();
     // The server takes a moment to read its files.
-    await until(() =>
+    await eventually(() =>
       pool.query(SESSION).then(
         ({ rows }) => rows[0].client_serial !== before.client_serial,
         () => false,

@@ -3,10 +3,11 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { AbstractConnector, Redis, type RedisOptions } from "ioredis";
 import { type StreamTarget, streamFactory } from "../../src/tls/index.ts";
+import { eventually } from "../support/eventually.ts";
 import { freePort } from "../support/ports.ts";
 import { skipMissing } from "../support/skip.ts";
 import { findProgram, Home, ServerProcess } from "./programs.ts";
-import { assertOnlyTheExpectedPeer, openWorld, SERVER, until, type World } from "./world.ts";
+import { assertOnlyTheExpectedPeer, openWorld, SERVER, type World } from "./world.ts";
 
 const program = findProgram("redis-server");
 const missing = program === undefined ? "Redis: apt-get install redis-server" : undefined;
@@ -68,7 +69,7 @@ describe("ioredis with streamFactory", () => {
     };
     const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
     server = new ServerProcess(home, program!, [...flags, "--save", ""]);
-    await until(() => /Ready to accept connections/.test(server!.output));
+    await eventually(() => /Ready to accept connections/.test(server!.output));
   });
   after(async () => {
     await server?.end();
@@ -104,7 +105,7 @@ describe("ioredis with streamFactory", () => {
     await redis.call("CONFIG", "SET", ...files.map((word, i) => (i % 2 === 0 ? word : home.file(word))));
     assert.equal(await set(port), "OK");
     redis.disconnect(true);
-    await until(() => redis.status === "ready");
+    await eventually(() => redis.status === "ready");
     assert.equal(await redis.get("key"), "a secret");
     await redis.quit();
   });
@@ -116,7 +117,7 @@ describe("ioredis with streamFactory", () => {
     let failures = 0;
     redis.on("error", () => failures++);
     redis.connect().catch(() => {});
-    await until(() => failures >= 3);
+    await eventually(() => failures >= 3);
     redis.disconnect();
     assert.equal(await set(port), "OK");
   });

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { after, before, describe, it } from "node:test";
 import { createGateway, type Gateway } from "../../src/gateway/index.ts";
+import { eventually } from "../support/eventually.ts";
 import { skipMissing } from "../support/skip.ts";
 import { findProgram, Home, ServerProcess } from "./programs.ts";
-import { openWorld, SERVER, until, type World } from "./world.ts";
+import { openWorld, SERVER, type World } from "./world.ts";
 
 const redis = { server: findProgram("redis-server"), cli: findProgram("redis-cli") };
 const pg = { server: findProgram("postgres"), init: findProgram("initdb"), cli: findProgram("psql") };
@@ -43,7 +44,7 @@ async function wayTo(path: string): Promise<{ allowed: number; denied: number }>
 
 function run(program: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    execFile(program, [...args], { timeout: 20_000, maxBuffer: 1 << 26 }, (error, stdout) => {
+    execFile(program, [...args], { timeout: 60_000, maxBuffer: 1 << 26 }, (error, stdout) => {
       if (error === null) resolve(stdout);
       else reject(error);
     });
@@ -70,7 +71,7 @@ describe("programs without TLS, by egress and tcp route", () => {
       await server.end();
       home.remove();
     });
-    await until(() => /Ready to accept connections|ready to accept connections/.test(server.output));
+    await eventually(() => /Ready to accept connections|ready to accept connections/.test(server.output));
     const { allowed, denied } = await wayTo(path);
     const cli = (port: number, ...words: string[]) =>
       run(redis.cli!, ["-h", "127.0.0.1", "-p", String(port), ...words]);
@@ -101,7 +102,7 @@ describe("programs without TLS, by egress and tcp route", () => {
       await server.end();
       home.remove();
     });
-    await until(() => /ready to accept connections/.test(server.output));
+    await eventually(() => /ready to accept connections/.test(server.output));
     const { allowed, denied } = await wayTo(home.file(".s.PGSQL.5432"));
     const psql = (port: number, query: string) => {
       const to = ["-h", "127.0.0.1", "-p", String(port), "-U", "app", "-d", "postgres"];

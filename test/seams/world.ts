@@ -5,6 +5,7 @@ import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { Authority } from "../../src/authority/index.ts";
 import { isSpiffeError } from "../../src/base/index.ts";
 import { Workload } from "../../src/workload/index.ts";
+import { eventually } from "../support/eventually.ts";
 
 export const SERVER = "spiffe://seams.example/server";
 
@@ -35,21 +36,13 @@ export async function openWorld(): Promise<World> {
     async rotate() {
       const before = all.map((workload) => workload.x509.x509Svid());
       await authority.rotate();
-      await until(() => all.every((workload, i) => workload.x509.x509Svid() !== before[i]));
+      await eventually(() => all.every((workload, i) => workload.x509.x509Svid() !== before[i]));
     },
     async close() {
       for (const workload of all) await workload.close();
       await authority.close();
     },
   };
-}
-
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const last = performance.now() + 30_000;
-  while (!(await condition())) {
-    assert.ok(performance.now() < last, "waited 30 s");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 /** A server that only counts what it gets after the handshake. */
@@ -155,10 +148,10 @@ export async function assertOnlyTheExpectedPeer(
       assert.match(told(error), /is not who was expected/);
     }
     assert.ok(wrong.connections >= 10, `${wrong.connections} connections`);
-    await until(() => wrong.open === 0);
+    await eventually(() => wrong.open === 0);
     assert.equal(wrong.bytes, 0, "the wrong peer got bytes");
     const sent = go(right.port).catch(() => {});
-    await until(() => right.bytes > 0);
+    await eventually(() => right.bytes > 0);
     await right.close();
     await sent;
   } finally {

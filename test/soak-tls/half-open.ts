@@ -1,8 +1,8 @@
 /** Handshakes that never end, in thousands, beside a caller that has to be served (A-9). */
 import { setTimeout as wait } from "node:timers/promises";
 import { Authority } from "../../src/authority/index.ts";
-import { connect } from "../../src/tls/index.ts";
 import { Workload } from "../../src/workload/index.ts";
+import { byConnect } from "../peers/ways.ts";
 import { onThisRuntime, Program } from "../support/programs.ts";
 import type { Suffered } from "./half-open-server.ts";
 import { DOMAIN, ORDERS, WEB } from "./world.ts";
@@ -45,10 +45,11 @@ export async function halfOpen({ connections, handshakeMs, limitMs }: HalfOpenOp
     return program;
   };
   try {
+    const call = (port: number, path: string) => byConnect(web, port, ORDERS, path);
     const server = start("half-open-server", [String(handshakeMs)]);
     const port = Number((await server.until(/^PORT (\d+)$/m))[1]);
-    for (let i = 0; i < WARMUP; i++) await call(web, port, "/");
-    const before = Number(await call(web, port, "/begin"));
+    for (let i = 0; i < WARMUP; i++) await call(port, "/");
+    const before = Number(await call(port, "/begin"));
     const knocking = start("knock", [String(port), String(connections)]);
     let over = false;
     void Promise.race([knocking.ended, wait(limitMs, undefined, { ref: false })]).then(() => {
@@ -57,13 +58,13 @@ export async function halfOpen({ connections, handshakeMs, limitMs }: HalfOpenOp
     const failures: string[] = [];
     let served = 0;
     while (!over) {
-      await call(web, port, "/").then(
+      await call(port, "/").then(
         () => served++,
         (error: unknown) => failures.push(String(error)),
       );
       await wait(CALL_EVERY_MS);
     }
-    const suffered = JSON.parse(await call(web, port, "/end")) as Suffered;
+    const suffered = JSON.parse(await call(port, "/end")) as Suffered;
     const closed = Number(/^CLOSED (\d+)$/m.exec(knocking.stdout)?.[1] ?? 0);
     if (knocking.stderr !== "") failures.push(knocking.stderr.slice(-2_000));
     await server.end();
@@ -73,21 +74,4 @@ export async function halfOpen({ connections, handshakeMs, limitMs }: HalfOpenOp
     await web.close();
     await authority.close();
   }
-}
-
-/** One request over a connection of its own; the body of its answer. */
-async function call(web: Workload, port: number, path: string): Promise<string> {
-  const { socket } = await connect(web, { host: "127.0.0.1", port, peer: ORDERS });
-  return new Promise((resolve, reject) => {
-    let text = "";
-    socket.setEncoding("latin1");
-    socket.on("data", (chunk: string) => (text += chunk));
-    socket.once("error", reject);
-    socket.once("close", () => {
-      const body = text.split("\r\n\r\n")[1];
-      if (text.startsWith("HTTP/1.1 200 ") && body !== undefined) resolve(body);
-      else reject(new Error(`closed after ${JSON.stringify(text)}`));
-    });
-    socket.write(`GET ${path} HTTP/1.1\r\nhost: orders\r\nconnection: close\r\n\r\n`);
-  });
 }

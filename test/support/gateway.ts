@@ -222,7 +222,7 @@ export class GatewayProcess {
   }
 
   /** Waits until the status is as a test wants it. */
-  async until(what: (status: Status) => boolean, timeoutMs = 30_000): Promise<Status> {
+  async until(what: (status: Status) => boolean, timeoutMs = 60_000): Promise<Status> {
     const end = performance.now() + timeoutMs;
     for (;;) {
       const status = await this.status();

@@ -27,3 +27,13 @@ export async function freePort(inARow = 1): Promise<number> {
   }
   throw new Error(`Expected ${inARow} free ports in a row, but found none in ${MAX_TRIES} tries`);
 }
+
+/** A port of 127.0.0.1 that somebody listens on until it is freed, and nobody but the test after that. */
+export async function takenPort(): Promise<{ port: number; free(): Promise<void> }> {
+  for (let tries = 0; tries < MAX_TRIES; tries++) {
+    const port = await freePort();
+    const server = await listen(port);
+    if (server !== undefined) return { port, free: () => close(server) };
+  }
+  throw new Error(`Expected a free port, but found none in ${MAX_TRIES} tries`);
+}

@@ -1,6 +1,5 @@
 /** Starts programs of this package in processes of their own, on the runtime that runs the test. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { createServer, type Server } from "node:net";
 import { fileURLToPath } from "node:url";
 import { runtime } from "../../src/runtime/detect.ts";
 
@@ -102,7 +101,7 @@ export class Program {
 
   /** Sends a signal and waits for the end. */
   async end(signal: NodeJS.Signals = "SIGTERM"): Promise<Ended> {
-    const hard = setTimeout(() => this.child.kill("SIGKILL"), 20_000);
+    const hard = setTimeout(() => this.child.kill("SIGKILL"), 60_000);
     // Deno reports a child that it signalled itself as killed by the signal, whatever code it ended with.
     process.kill(this.child.pid!, signal);
     const ended = await this.ended;
@@ -119,13 +118,6 @@ export function runProgram(command: readonly [string, readonly string[]], option
 /** Runs `spiffe-edge` on this runtime. */
 export function spiffeEdge(args: readonly string[], options?: ProgramOptions): Promise<Ended> {
   return runProgram(onThisRuntime("src/cli/main.ts", args), options);
-}
-
-/** A TCP port of 127.0.0.1 that is taken until the returned server is closed. */
-export async function takenPort(): Promise<{ port: number; server: Server }> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { port: (server.address() as { port: number }).port, server };
 }
 
 /** Runs `npm run bench`, without npm around it. */

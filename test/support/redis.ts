@@ -3,7 +3,7 @@ import { Redis } from "ioredis";
 import type { TlsIdentity } from "../../src/tls/index.ts";
 import type { Workload } from "../../src/workload/index.ts";
 import { findProgram, Home, ServerProcess } from "../seams/programs.ts";
-import { until } from "../seams/world.ts";
+import { eventually } from "./eventually.ts";
 import { freePort } from "./ports.ts";
 
 const program = findProgram("redis-server");
@@ -64,7 +64,7 @@ export class RedisServer {
   async begin(): Promise<void> {
     const started = new ServerProcess(this.home, program!, this.#flags);
     this.#process = started;
-    await until(() => /Ready to accept connections/.test(started.output));
+    await eventually(() => /Ready to accept connections/.test(started.output));
   }
 
   /** A client of the test itself. */

@@ -65,7 +65,7 @@ export interface Spire {
 }
 
 const SYNC_MS = 250;
-const START_MS = 30_000;
+const START_MS = 60_000;
 const STOP_MS = 5_000;
 /** Longest path of a Unix socket on Linux. */
 const SOCKET_PATH_BYTES = 107;
@@ -77,7 +77,7 @@ process.on("exit", () => {
 
 function command(program: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    execFile(program, [...args], { timeout: 20_000, maxBuffer: 16 * 1024 * 1024 }, (error, stdout, stderr) => {
+    execFile(program, [...args], { timeout: 60_000, maxBuffer: 16 * 1024 * 1024 }, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout);
       const said = `${stdout}${stderr}`.trim();
       reject(

@@ -103,11 +103,3 @@ export class Feed<T> {
     }
   }
 }
-
-/** Waits until something holds; for what another party brings about. */
-export async function eventually(holds: () => boolean, what: string): Promise<void> {
-  for (let tries = 0; !holds(); tries++) {
-    if (tries > 12_000) throw new Error(`It did not come to: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}

@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import { dirname } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { Code } from "@connectrpc/connect";
-import { eventually } from "../../../test/support/workload-server.ts";
+import { eventually } from "../../../test/support/eventually.ts";
 import {
   JWTBundlesRequestSchema,
   JWTBundlesResponseSchema,

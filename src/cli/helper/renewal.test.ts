@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { afterEach, beforeEach, describe, it } from "node:test";
-import { eventually } from "../../../test/support/workload-server.ts";
+import { eventually } from "../../../test/support/eventually.ts";
 import { ManualClock } from "../../authority/testing.ts";
 import type { SpiffeError } from "../../base/index.ts";
 import { Command, Notifier, PidFileSignal, type Renewal } from "./renewal.ts";

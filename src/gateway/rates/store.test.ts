@@ -5,7 +5,7 @@ import { connect as connectTcp, createServer, type Server, type Socket } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as wait } from "node:timers/promises";
+import { eventually } from "../../../test/support/eventually.ts";
 import { missingRedis, RedisServer, type RedisServerOptions } from "../../../test/support/redis.ts";
 import { skipMissing } from "../../../test/support/skip.ts";
 import { ManualClock } from "../../authority/testing.ts";
@@ -104,18 +104,27 @@ class Replica {
     return this.lines.filter((line) => text.test(line)).length;
   }
 
-  /** Lets its time go on until something is so. */
-  async until(what: () => boolean): Promise<void> {
-    for (let i = 0; i < 3_000; i++) {
-      if (what()) return;
-      await this.clock.advance(20);
-      await wait(2);
-    }
-    throw new Error(`it did not happen: ${this.lines.join("\n")}`);
+  /** Waits while its time stands still, so that no time of the store runs out. */
+  until(what: () => boolean): Promise<void> {
+    return eventually(what, () => `${what} of\n${this.lines.join("\n")}`);
   }
 
+  /** Lets its time go on until something is so. */
+  async passes(what: () => boolean): Promise<void> {
+    await eventually(async () => {
+      if (!what()) await this.clock.advance(20);
+      return what();
+    }, String(what));
+  }
+
+  /** Waits for the first connection to a store. */
   up(): Promise<void> {
     return this.until(() => this.store?.up === true);
+  }
+
+  /** Waits for a connection after one that was lost, which takes time. */
+  upAgain(): Promise<void> {
+    return this.passes(() => this.store?.up === true);
   }
 }
 
@@ -222,8 +231,8 @@ describe("shared rate limits", () => {
     assert.match(await a.get("/metrics"), /spiffe_edge_rate_store_up 0\n/);
     assert.match(await a.get("/metrics"), /spiffe_edge_rate_store_total\{result="unreachable"\} 1\n/);
     await server.begin();
-    await a.up();
-    await b.up();
+    await a.upAgain();
+    await b.upAgain();
     assert.equal(await a.ask("cron", 2), "200 200");
     assert.equal(await b.ask("cron", 2), "200 429");
     assert.equal(a.count(/^the store of rate limits answers/), 1);
@@ -241,7 +250,7 @@ describe("shared rate limits", () => {
     const waiting = replica.ask("web").then((status) => {
       answer = status;
     });
-    await replica.until(() => answer !== undefined);
+    await replica.passes(() => answer !== undefined);
     await waiting;
     assert.equal(answer, "200");
     assert.equal(replica.store?.results.timeout, 1);
@@ -253,7 +262,7 @@ describe("shared rate limits", () => {
     assert.deepEqual([replica.store?.results.timeout, replica.store?.results.unreachable], [1, 4]);
     await replica.clock.advance(10_000);
     between.release();
-    await replica.up();
+    await replica.upAgain();
     assert.equal(await replica.ask("guest", 4), "200 200 200 429");
     assert.equal(replica.store?.results.answered, 4);
   });
@@ -273,7 +282,7 @@ describe("shared rate limits", () => {
     await gone.clock.advance(9_000);
     assert.equal(gone.count(TOLD), 1);
     await gone.clock.advance(1_000);
-    await gone.until(() => gone.count(TOLD) === 2);
+    await gone.passes(() => gone.count(TOLD) === 2);
     await hung.gateway.close({ deadlineMs: 0 });
     silent.close();
   });
@@ -323,7 +332,7 @@ describe("shared rate limits", () => {
     assert.match(replica.lines.join("\n"), /it refused with WRONGPASS/);
     assert.equal(await replica.ask("web", 4), "200 200 200 429");
     writeFileSync(passwordFile, `${PASSWORD}\n`);
-    await replica.up();
+    await replica.upAgain();
     assert.equal(await replica.ask("cron", 4), "200 200 200 429");
     assert.equal((await server.admin.keys("*rate*")).length, 1);
     const shown = [...replica.lines, await replica.get("/status"), await replica.get("/metrics")].join("\n");

@@ -1,11 +1,11 @@
 /** Routes for bytes: who is let in, what goes through, and how connections end. */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer as createHttpServer } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { freePort } from "../../../test/support/ports.ts";
 import { ManualClock } from "../../authority/testing.ts";
 import { type Clock, isSpiffeError, systemClock } from "../../base/index.ts";
 import { Policy } from "../../policy/index.ts";
@@ -13,6 +13,7 @@ import { capabilities } from "../../runtime/capabilities.ts";
 import { connect, listen } from "../../tls/index.ts";
 import { readOn, stopReading } from "../../tls/read-stop.ts";
 import { Opened } from "../../tls/wire.testing.ts";
+import { TestAuthorizer } from "../authorizer.testing.ts";
 import { parseGatewayConfig } from "../config.ts";
 import type { GatewayInput } from "../config-types.ts";
 import { createGateway } from "../gateway.ts";
@@ -136,24 +137,13 @@ describe("bytes through a tcp route", () => {
   });
 
   it("[S-26] an authorizer that is replaced while it is asked does not let a connection in", async () => {
-    const held: { url: string | undefined; say: (allow: boolean) => void }[] = [];
-    const json = { "content-type": "application/json" };
-    const asked = createHttpServer((request, response) => {
-      request.resume();
-      const say = (allow: boolean) => response.writeHead(200, json).end(JSON.stringify({ allow }));
-      held.push({ url: request.url, say });
-    });
-    await new Promise<void>((resolve) => asked.listen(0, "127.0.0.1", resolve));
-    const stopAsking = async () => {
-      asked.closeAllConnections();
-      asked.close();
-    };
-    opened.add({ close: stopAsking });
+    const authorizer = opened.add(await TestAuthorizer.start());
+    const held = authorizer.hold();
     const up = await new ByteServer(echo).start();
     const policy = (path: string) => ({
       policy: {
         rules: [{ rule: "web", allow: { ids: [idOf("web")] } }],
-        authorizer: { url: `http://127.0.0.1:${(asked.address() as AddressInfo).port}${path}`, timeout: "10s" },
+        authorizer: authorizer.at(path),
       },
     });
     for (const [path, allow, ended, reason, connections] of [
@@ -170,7 +160,7 @@ describe("bytes through a tcp route", () => {
       // about it again, as what said yes is not in force any more
       await until(() => held.length === 3);
       assert.deepEqual(
-        held.map(({ url }) => url),
+        held.map(({ at }) => at),
         ["/old", path, path],
       );
       assert.equal(up.connections, 0);
@@ -185,7 +175,7 @@ describe("bytes through a tcp route", () => {
       await gateway.close({ deadlineMs: 0 });
     }
     await up.close();
-    await stopAsking();
+    await authorizer.close();
   });
 
   it("an upstream that says all first still hears the caller to the end", async () => {
@@ -425,9 +415,7 @@ describe("the upstream of a tcp route", () => {
   });
 
   it("the next address is tried where one cannot be reached; with none the caller is cut and told of in the log", async () => {
-    const gone = await new ByteServer(echo).start();
-    const { url: dead } = gone;
-    await gone.close();
+    const dead = `tcp://127.0.0.1:${await freePort()}`;
     const up = await new ByteServer(echo).start();
     const several = await start({ ...config(up.url), upstreams: { db: { url: [dead, up.url] } } });
     for (let i = 0; i < 4; i++) assert.equal((await exchange(web, several.port, payload(i, 80))).bytes.length, 80);
@@ -644,15 +632,21 @@ describe("the end of a connection for bytes", () => {
 
   it("without a byte for long enough it ends, and bytes keep it", async () => {
     const up = await new ByteServer(echo).start();
-    const { gateway, port, lines } = await start(config(up.url, {}, { idle: "400ms" }));
+    const clock = new ManualClock();
+    const { gateway, port, lines } = await start(config(up.url, {}, { idle: "400ms" }), undefined, clock);
     const socket = await dial(web, port);
     const heard = whole(socket);
+    let back = 0;
+    socket.on("data", (chunk: Buffer) => {
+      back += chunk.length;
+    });
     for (let i = 0; i < 8; i++) {
       socket.write(payload(i, 8));
-      await until(() => up.bytes === 8 * (i + 1));
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await until(() => back === 8 * (i + 1));
+      await clock.advance(399);
     }
     assert.equal(lines.length, 0);
+    await clock.advance(1);
     assert.equal((await heard).bytes.length, 64);
     await until(() => lines.length === 1);
     assert.equal(lines[0]!.ended, "idle");

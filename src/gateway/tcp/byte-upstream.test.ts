@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { connect as dialPlain } from "node:net";
 import { after, before, describe, it } from "node:test";
+import { freePort } from "../../../test/support/ports.ts";
 import { ManualClock } from "../../authority/testing.ts";
 import { isSpiffeError } from "../../base/index.ts";
 import { writeLocalProxyHeader } from "../../encoding/proxy-protocol.ts";
@@ -81,14 +82,6 @@ function make(targets: readonly ByteTarget[], more: Making = {}) {
   return { upstream, clock, connect, checked, rounds };
 }
 
-/** A port that nobody listens on, until a test does. */
-async function quietPort(): Promise<number> {
-  const server = await new ByteServer(echo).start();
-  const { port } = server;
-  await server.close();
-  return port;
-}
-
 describe("upstreams for bytes", () => {
   let orders: TlsListener;
   let other: TlsListener;
@@ -108,7 +101,7 @@ describe("upstreams for bytes", () => {
 
   it("leave out an address whose checks fail twice, and take it again after one that passes", async () => {
     const up = await new ByteServer(echo).start();
-    const port = await quietPort();
+    const port = await freePort();
     const { upstream, connect, checked, rounds } = make([targetOf(up.port), targetOf(port)], { health: true });
     upstream.start();
     await until(() => checked() === 2);
@@ -242,7 +235,7 @@ describe("upstreams for bytes", () => {
   });
 
   it("are left alone after five connections that came nowhere, and asked by one at a time after", async () => {
-    const port = await quietPort();
+    const port = await freePort();
     const { upstream, clock, connect } = make([targetOf(port)]);
     for (let i = 0; i < 5; i++) assert.equal(await connect(), "upstream.unreachable");
     const up = await new ByteServer(echo).start({ port });

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
+import { eventually } from "../../../test/support/eventually.ts";
 import { ManualClock } from "../../authority/testing.ts";
-import { until } from "../../gateway/world.testing.ts";
 import { type Field, Unsendable, type UpstreamCall } from "./call.ts";
 import { Http1Pool, isDialFailure } from "./pool.ts";
 
@@ -84,7 +84,6 @@ describe("connections to an upstream", () => {
     );
     return Object.assign(seen, { call, outcome });
   };
-  const settle = () => new Promise((resolve) => setTimeout(resolve, 10));
 
   it("carry one request after another", async () => {
     for (let i = 0; i < 3; i++) assert.equal(await ask().outcome, "200 ok");
@@ -116,10 +115,10 @@ describe("connections to an upstream", () => {
         counted.begin(request, { ...events, ended: () => resolve() });
       });
     await asked();
-    await settle();
+    await eventually(() => held.length > 0);
     assert.deepEqual(held, ["left"]);
     await asked();
-    await settle();
+    await eventually(() => held.length > 2);
     assert.deepEqual(held, ["left", "held", "left"]);
     counted.destroy();
   });
@@ -127,12 +126,12 @@ describe("connections to an upstream", () => {
   it("[S-24] that say more than one answer carry nothing more", async () => {
     answer = (socket) => socket.write(`${OK}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil`);
     assert.equal(await ask().outcome, "200 ok");
-    await until(() => sockets[0]?.destroyed === true);
+    await eventually(() => sockets[0]?.destroyed === true);
     answer = (socket) => socket.write(OK);
     assert.equal(await ask().outcome, "200 ok");
     // also when it comes later, while nobody asks
     sockets[1]?.write("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
-    await until(() => sockets[1]?.destroyed === true);
+    await eventually(() => sockets[1]?.destroyed === true);
     assert.equal(await ask().outcome, "200 ok");
     assert.equal(sockets.length, 3);
     // the twin
@@ -189,24 +188,24 @@ describe("connections to an upstream", () => {
     const length: Field[] = [["content-length", "8"]];
     const chunked: Field[] = [["transfer-encoding", "chunked"]];
     const right = ask(length, true, "POST");
-    await until(() => right.connected);
+    await eventually(() => right.connected);
     right.call.write(Buffer.from("bodyDONE"));
     right.call.end([]);
     assert.equal(await right.outcome, "200 ok");
     for (const body of ["bodyDONE!", "DONE"]) {
       answer = () => {};
       const wrong = ask(length, true, "POST");
-      await until(() => wrong.connected);
+      await eventually(() => wrong.connected);
       wrong.call.write(Buffer.from(body));
       wrong.call.end([]);
       assert.equal(await wrong.outcome, "failed: The request body is not as long as its Content-Length says");
     }
-    await settle();
+    await new Promise((resolve) => setTimeout(resolve, 10));
     assert.ok(!received.includes("!"));
     received = "";
     answer = (socket, text) => void (/0\r\n/.test(text) && socket.write(OK));
     const parts = ask(chunked, true, "POST");
-    await until(() => parts.connected);
+    await eventually(() => parts.connected);
     parts.call.write(Buffer.from("body"));
     parts.call.end([["x-sum", "4"]]);
     assert.equal(await parts.outcome, "200 ok");
@@ -215,12 +214,12 @@ describe("connections to an upstream", () => {
 
   it("are not used again while a body is on its way, and an upstream that goes says so", async () => {
     const early = ask([["content-length", "8"]], true, "POST");
-    await until(() => early.connected);
+    await eventually(() => early.connected);
     assert.equal(await early.outcome, "200 ok");
     assert.equal(await ask().outcome, "200 ok");
     assert.equal(sockets.length, 2);
     sockets[0]?.destroy();
-    await until(() => early.unwanted);
+    await eventually(() => early.unwanted);
   });
 
   it("[S-24] that are gone before a body begins are replaced by others", async () => {
@@ -228,7 +227,7 @@ describe("connections to an upstream", () => {
     const late = ask([["host", "a"]], true, "POST");
     // in the same turn: the kept connection goes, the call is still to begin
     dialled[0]!.destroy();
-    await until(() => late.connected);
+    await eventually(() => late.connected);
     late.call.end([]);
     assert.equal(await late.outcome, "200 ok");
     assert.equal(sockets.length, 2);
@@ -240,7 +239,7 @@ describe("connections to an upstream", () => {
     }
     assert.equal(sockets.length, 0);
     const plain = ask([["content-length", "0"]], true, "POST");
-    await until(() => plain.connected);
+    await eventually(() => plain.connected);
     plain.call.end([]);
     assert.equal(await plain.outcome, "200 ok");
   });
@@ -258,24 +257,24 @@ describe("connections to an upstream", () => {
     };
     const request = { method: "GET", target: "/", fields: [], withBody: false };
     new Http1Pool(() => Promise.reject(new Error("no")), clock).begin(request, events);
-    await until(() => failures.length === 1);
+    await eventually(() => failures.length === 1);
     answer = (socket) => socket.destroy();
     pool.begin(request, events);
-    await until(() => failures.length === 2);
+    await eventually(() => failures.length === 2);
     assert.deepEqual(failures, [true, false]);
   });
 
   it("end with the pool: idle ones at once, busy ones with their answer or at once", async () => {
     assert.equal(await ask().outcome, "200 ok");
-    answer = () => {};
+    let requests = 0;
+    answer = () => void requests++;
     const busy = ask();
     const other = ask();
-    await until(() => sockets.length === 2);
-    await settle();
+    await eventually(() => sockets.length === 2 && requests === 2);
     pool.retire();
     sockets[0]?.write(OK);
     assert.equal(await busy.outcome, "200 ok");
-    await until(() => sockets[0]?.destroyed === true);
+    await eventually(() => sockets[0]?.destroyed === true);
     pool.destroy();
     assert.equal(await other.outcome, "failed: The connection to the upstream was ended");
   });
