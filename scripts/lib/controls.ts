@@ -6,6 +6,7 @@ import { JWT_CONTROLS } from "./controls-jwt.ts";
 import { POLICY_CONTROLS } from "./controls-policy.ts";
 import { RATE_CONTROLS } from "./controls-rates.ts";
 import { TCP_CONTROLS } from "./controls-tcp.ts";
+import { WHOLE_CONTROLS } from "./controls-whole.ts";
 import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
 import type { RuntimeName } from "./runtimes.ts";
 
@@ -1032,5 +1033,6 @@ export const CONTROLS: readonly Control[] = [
   ...POLICY_CONTROLS,
   ...RATE_CONTROLS,
   ...TCP_CONTROLS,
+  ...WHOLE_CONTROLS,
   ...WORKLOAD_CONTROLS,
 ];

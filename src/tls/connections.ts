@@ -36,6 +36,8 @@ export class Connection implements Mortal {
   /** Set once the socket left HTTP: such a connection ends with its socket or at the deadline. */
   upgraded = false;
   #draining = false;
+  /** What nothing may follow any more: the answer of HTTP/1.1 that says so, or the end of the connection. */
+  #last: ListenerResponse | "end" | undefined;
   /** Streams that were reset, less those that were answered whole, and since when. */
   #resets = 0;
   #resetsFrom = 0;
@@ -50,8 +52,13 @@ export class Connection implements Mortal {
     this.#log = log;
   }
 
-  /** Notes a request; HTTP/1.1 keeps the connection only while it is not draining. */
-  begin(response: ListenerResponse): void {
+  /**
+   * Notes a request; HTTP/1.1 keeps the connection only while it is not draining.
+   *
+   * @returns false for one that nobody may act on: it came behind the last, and cannot be answered (RFC 9112 section 9.6)
+   */
+  begin(response: ListenerResponse): boolean {
+    if (this.#last !== undefined) return false;
     this.#running ??= new Set();
     this.#running.add(response);
     response.once("close", () => {
@@ -60,6 +67,14 @@ export class Connection implements Mortal {
       this.#endIfIdle();
     });
     this.announce(response);
+    return true;
+  }
+
+  /** Notes that the socket leaves HTTP; false as {@link begin}. */
+  upgrade(): boolean {
+    if (this.#last !== undefined) return false;
+    this.upgraded = true;
+    return true;
   }
 
   /** Says in an answer that its connection ends, where it does. */
@@ -90,7 +105,9 @@ export class Connection implements Mortal {
       if (!this.session.closed) this.session.close();
       return;
     }
-    for (const response of this.#running ?? []) this.#announceClose(response);
+    // of several that run, one behind the other, the first to say so would be the last
+    const last = [...(this.#running ?? [])].at(-1);
+    if (last !== undefined) this.#announceClose(last);
     this.#endIfIdle();
   }
 
@@ -110,11 +127,14 @@ export class Connection implements Mortal {
   }
 
   #announceClose(response: ListenerResponse): void {
-    if (this.session === undefined && !response.headersSent) response.setHeader("connection", "close");
+    if (this.session !== undefined || response.headersSent) return;
+    response.setHeader("connection", "close");
+    this.#last = response;
   }
 
   #endIfIdle(): void {
-    if (this.#draining && this.session === undefined && !this.upgraded && this.#running === undefined)
-      this.socket.end();
+    if (!this.#draining || this.session !== undefined || this.upgraded || this.#running !== undefined) return;
+    this.#last = "end";
+    this.socket.end();
   }
 }

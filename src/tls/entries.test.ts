@@ -87,9 +87,9 @@ async function start(): Promise<void> {
       handled++;
       socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
     },
-    begin() {},
+    begin: () => true,
     goesOn() {},
-    upgraded() {},
+    upgraded: () => true,
     session() {},
     streamClosed() {},
     stray: () => stray++,

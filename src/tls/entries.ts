@@ -34,11 +34,12 @@ export interface Rooms {
   readonly maxHeaderBytes: number;
   /** Whether it is counted here over HTTP/1.1 too, as the runtime does not. */
   readonly countsHttp1: boolean;
-  /** A request, upgrade or session of an accepted connection begins. */
-  begin(verdict: ConnectionVerdict, response: ListenerResponse): void;
+  /** A request of an accepted connection begins; false where nobody may act on it, as its connection is over. */
+  begin(verdict: ConnectionVerdict, response: ListenerResponse): boolean;
   /** The connection of a request that was to end with its answer may go on. */
   goesOn(verdict: ConnectionVerdict, response: ListenerResponse): void;
-  upgraded(verdict: ConnectionVerdict): void;
+  /** Its socket leaves HTTP; false as above. */
+  upgraded(verdict: ConnectionVerdict): boolean;
   session(verdict: ConnectionVerdict, session: ServerHttp2Session): void;
   /** An HTTP/2 stream is over; `reset` when it was not answered whole. */
   streamClosed(verdict: ConnectionVerdict, reset: boolean): void;
@@ -88,7 +89,7 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
 
   const run = (verdict: ConnectionVerdict, request: ListenerRequest, response: ListenerResponse, go: Handler): void => {
     try {
-      rooms.begin(verdict, response);
+      if (!rooms.begin(verdict, response)) return void request.resume();
       attend(go(request, response), (error) => failed(error, response));
     } catch (error) {
       failed(error, response);
@@ -131,7 +132,7 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     };
     try {
       socket.on("error", ignore);
-      rooms.upgraded(verdict);
+      if (!rooms.upgraded(verdict)) return void socket.resume();
       attend(take(request, socket, head), broken);
     } catch (error) {
       broken(error);

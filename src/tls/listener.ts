@@ -279,12 +279,9 @@ export class Listener implements TlsListener {
       onConnect: this.#options.onConnect,
       maxHeaderBytes: this.#settings.server.maxHeaderBytes,
       countsHttp1: !capabilities.headerLimit.value,
-      begin: (verdict, response) => this.#connections.get(verdict)?.begin(response),
+      begin: (verdict, response) => this.#connections.get(verdict)?.begin(response) ?? false,
       goesOn: (verdict, response) => this.#connections.get(verdict)?.announce(response),
-      upgraded: (verdict) => {
-        const connection = this.#connections.get(verdict);
-        if (connection !== undefined) connection.upgraded = true;
-      },
+      upgraded: (verdict) => this.#connections.get(verdict)?.upgrade() ?? false,
       session: (verdict, session) => {
         const connection = this.#connections.get(verdict);
         if (connection !== undefined) connection.session = session;

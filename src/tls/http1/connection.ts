@@ -27,8 +27,8 @@ export function requestHead(request: UpstreamRequest): string {
 
 /** What a connection tells its pool. */
 export interface ConnectionOwner {
-  /** It is idle and may be used again. */
-  free(connection: Http1Connection): void;
+  /** It is idle and may be used again, at once or once nothing has come on it for a while. */
+  free(connection: Http1Connection, rests: boolean): void;
   /** It is gone. */
   gone(connection: Http1Connection): void;
 }
@@ -103,7 +103,7 @@ export class Http1Connection {
   }
 
   /** The call is through in both directions. */
-  over(keeps: boolean, keepSeconds: number | undefined): void {
+  over({ keeps, keepSeconds, lacksBody }: AnswerParser): void {
     this.#call = undefined;
     this.#used = true;
     this.keepSeconds = keepSeconds;
@@ -113,7 +113,7 @@ export class Http1Connection {
     }
     this.resume();
     this.#holdProcess(false);
-    this.#owner.free(this);
+    this.#owner.free(this, lacksBody);
   }
 
   /** While it is idle it keeps no process alive that has nothing else to do. */
@@ -305,6 +305,6 @@ export class Http1Call implements UpstreamCall, AnswerEvents {
     const connection = this.#connection;
     if (connection === undefined || !this.#sent || !this.#parser.done) return;
     this.#connection = undefined;
-    connection.over(this.#parser.keeps, this.#parser.keepSeconds);
+    connection.over(this.#parser);
   }
 }

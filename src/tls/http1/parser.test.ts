@@ -37,6 +37,8 @@ const TABLE: readonly (readonly [bytes: string, outcome: string, closed?: boolea
   ["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "200|Content-Length|0; ; kept"],
   ["HTTP/1.1 200 OK\r\nX: \xe4\r\nContent-Length: 0\r\n\r\n", "200|X|\xe4|Content-Length|0; ; kept"],
   ["HTTP/1.1 204 No\r\nA: b\r\n\r\n", "204|A|b; ; kept"],
+  ["HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n", "204|Content-Length|0; ; kept"],
+  ["HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", "204|Content-Length|5; ; closed"],
   ["HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n", "304|Content-Length|5; ; kept"],
   ["HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "200|Content-Length|5; ; kept", false, "HEAD"],
   ["HTTP/1.1 100 Go\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "200|Content-Length|2; ok; kept"],

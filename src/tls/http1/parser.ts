@@ -40,6 +40,7 @@ export class AnswerParser {
   #left = 0;
   #interim = 0;
   #keeps = false;
+  #lacksBody = false;
   /** Seconds that the upstream says it keeps the connection. */
   keepSeconds: number | undefined;
 
@@ -57,6 +58,11 @@ export class AnswerParser {
   /** Whether another request may follow on the connection. */
   get keeps(): boolean {
     return this.#keeps;
+  }
+
+  /** Whether the answer states a body that it has not, as those to HEAD may: some upstream might send it all the same. */
+  get lacksBody(): boolean {
+    return this.#lacksBody;
   }
 
   /**
@@ -166,8 +172,12 @@ export class AnswerParser {
     if (coding !== undefined && (length !== undefined || !persistent)) {
       throw new NoAnswer("The upstream's answer says in two ways how long it is");
     }
-    if (this.#method === "HEAD" || status === 204 || status === 304) this.#step = "done";
-    else if (coding !== undefined) this.#step = "chunk-line";
+    if (this.#method === "HEAD" || status === 204 || status === 304) {
+      this.#step = "done";
+      this.#lacksBody = coding !== undefined || Number(length ?? 0) > 0;
+      // such an answer states none (RFC 9110 section 8.6): who sends one may send the other
+      if (status === 204 && this.#lacksBody) this.#keeps = false;
+    } else if (coding !== undefined) this.#step = "chunk-line";
     else if (length !== undefined) {
       this.#left = Number(length);
       this.#step = this.#left === 0 ? "done" : "length";

@@ -6,9 +6,13 @@ import { type ConnectionOwner, Http1Call, Http1Connection } from "./connection.t
 
 /** Idle connections kept per address. */
 const MAX_IDLE = 64;
+/** Milliseconds in which a body that an answer stated and must not have would come, and end the connection. */
+const REST_MS = 100;
 
 interface Idle {
   readonly connection: Http1Connection;
+  /** Before, it carries nothing: what comes would be read as the answer to somebody else. */
+  readonly from: number;
   readonly until: number;
 }
 
@@ -58,12 +62,13 @@ export class Http1Pool implements ConnectionOwner {
     return call;
   }
 
-  free(connection: Http1Connection): void {
+  free(connection: Http1Connection, rests = false): void {
     if (!this.#keeps || this.#idle.length >= this.#maxIdle || !connection.usable) {
       connection.destroy();
       return;
     }
-    this.#idle.push({ connection, until: connection.usableUntil(this.#clock.monotonic()) });
+    const now = this.#clock.monotonic();
+    this.#idle.push({ connection, from: rests ? now + REST_MS : now, until: connection.usableUntil(now) });
   }
 
   gone(connection: Http1Connection): void {
@@ -92,9 +97,12 @@ export class Http1Pool implements ConnectionOwner {
 
   #take(): Http1Connection | undefined {
     const now = this.#clock.monotonic();
-    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
-      if (idle.connection.usable && now < idle.until) return idle.connection;
-      idle.connection.destroy();
+    for (let at = this.#idle.length - 1; at >= 0; at--) {
+      const { connection, from, until } = this.#idle[at] as Idle;
+      if (now < from) continue;
+      this.#idle.splice(at, 1);
+      if (connection.usable && now < until) return connection;
+      connection.destroy();
     }
     return undefined;
   }
