@@ -72,11 +72,27 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/gateway/gateway.ts",
-        find: "await Promise.all([this.#running.rejudge(room), this.#bytes?.rejudge()]);",
-        replace: "[await this.#running.rejudge(room), await this.#bytes?.rejudge()];",
+        find: "await Promise.all([this.#running.rejudge(room, asks), this.#bytes?.rejudge(asks)]);",
+        replace: "[await this.#running.rejudge(room, asks), await this.#bytes?.rejudge(asks)];",
       },
     ],
     tests: ["src/gateway/rejudge.test.ts"],
+  },
+  {
+    name: "gateway-rule-times",
+    patches: [{ file: "src/gateway/gateway.ts", find: "() => this.#ruleTimeCame()", replace: "async () => {}" }],
+    tests: ["src/gateway/rule-times.test.ts"],
+  },
+  {
+    name: "gateway-rule-times-overtaken",
+    patches: [
+      {
+        file: "src/gateway/gateway.ts",
+        find: "      const next = new Live(live.config, grounds, live);\n      this.#live = next;\n",
+        replace: "      const next = live;\n",
+      },
+    ],
+    tests: ["src/gateway/rule-times.test.ts"],
   },
   {
     name: "gateway-framing-spellings",

@@ -56,6 +56,21 @@ export const POLICY_CONTROLS: readonly Control[] = [
     "policy/conditions.test.ts",
   ),
   control(
+    "policy-host-addresses",
+    "policy/request-line.ts",
+    "if (!ADDRESS.test(host)) return host;",
+    "if (true) return host;",
+    "gateway/hosts.test.ts",
+    "policy/input.test.ts",
+  ),
+  control(
+    "policy-host-letters",
+    "policy/request-line.ts",
+    "AUTHORITY.exec(raw);",
+    "AUTHORITY.exec(raw.toLowerCase());",
+    "policy/input.test.ts",
+  ),
+  control(
     "policy-odd-method",
     "policy/match.ts",
     "const alike = !trial.hasMethod || (",

@@ -19,6 +19,7 @@ import { readingsOf } from "./readings.ts";
 import { Reloader } from "./reload.ts";
 import { takesUpgrades } from "./restart.ts";
 import { Rotation } from "./rotation.ts";
+import { RuleTimes } from "./rule-times.ts";
 import { RunningRequests } from "./running.ts";
 import { checkSockets, placeOf } from "./sockets.ts";
 import { openStatus, type StatusServer, type StatusSource } from "./status.ts";
@@ -106,6 +107,7 @@ class RunningGateway implements Gateway {
   readonly #running = new RunningRequests();
   readonly #rotation = new Rotation();
   readonly #followers: Followers;
+  readonly #ruleTimes: RuleTimes;
   #reloader: Reloader | undefined;
   #reloading: Promise<void> | undefined;
   #closing: Promise<{ cut: number }> | undefined;
@@ -121,6 +123,7 @@ class RunningGateway implements Gateway {
     this.#sockets = options.sockets ?? new Map();
     this.#startedAt = this.#clock.now();
     this.#followers = new Followers(this.#logger, this.#running);
+    this.#ruleTimes = new RuleTimes(this.#clock, () => this.#ruleTimeCame());
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });
@@ -192,6 +195,7 @@ class RunningGateway implements Gateway {
     };
     const live = new Live(this.#config, this.#grounds);
     this.#live = live;
+    this.#ruleTimes.follow(live.config.policy);
     for (const listener of listeners) this.#listeners.push(await this.#open(listener, live, identity));
     this.#bytes = await this.#openBytes(live, identity);
     this.#followers.follow(live.upstreams.values(), identity);
@@ -239,12 +243,34 @@ class RunningGateway implements Gateway {
     const next = successor(live, config, grounds);
     // the one assignment: each request goes by what it finds here, whole
     this.#live = next;
+    this.#ruleTimes.follow(config.policy);
     this.#followers.follow(next.upstreams.values(), grounds.identity);
     void Rates.change(live.rates, next.rates);
-    const room = (listener: string) => (this.#live ?? next).room(listener);
+    return this.#rejudge(next);
+  }
+
+  /** Judges what runs by what is in force, and ends what would not be let in. */
+  async #rejudge(live: Live, asks = true): Promise<{ ended: number }> {
+    const room = (listener: string) => (this.#live ?? live).room(listener);
     // at once: requests may wait for an authorizer
-    const [requests, connections] = await Promise.all([this.#running.rejudge(room), this.#bytes?.rejudge()]);
+    const [requests, connections] = await Promise.all([this.#running.rejudge(room, asks), this.#bytes?.rejudge(asks)]);
     return { ended: requests + (connections?.ended ?? 0) };
+  }
+
+  /** The same rules say something else by now: who waits for a verdict gets one of now, and what runs is judged again. */
+  async #ruleTimeCame(): Promise<void> {
+    const grounds = this.#grounds;
+    const live = this.#live;
+    if (grounds === undefined || live === undefined) return;
+    try {
+      // another one: a verdict that is on its way does not count for it
+      const next = new Live(live.config, grounds, live);
+      this.#live = next;
+      const { ended } = await this.#rejudge(next, false);
+      this.#logger.info("rules began or ended to hold", { ended });
+    } catch (error) {
+      this.#logger.error("what runs was not judged again", { error: String(error) });
+    }
   }
 
   async #openIdentity(): Promise<GatewayIdentity> {
@@ -321,6 +347,7 @@ class RunningGateway implements Gateway {
       ...(this.#bytes === undefined ? [] : [this.#bytes.close(deadlineMs)]),
     ]);
     const cut = closed.reduce((sum, one) => sum + one.cut, 0);
+    this.#ruleTimes.stop();
     await this.#followers.close();
     await this.#reloading;
     await Rates.change(this.#live?.rates, undefined);

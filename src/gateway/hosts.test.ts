@@ -39,11 +39,20 @@ before(async () => {
       upstreams: { up: { url: upstream.url } },
       routes: [
         { name: "main", listen: ["mesh"], hosts: ["main.example", "*.wide.example"], path: "/**", upstream: "up" },
-        { name: "side", listen: ["side"], hosts: ["side.example", "own.wide.example"], path: "/**", upstream: "up" },
+        {
+          name: "side",
+          listen: ["side"],
+          hosts: ["side.example", "own.wide.example", "[2001:db8::1]", "192.0.2.1"],
+          path: "/**",
+          upstream: "up",
+        },
         { name: "both", hosts: ["both.example"], path: "/both", upstream: "up" },
         { name: "any", path: "/any/**", upstream: "up", websocket: true, audience: [GATEWAY] },
       ],
-      policy: [{ rule: "web", allow: { ids: [idOf("web")] } }],
+      policy: [
+        { rule: "web", allow: { ids: [idOf("web")] } },
+        { rule: "not-there", deny: { ids: [idOf("web")] }, hosts: ["[2001:db8::2]", "192.0.2.2"] },
+      ],
     },
     { workload: await world.identity("gateway"), logger: log },
   );
@@ -129,6 +138,43 @@ describe("[S-23] [A-10] hosts of listeners, in raw bytes", () => {
           }
         });
       }
+    });
+  }
+
+  for (const [title, make, field] of WAYS) {
+    it(`${title}: an address is one host in every form of it, for routes, rules and the upstream`, async () => {
+      const forms = (last: number): [host: string, form: string][] => [
+        [`[2001:db8::${last}]`, `[2001:db8::${last}]`],
+        [`[2001:db8::${last}]`, `[2001:0DB8:0:0:0:0:0:${last}]:8443`],
+        [`[2001:db8::${last}]`, `[2001:db8::0.0.0.${last}]`],
+        [`192.0.2.${last}`, `192.0.2.${last}.`],
+        [`192.0.2.${last}`, `192.0.${512 + last}:8443`],
+        [`192.0.2.${last}`, `0xC0.0.02.${last}`],
+        [`192.0.2.${last}`, `${0xc0000200 + last}`],
+      ];
+      await withClient(make, "mesh", async (client) => {
+        const ask = async (form: string) => outcomeOf(await client.ask("/any/1", [field(form)]));
+        for (const [, form] of forms(1)) assert.equal(await ask(form), "421 request.misdirected", form);
+        for (const [, form] of forms(2)) {
+          assert.equal(await ask(form), "403 policy.denied", form);
+          assert.equal(log.lines.at(-1)?.rule, "not-there");
+        }
+        assert.equal(upstream.heads, 0);
+        for (const [host, form] of forms(3)) {
+          assert.equal(await ask(form), "200", form);
+          assert.equal(log.lines.at(-1)?.host, host);
+          const told = valuesOf(upstream.seen.at(-1)!.raw, "x-forwarded-host").join();
+          assert.equal(told.replace(":8443", ""), host, form);
+        }
+        for (const form of ["192.0.2.256", "192.0.2.1.1", "x.1", "[2001:db8::1::]", "[192.0.2.1]"])
+          assert.ok(["400 request.authority", "400", "0"].includes(await ask(form)), form);
+      });
+      await withClient(make, "side", async (client) => {
+        for (const [, form] of forms(1)) {
+          assert.equal(outcomeOf(await client.ask("/any/1", [field(form)])), "200", form);
+          assert.equal(log.lines.at(-1)?.route, "side", form);
+        }
+      });
     });
   }
 

@@ -44,7 +44,8 @@ export class Live {
   constructor(config: GatewayConfig, grounds: Grounds, before?: Live) {
     const { clock, logger, metrics, running, access, identity, doors } = grounds;
     this.config = config;
-    this.shadow = config.candidate === undefined ? undefined : new Shadow(config.candidate);
+    const { candidate } = config;
+    this.shadow = candidate === before?.shadow?.candidate ? before?.shadow : candidate && new Shadow(candidate);
     this.authorizer = config.authorizer === undefined ? undefined : new Authorizer(config.authorizer, { clock });
     const { perIdentity } = config.limits;
     this.rates = perIdentity && Rates.after(before?.rates, perIdentity, grounds);

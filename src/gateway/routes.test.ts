@@ -189,7 +189,9 @@ describe("routes that name hosts", () => {
   });
 
   it("hosts that no request can name are faults", () => {
-    for (const host of ["A.example", "a.example:1", "a.example.", "*", "a.*.example", "", "\u00e4.example", "a b"])
+    const addresses = ["127.1", "0x7f.0.0.1", "[0::1]", "[::1", "[127.0.0.1]", "*.0.0.1", "a.1"];
+    const names = ["A.example", "a.example:1", "a.example.", "*", "a.*.example", "", "\u00e4.example", "a b"];
+    for (const host of [...names, ...addresses])
       assert.throws(() => routesOf(["a", "/", [host]]), /routes\[0\]\.hosts\[0\]: ".*" is no host/, host);
     assert.throws(() => routesOf(["a", "/", []]), /routes\[0\]\.hosts: is empty/);
     assert.equal(routesOf(["a", "/", ["*.a.example", "a.example", "[::1]", "127.0.0.1"]]).length, 1);

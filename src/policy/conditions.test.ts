@@ -628,6 +628,9 @@ describe("facts that a program hands over in another spelling than rules know", 
     { host: ".a.test" },
     { host: "a..test" },
     { host: "a.test\u3002" },
+    { host: "127.1" },
+    { host: "[0:0:0:0:0:0:0:1]" },
+    { host: "[::FFFF:0:1]" },
     { method: "get" },
     { method: "GET " },
     { method: "G\u00caT" },
@@ -636,7 +639,11 @@ describe("facts that a program hands over in another spelling than rules know", 
   for (const spelled of odd) {
     const [key] = Object.keys(spelled) as [keyof typeof plain];
     const asks = { path: { path: "/secret/**" }, host: { hosts: ["secret.test"] }, method: { methods: ["PUT"] } }[key];
-    const takes = { path: { path: "/**" }, host: { hosts: ["*.test", "a.test"] }, method: { methods: ["GET"] } }[key];
+    const takes = {
+      path: { path: "/**" },
+      host: { hosts: ["*.test", "a.test", "127.0.0.1", "[::1]"] },
+      method: { methods: ["GET"] },
+    }[key];
     const title = JSON.stringify(spelled).replace(/[^ -~]/g, "?");
     judge(asks, [[title, web, { ...plain, ...spelled }, true]], "deny");
     judge(asks, [[`the plain spelling beside ${title}`, web, plain, false]], "deny");

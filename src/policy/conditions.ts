@@ -2,6 +2,7 @@
 import { quoted } from "./issue.ts";
 import { isFault } from "./pattern.ts";
 import { checkKeys, isRecord, type Path, type Report, readInstant, stringList } from "./read.ts";
+import { canonicalAuthority } from "./request-line.ts";
 import { parseValue, toValueTest, type ValuePattern, type ValueTest } from "./value.ts";
 
 /** A claim's value as a rule writes it: one, a list of which one is enough, or a block for a claim that is a block. */
@@ -67,14 +68,21 @@ export function headerName(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9]/g, "-");
 }
 
+/** A host of a rule, its first label maybe a star, in the spelling that a request's host is given; undefined for what is none. */
+function hostAsCompared(host: string): string | undefined {
+  const wild = host.startsWith("*.");
+  const plain = canonicalAuthority(wild ? `x${host.slice(1)}` : host)?.host;
+  return wild ? plain?.replace(/^x/, "*") : plain;
+}
+
 /** Checks `hosts`. */
 export function checkHosts(input: unknown, path: Path, report: Report): HostTest | undefined {
   const hosts = stringList(input, path, '["orders.example.org", "*.example.org"]', report);
   if (hosts === undefined) return undefined;
   for (const [i, host] of hosts.entries()) {
-    if (HOST.test(host) && host.length <= 255) continue;
-    const plain = host.toLowerCase().replace(/:\d+$/, "").replace(/\.$/, "");
-    const guess = plain !== host && HOST.test(plain) ? ` (did you mean "${plain}"?)` : "";
+    const plain = hostAsCompared(host);
+    if (plain === host && HOST.test(host) && host.length <= 255) continue;
+    const guess = plain !== undefined && plain !== host && HOST.test(plain) ? ` (did you mean "${plain}"?)` : "";
     const expected = "a host name in small letters without port, or *. and a name for one label more";
     report({ path: [...path, i], what: `"${host}" is no host${guess}`, expected });
   }

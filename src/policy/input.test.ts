@@ -31,6 +31,10 @@ describe("hosts that rules know", () => {
       "[",
       "]",
       "[::1]",
+      "[0::1]",
+      "127.0.0.1",
+      "127.1",
+      "0x7f",
       "@",
       "/",
       " ",
@@ -63,6 +67,28 @@ describe("[S-22] [S-23] an input is judged as the gateway judges the request", (
     [["GET", "/a", "api.test."], "GET api.test /a"],
     [["GET", "/a", "api.test.:8443"], "GET api.test /a"],
     [["GET", "/a", "[::1]:8443"], "GET [::1] /a"],
+    // addresses in the other forms that programs take for them
+    [["GET", "/a", "[0:0:0:0:0:0:0:1]:8443"], "GET [::1] /a"],
+    [["GET", "/a", "[0000::0:1]"], "GET [::1] /a"],
+    [["GET", "/a", "[2001:DB8:0:0::1]"], "GET [2001:db8::1] /a"],
+    [["GET", "/a", "[::ffff:192.0.2.1]"], "GET [::ffff:c000:201] /a"],
+    [["GET", "/a", "192.0.2.1"], "GET 192.0.2.1 /a"],
+    [["GET", "/a", "192.0.2.1."], "GET 192.0.2.1 /a"],
+    [["GET", "/a", "192.0.513:1"], "GET 192.0.2.1 /a"],
+    [["GET", "/a", "0300.0.2.1"], "GET 192.0.2.1 /a"],
+    [["GET", "/a", "0XC0.0.2.0x1"], "GET 192.0.2.1 /a"],
+    [["GET", "/a", "3221225985"], "GET 192.0.2.1 /a"],
+    [["GET", "/a", "256.0.2.1"], "request.authority"],
+    [["GET", "/a", "192.0.2.1.1"], "request.authority"],
+    [["GET", "/a", "api.1"], "request.authority"],
+    [["GET", "/a", "1.api"], "GET 1.api /a"],
+    [["GET", "/a", "[192.0.2.1]"], "request.authority"],
+    [["GET", "/a", "[:]"], "request.authority"],
+    [["GET", "/a", "[::1%25lo]"], "request.authority"],
+    [["GET", "/a", "[1::2::3]"], "request.authority"],
+    // the sign of the unit, which small letters make a plain k
+    [["GET", "/a", "\u212aube.test"], "request.authority"],
+    [["GET", "/a", "Kube.test"], "GET kube.test /a"],
     [["GET", "/a", "u@api.test"], "request.authority"],
     [["GET", "/a", "api..test"], "request.authority"],
     [["GET", "/a", "api.test:x"], "request.authority"],
@@ -76,7 +102,7 @@ describe("[S-22] [S-23] an input is judged as the gateway judges the request", (
     [["PURGE", "/a", "api.test"], "PURGE api.test /a"],
   ];
   for (const [request, outcome] of cases) {
-    it(`${request.join(" ")}: ${outcome}`, () => {
+    it(`${request.join(" ").replace(/[^ -~]/g, "?")}: ${outcome}`, () => {
       assert.equal(asInput(...request), outcome);
       assert.equal(atTheGateway(...request), outcome);
     });

@@ -317,6 +317,13 @@ describe("policy rules that do not compile", () => {
       { ...good, hosts: ["Orders.example:443"] },
       /is no host \(did you mean "orders\.example"\?\)/,
     ],
+    [
+      "an address in another form than requests are judged by",
+      { ...good, hosts: ["[0:0:0:0:0:0:0:1]"] },
+      /is no host \(did you mean "\[::1\]"\?\)/,
+    ],
+    ["a short form of an address", { ...good, hosts: ["127.1"] }, /is no host \(did you mean "127\.0\.0\.1"\?\)/],
+    ["a star before an address", { ...good, hosts: ["*.0.0.1"] }, /"\*\.0\.0\.1" is no host/],
     ["a host with a star inside", { ...good, hosts: ["a.*.example"] }, /"a\.\*\.example" is no host/],
     [
       "a window that ends before it begins",

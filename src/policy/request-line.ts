@@ -6,7 +6,9 @@ import { canonicalPath } from "./path.ts";
 const QUERY = /^[A-Za-z0-9\-._~!$&'()*+,;=:@/?%[\]|]*$/;
 const METHOD = /^[A-Z]+(?:-[A-Z]+)*$/;
 const HOST = /^(?:[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?|\[[0-9a-f:.]+\])$/;
-const AUTHORITY = /^([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?|\[[0-9a-f:.]+\])\.?(:[0-9]{1,5})?$/;
+const AUTHORITY = /^([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_-])?|\[[0-9a-f:.]+\])\.?(:[0-9]{1,5})?$/i;
+/** What programs take for an IP address, which can be written in many ways: brackets, or a number behind the last dot. */
+const ADDRESS = /^\[|(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)$/;
 
 /** Whether a text is a method as HTTP spells the registered ones. */
 export function isMethod(text: string): boolean {
@@ -30,14 +32,26 @@ export function canonicalTarget(raw: string): Verdict<{ path: string; target: st
   return accept({ path: path.value, target: `${path.value}?${query}` });
 }
 
-/** Whether a text is a host in the one spelling that {@link canonicalAuthority} gives it. */
-export function isCanonicalHost(text: string): boolean {
-  return typeof text === "string" && HOST.test(text) && !text.includes("..");
+/** A host as URLs have it, so that no other form of an address leads around a rule or a route; undefined for what is none. */
+function spelled(host: string): string | undefined {
+  if (!ADDRESS.test(host)) return host;
+  const url = `http://${host}`;
+  return URL.canParse(url) ? new URL(url).hostname : undefined;
 }
 
-/** Host and port in one spelling: lower case, without the dot at the end; undefined for userinfo and anything odd. */
+/** Whether a text is a host in the one spelling that {@link canonicalAuthority} gives it. */
+export function isCanonicalHost(text: string): boolean {
+  return typeof text === "string" && HOST.test(text) && !text.includes("..") && spelled(text) === text;
+}
+
+/**
+ * Host and port in one spelling: lower case, without the dot at the end, IP addresses as URLs have them; undefined for
+ * userinfo and anything odd.
+ */
 export function canonicalAuthority(raw: string): { authority: string; host: string } | undefined {
-  const match = AUTHORITY.exec(raw.toLowerCase());
+  // before it is put into small letters: some other letters become plain ones by that
+  const match = AUTHORITY.exec(raw);
   if (match?.[1] === undefined || match[1].includes("..")) return undefined;
-  return { authority: match[1] + (match[2] ?? ""), host: match[1] };
+  const host = spelled(match[1].toLowerCase());
+  return host === undefined ? undefined : { authority: host + (match[2] ?? ""), host };
 }

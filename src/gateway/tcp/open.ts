@@ -41,7 +41,7 @@ export interface ByteRoutes {
   /** How it is, for `/status`. */
   report(): object;
   /** Judges open connections by the rules of now, and ends those that would not be let in (S-9). */
-  rejudge(): Promise<{ ended: number }>;
+  rejudge(asks?: boolean): Promise<{ ended: number }>;
   /** Drains; what is left at the deadline is cut. */
   close(deadlineMs: number): Promise<{ cut: number }>;
 }
@@ -97,8 +97,8 @@ class Opened implements ByteRoutes {
     };
   }
 
-  rejudge(): Promise<{ ended: number }> {
-    return rejudgeBytes(this.doors, this.#room);
+  rejudge(asks = true): Promise<{ ended: number }> {
+    return rejudgeBytes(this.doors, this.#room, asks);
   }
 
   async close(deadlineMs: number): Promise<{ cut: number }> {

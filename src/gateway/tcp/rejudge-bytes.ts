@@ -23,8 +23,14 @@ interface Allowed {
 /**
  * Judges every connection again and ends those that would not be let in. Where there is an external authorizer it is asked
  * once about each SPIFFE ID of a listener that the rules allow, as nothing else of a connection is told to it.
+ *
+ * @param asks whether to ask the authorizer; not where nothing but the time is another
  */
-export async function rejudgeBytes(doors: readonly RejudgedDoor[], room: ByteRoom): Promise<{ ended: number }> {
+export async function rejudgeBytes(
+  doors: readonly RejudgedDoor[],
+  room: ByteRoom,
+  asks = true,
+): Promise<{ ended: number }> {
   let ended = 0;
   const allowed: Allowed[] = [];
   for (const door of doors) {
@@ -33,7 +39,7 @@ export async function rejudgeBytes(doors: readonly RejudgedDoor[], room: ByteRoo
       const rules = room.rules();
       const decision = decide(rules.policy, peer, factsOf(door, room));
       if (decision.verdict === "deny") return refuse(decision.reason, explain(decision, peer));
-      if (rules.authorizer !== undefined && peer !== undefined && !known.has(peer.id.uri)) {
+      if (asks && rules.authorizer !== undefined && peer !== undefined && !known.has(peer.id.uri)) {
         known.add(peer.id.uri);
         allowed.push({ door, peer, decision, rules });
       }
