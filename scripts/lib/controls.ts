@@ -5,6 +5,7 @@ import { HTTP_CONTROLS } from "./controls-http.ts";
 import { JWT_CONTROLS } from "./controls-jwt.ts";
 import { POLICY_CONTROLS } from "./controls-policy.ts";
 import { RATE_CONTROLS } from "./controls-rates.ts";
+import { READ_CONTROLS } from "./controls-read.ts";
 import { TCP_CONTROLS } from "./controls-tcp.ts";
 import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
 import type { RuntimeName } from "./runtimes.ts";
@@ -1031,6 +1032,7 @@ export const CONTROLS: readonly Control[] = [
   ...JWT_CONTROLS,
   ...POLICY_CONTROLS,
   ...RATE_CONTROLS,
+  ...READ_CONTROLS,
   ...TCP_CONTROLS,
   ...WORKLOAD_CONTROLS,
 ];

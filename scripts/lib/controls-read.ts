@@ -1,0 +1,30 @@
+/** Controls of what is read: certificates, bundles, names. */
+import type { Control } from "./controls.ts";
+
+function control(name: string, file: string, find: string, replace: string, ...tests: readonly string[]): Control {
+  return { name, patches: [{ file: `src/${file}`, find, replace }], tests: tests.map((test) => `src/${test}`) };
+}
+
+export const READ_CONTROLS: readonly Control[] = [
+  control(
+    "x509-extension-twice",
+    "x509/extensions.ts",
+    "if ((seenKnown & (1 << understood)) !== 0) derFault(",
+    "if (false) derFault(",
+    "x509/certificate.test.ts",
+  ),
+  control(
+    "x509-bundle-equals",
+    "x509/bundle.ts",
+    "    if (this.authorities.length !== other.authorities.length) return false;\n",
+    "",
+    "x509/bundle.test.ts",
+  ),
+  control(
+    "x509-bundle-keys",
+    "x509/bundle.ts",
+    "if (elements.length > LIMITS.bundleKeys) {",
+    "if (false) {",
+    "x509/bundle.test.ts",
+  ),
+];
