@@ -27,4 +27,25 @@ export const READ_CONTROLS: readonly Control[] = [
     "if (false) {",
     "x509/bundle.test.ts",
   ),
+  control(
+    "x509-critical-key-ids",
+    "x509/extensions.ts",
+    "if (!honoured && critical) extensions",
+    "if (false) extensions",
+    "x509/path/search.test.ts",
+  ),
+  control(
+    "x509-cost-of-rsa",
+    "x509/path/search.ts",
+    "return bits > 4_096 ? 4 : 1;",
+    "return 1;",
+    "x509/path/search.test.ts",
+  ),
+  control(
+    "x509-key-fits",
+    "x509/path/search.ts",
+    " || !key.value.fits(alg)) {\n      valid",
+    ") {\n      valid",
+    "x509/path/search.test.ts",
+  ),
 ];

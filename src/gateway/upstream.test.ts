@@ -74,7 +74,7 @@ async function checksDone(gateway: { state(): Promise<UpstreamState> }, count: n
     if (passed + failed >= count) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  throw new Error("the checks did not end");
+  assert.fail("the checks did not end");
 }
 
 const whole = (request: IncomingMessage, then: () => void) => void request.once("end", then).resume();

@@ -1,4 +1,5 @@
 /** What the gateway's tests share: identities of two trust domains, a counting upstream, raw and HTTP/2 clients. */
+import assert from "node:assert/strict";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import http2 from "node:http2";
 import type { AddressInfo } from "node:net";
@@ -252,5 +253,5 @@ export async function until(what: () => boolean): Promise<void> {
     if (what()) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
-  throw new Error("it did not happen");
+  assert.fail("it did not happen");
 }

@@ -1,4 +1,5 @@
 /** A Workload API whose answers a test writes, the wrong ones too: real gRPC on a real socket. */
+import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -107,7 +108,7 @@ export class Feed<T> {
 /** Waits until something holds; for what another party brings about. */
 export async function eventually(holds: () => boolean, what: string): Promise<void> {
   for (let tries = 0; !holds(); tries++) {
-    if (tries > 12_000) throw new Error(`It did not come to: ${what}`);
+    if (tries > 12_000) assert.fail(`It did not come to: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

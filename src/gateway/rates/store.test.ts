@@ -111,7 +111,7 @@ class Replica {
       await this.clock.advance(20);
       await wait(2);
     }
-    throw new Error(`it did not happen: ${this.lines.join("\n")}`);
+    assert.fail(`it did not happen: ${this.lines.join("\n")}`);
   }
 
   up(): Promise<void> {
