@@ -48,4 +48,25 @@ export const READ_CONTROLS: readonly Control[] = [
     ") {\n      valid",
     "x509/path/search.test.ts",
   ),
+  control(
+    "jwt-lenient-by-true",
+    "jwt/validate.ts",
+    "lenientHeader: options.lenientHeader === true",
+    "lenientHeader: Boolean(options.lenientHeader)",
+    "jwt/jws.test.ts",
+  ),
+  control(
+    "x509-lenient-by-true",
+    "x509/leaf.ts",
+    "leniency.lenientPeerKeyUsage !== true",
+    "!leniency.lenientPeerKeyUsage",
+    "x509/leaf.test.ts",
+  ),
+  control(
+    "x509-lenient-purposes-by-true",
+    "x509/leaf.ts",
+    "leniency.lenientPeerExtKeyUsage !== true",
+    "!leniency.lenientPeerExtKeyUsage",
+    "x509/leaf.test.ts",
+  ),
 ];
