@@ -1,10 +1,12 @@
 /** The controls whose absence some test must notice, on each runtime. */
 import { AHEAD_CONTROLS } from "./controls-ahead.ts";
 import { ATTACK_CONTROLS } from "./controls-attacks.ts";
+import { DIAL_CONTROLS } from "./controls-dial.ts";
 import { HTTP_CONTROLS } from "./controls-http.ts";
 import { JWT_CONTROLS } from "./controls-jwt.ts";
 import { POLICY_CONTROLS } from "./controls-policy.ts";
 import { RATE_CONTROLS } from "./controls-rates.ts";
+import { READ_CONTROLS } from "./controls-read.ts";
 import { TCP_CONTROLS } from "./controls-tcp.ts";
 import { WHOLE_CONTROLS } from "./controls-whole.ts";
 import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
@@ -1028,10 +1030,12 @@ export const CONTROLS: readonly Control[] = [
   },
   ...AHEAD_CONTROLS,
   ...ATTACK_CONTROLS,
+  ...DIAL_CONTROLS,
   ...HTTP_CONTROLS,
   ...JWT_CONTROLS,
   ...POLICY_CONTROLS,
   ...RATE_CONTROLS,
+  ...READ_CONTROLS,
   ...TCP_CONTROLS,
   ...WHOLE_CONTROLS,
   ...WORKLOAD_CONTROLS,

@@ -110,6 +110,9 @@ describe("the JWS of a JWT-SVID", () => {
       const token = await raw(JSON.stringify({ alg: "ES256", kid: "es256", ...extra }));
       assert.equal(await world.verdict(token), "jwt.header", JSON.stringify(extra));
       assert.equal(await world.verdict(token, { lenientHeader: true }), "accept", JSON.stringify(extra));
+      for (const almost of [1, "true", {}] as unknown[] as true[]) {
+        assert.equal(await world.verdict(token, { lenientHeader: almost }), "jwt.header", "nothing but true relaxes");
+      }
     }
   });
 

@@ -110,6 +110,22 @@ describe("presentedChain", () => {
     }
   });
 
+  it("[S-7] refuses more than ten and more than 64 KiB where nothing tells beforehand what was sent", () => {
+    const verdictOn = (count: number, size: number) => {
+      let first: { raw: Uint8Array; issuerCertificate: unknown } | undefined;
+      for (let i = 0; i < count; i++) first = { raw: new Uint8Array(size), issuerCertificate: first };
+      // no runtime finds octets in it, both forms of the chain are there
+      const silent = { getPeerX509Certificate: () => first, getPeerCertificate: () => first };
+      const chain = presentedChain(silent as unknown as TLSSocket);
+      return chain.ok ? chain.value.length : chain.reason;
+    };
+    assert.equal(verdictOn(10, 1), 10);
+    assert.equal(verdictOn(11, 1), "x509.chain-too-large");
+    assert.equal(verdictOn(8, 8_192), 8);
+    assert.equal(verdictOn(8, 8_193), "x509.chain-too-large");
+    assert.equal(verdictOn(0, 1), "peer.no-certificate");
+  });
+
   const { sentOctets } = capabilities;
   const title = "[S-7] [A-8] of more than ten certificates nothing is made";
   it(title, skipWhen(title, sentOctets.value === "none" ? sentOctets.why : undefined), async () => {

@@ -56,6 +56,10 @@ describe("X509Bundle", () => {
     for (let i = 0; i < many.length; i += 2) many[i] = 0x30;
     assert.equal(summary(from(many)), "bundle.too-large");
     assert.equal(summary(from(many.subarray(2))), "x509.malformed 0");
+    const block = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    const blocks = (count: number) => X509Bundle.safeFromPem("example.org", block.repeat(count));
+    assert.equal(summary(blocks(LIMITS.bundleKeys + 1)), "bundle.too-large");
+    assert.equal(summary(blocks(LIMITS.bundleKeys)), "x509.malformed 0");
   });
 
   it("refuses a trust domain that is none", () => {
@@ -110,6 +114,7 @@ describe("X509Bundle", () => {
     const bundle = X509Bundle.fromDer("example.org", concat(a.der, b.der));
     assert.equal(bundle.equals(X509Bundle.fromDer("example.org", concat(b.der, a.der))), true);
     assert.equal(bundle.equals(X509Bundle.fromDer("example.org", a.der)), false);
+    assert.equal(X509Bundle.fromDer("example.org", a.der).equals(bundle), false, "one that has more is another");
     assert.equal(X509Bundle.fromDer("example.org", a.der).equals(X509Bundle.fromDer("example.org", b.der)), false);
     assert.equal(bundle.equals(X509Bundle.fromDer("other.org", concat(a.der, b.der))), false);
   });

@@ -188,11 +188,14 @@ describe("Certificate", () => {
       ["2.5.29.35", "3004800201 02", "3004840201 02"],
       ["2.5.29.37", "300406022a03", "3000"],
     ] as const) {
-      const one = async (hex: string) =>
-        parsed((await issue({ extensions: [{ oid, value: der(hex.replace(" ", "")) }] })).der);
-      assert.equal(await one(right), "accepted", `${oid} ${right}`);
-      assert.equal(await one(wrong), "x509.malformed", `${oid} ${wrong}`);
+      const given = async (...values: readonly string[]) =>
+        parsed((await issue({ extensions: values.map((hex) => ({ oid, value: der(hex.replace(" ", "")) })) })).der);
+      assert.equal(await given(right), "accepted", `${oid} ${right}`);
+      assert.equal(await given(wrong), "x509.malformed", `${oid} ${wrong}`);
+      assert.equal(await given(right, right), "x509.malformed", `${oid} twice`);
     }
+    assert.equal(parsed((await issue()).der), "accepted");
+    assert.equal(parsed((await issue({ emptyExtensions: true })).der), "x509.malformed");
   });
 
   it("[S-15] is parsed with a key of an unknown kind, which it then refuses", async () => {

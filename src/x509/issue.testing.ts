@@ -92,6 +92,8 @@ export interface IssueOptions extends TestSigning {
   serial?: Uint8Array;
   version?: number | null;
   extensions?: readonly TestExtension[];
+  /** Writes the list of extensions although nothing is in it. */
+  emptyExtensions?: boolean;
   spki?: Uint8Array;
 }
 
@@ -325,7 +327,7 @@ export async function issue(options: IssueOptions = {}): Promise<Issued> {
       ),
       raw(subject),
       raw(spki),
-      ...(extensions.length === 0 ? [] : [tagged(3, [seq(...extensions)])]),
+      ...(extensions.length === 0 && options.emptyExtensions !== true ? [] : [tagged(3, [seq(...extensions)])]),
     ),
   );
   const signature = await sign(signer, hash, tbs, options);

@@ -11,6 +11,9 @@ import { X509Svid } from "./svid.ts";
 const ANY_PURPOSE = "2.5.29.37.0";
 const EMPTY_NAME = Uint8Array.of(0x30, 0);
 
+/** What relaxes nothing: only true itself does. */
+const ALMOST_TRUE = [1, "true", {}] as unknown[] as true[];
+
 describe("leaf rules, for peers and for one's own SVID", () => {
   let ca: Issued;
   before(async () => {
@@ -122,6 +125,8 @@ describe("leaf rules, for peers and for one's own SVID", () => {
       assert.equal(await verdicts(changes), "x509.leaf-key-usage 0", JSON.stringify(changes));
       assert.equal(await verdicts(changes, { lenientPeerKeyUsage: true }), "accepted", JSON.stringify(changes));
       assert.equal(await verdicts(changes, { lenientPeerExtKeyUsage: true }), "x509.leaf-key-usage 0");
+      for (const lenientPeerKeyUsage of ALMOST_TRUE)
+        assert.equal(await verdicts(changes, { lenientPeerKeyUsage }), "x509.leaf-key-usage 0");
     }
     assert.equal(await verdicts({ keyUsage: ["digitalSignature"] }), "accepted");
   });
@@ -131,6 +136,8 @@ describe("leaf rules, for peers and for one's own SVID", () => {
       assert.equal(await verdicts({ extKeyUsage }), "x509.leaf-ext-key-usage 0", extKeyUsage.join());
       assert.equal(await verdicts({ extKeyUsage }, { lenientPeerExtKeyUsage: true }), "accepted");
       assert.equal(await verdicts({ extKeyUsage }, { lenientPeerKeyUsage: true }), "x509.leaf-ext-key-usage 0");
+      for (const lenientPeerExtKeyUsage of ALMOST_TRUE)
+        assert.equal(await verdicts({ extKeyUsage }, { lenientPeerExtKeyUsage }), "x509.leaf-ext-key-usage 0");
     }
     assert.equal(await verdicts({ extKeyUsage: null }), "accepted");
     assert.equal(await verdicts({ extKeyUsage: [CLIENT_AUTH, SERVER_AUTH] }), "accepted");

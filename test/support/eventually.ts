@@ -1,8 +1,9 @@
 /** How tests wait for what another party brings about. */
+import assert from "node:assert/strict";
 
 const TURN_MS = 5;
-/** So many turns last a minute or longer: on a busy machine nothing comes soon. */
-const TURNS = 12_000;
+/** So many turns last half a minute or longer: on a busy machine nothing comes soon, and a test has a minute. */
+const TURNS = 6_000;
 
 /**
  * Waits until something holds, and names it where it does not come.
@@ -14,7 +15,7 @@ export async function eventually(
   what: string | (() => string) = String(holds),
 ): Promise<void> {
   for (let turns = 0; !(await holds()); turns++) {
-    if (turns > TURNS) throw new Error(`It did not come to: ${typeof what === "string" ? what : what()}`);
+    if (turns > TURNS) assert.fail(`It did not come to: ${typeof what === "string" ? what : what()}`);
     await new Promise((resolve) => setTimeout(resolve, TURN_MS));
   }
 }

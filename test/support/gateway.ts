@@ -1,4 +1,5 @@
 /** `spiffe-edge gateway` as a process of its own, between callers and upstreams of the test, all on free ports. */
+import assert from "node:assert/strict";
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -227,7 +228,7 @@ export class GatewayProcess {
     for (;;) {
       const status = await this.status();
       if (what(status)) return status;
-      if (performance.now() > end) throw new Error(`not within ${timeoutMs} ms: ${JSON.stringify(status)}`);
+      if (performance.now() > end) assert.fail(`not within ${timeoutMs} ms: ${JSON.stringify(status)}`);
       await wait(20);
     }
   }

@@ -220,6 +220,31 @@ describe("path search", () => {
     assert.equal(await judged([leaf, ...twins], [large]), "accepted");
   });
 
+  it("[S-16] [A-8] gives up after a quarter as many signatures by the largest RSA keys", async () => {
+    const byKeysOf = async (octets: number) => {
+      const ca = (number: number, issuer?: Issued) =>
+        issueCa({ issuer, subject: "large", keyType: "RSA-2048", spki: rsaKey(octets, number) });
+      const large = await ca(0);
+      const twins = await Promise.all(Array.from({ length: 9 }, (_, number) => ca(number + 1, large)));
+      const leaf = await issueLeaf(large);
+      const { checks, verdict } = traced([leaf, ...twins], [large], ({ data }) => !isSigned(data, leaf));
+      assert.equal(traced([leaf, ...twins], [large], () => true).verdict, "accepted");
+      return [checks.length, verdict];
+    };
+    assert.deepEqual(await byKeysOf(512), [LIMITS.pathSignatures, "x509.work-limit"]);
+    assert.deepEqual(await byKeysOf(513), [LIMITS.pathSignatures / 4, "x509.work-limit"]);
+  });
+
+  it("[S-15] asks nothing of a key that is not of the signature's kind", async () => {
+    const signer = await issueCa({ subject: "signer", keyType: "RSA-2048" });
+    const other = await issueCa({ subject: "signer", keyType: "P-256" });
+    const leaf = await issueLeaf(signer);
+    const wrong = traced([leaf], [other], () => true);
+    assert.deepEqual([wrong.checks.length, wrong.verdict], [0, "x509.signature 0"]);
+    const right = traced([leaf], [signer], () => true);
+    assert.deepEqual([right.checks.length, right.verdict], [1, "accepted"]);
+  });
+
   it("[S-16] [A-8] gives up after a fixed count of steps", async () => {
     // thirty signatures make hundreds of paths; expired certificates beside them cost steps and no signature
     const twins = await Promise.all(Array.from({ length: 5 }, () => below(root, "root")));
@@ -258,6 +283,17 @@ describe("path search", () => {
     assert.equal(await judged([misleading], [second]), "accepted");
   });
 
+  it("[X509-37] refuses key identifiers that are critical, which no issuer may make them", async () => {
+    const ca = (critical: boolean) =>
+      issueCa({ subject: "ids", extensions: [{ ...subjectKeyId("01020304"), critical }] });
+    const leaf = (issuer: Issued, critical: boolean) =>
+      issueLeaf(issuer, { extensions: [{ ...authorityKeyId("01020304"), critical }] });
+    const [plain, critical] = [await ca(false), await ca(true)];
+    assert.equal(await judged([await leaf(plain, false)], [plain]), "accepted");
+    assert.equal(await judged([await leaf(plain, true)], [plain]), "x509.critical-extension 0");
+    assert.equal(await judged([await leaf(critical, false)], [critical]), "x509.critical-extension");
+  });
+
   it("[X509-37] tells a foreign authority of the same name from a spoilt signature by key identifiers", async () => {
     const [own, foreign] = ["01020304", "05060708"];
     const ca = await issueCa({ subject: "same", extensions: [subjectKeyId(own)] });
@@ -278,6 +314,14 @@ function renumbered(issued: Issued, count: number): Issued[] {
     new DataView(der.buffer).setUint32(at + 4, number);
     return { ...issued, der, certificate: Certificate.parse(der) };
   });
+}
+
+/** An RSA key of so many octets, which only has to look like one; each number gives another. */
+function rsaKey(octets: number, number: number): Uint8Array {
+  const block = (tag: string, hex: string) => `${tag}82${(hex.length / 2).toString(16).padStart(4, "0")}${hex}`;
+  const modulus = `00${"ff".repeat(octets - 2)}${number.toString(16).padStart(2, "0")}ff`;
+  const key = block("30", `${block("02", modulus)}0203010001`);
+  return fromHex(block("30", `300d06092a864886f70d0101010500${block("03", `00${key}`)}`));
 }
 
 function isSigned(data: Uint8Array, issued: Issued): boolean {

@@ -1,0 +1,72 @@
+/** Controls of what is read: certificates, bundles, names. */
+import type { Control } from "./controls.ts";
+
+function control(name: string, file: string, find: string, replace: string, ...tests: readonly string[]): Control {
+  return { name, patches: [{ file: `src/${file}`, find, replace }], tests: tests.map((test) => `src/${test}`) };
+}
+
+export const READ_CONTROLS: readonly Control[] = [
+  control(
+    "x509-extension-twice",
+    "x509/extensions.ts",
+    "if ((seenKnown & (1 << understood)) !== 0) derFault(",
+    "if (false) derFault(",
+    "x509/certificate.test.ts",
+  ),
+  control(
+    "x509-bundle-equals",
+    "x509/bundle.ts",
+    "    if (this.authorities.length !== other.authorities.length) return false;\n",
+    "",
+    "x509/bundle.test.ts",
+  ),
+  control(
+    "x509-bundle-keys",
+    "x509/bundle.ts",
+    "if (elements.length > LIMITS.bundleKeys) {",
+    "if (false) {",
+    "x509/bundle.test.ts",
+  ),
+  control(
+    "x509-critical-key-ids",
+    "x509/extensions.ts",
+    "if (!honoured && critical) extensions",
+    "if (false) extensions",
+    "x509/path/search.test.ts",
+  ),
+  control(
+    "x509-cost-of-rsa",
+    "x509/path/search.ts",
+    "return bits > 4_096 ? 4 : 1;",
+    "return 1;",
+    "x509/path/search.test.ts",
+  ),
+  control(
+    "x509-key-fits",
+    "x509/path/search.ts",
+    " || !key.value.fits(alg)) {\n      valid",
+    ") {\n      valid",
+    "x509/path/search.test.ts",
+  ),
+  control(
+    "jwt-lenient-by-true",
+    "jwt/validate.ts",
+    "lenientHeader: options.lenientHeader === true",
+    "lenientHeader: Boolean(options.lenientHeader)",
+    "jwt/jws.test.ts",
+  ),
+  control(
+    "x509-lenient-by-true",
+    "x509/leaf.ts",
+    "leniency.lenientPeerKeyUsage !== true",
+    "!leniency.lenientPeerKeyUsage",
+    "x509/leaf.test.ts",
+  ),
+  control(
+    "x509-lenient-purposes-by-true",
+    "x509/leaf.ts",
+    "leniency.lenientPeerExtKeyUsage !== true",
+    "!leniency.lenientPeerExtKeyUsage",
+    "x509/leaf.test.ts",
+  ),
+];
