@@ -3,13 +3,14 @@
  * of one entry per window and needs no doubling (Yao's method with signed digits: Brickell, Gordon, McCurley and Wilson,
  * "Fast exponentiation with precomputation", 1992). Entries are affine, limbs of 32 bits.
  */
-import { limbs, orderBits, width } from "./curves";
+import { lanes, limbs, orderBits, width } from "./curves";
 import { addPlanned, plan, toAffine, TOGETHER } from "./affine";
 import { settle } from "./field";
 import { doubleSum, setSum, SUM } from "./point";
+import { laneAt } from "./twins";
 import { bitsAt } from "./words";
 
-/** Octets of the points below: those of sixteen signatures on P-256. */
+/** Octets of the points below: those of 32 signatures on P-256, as twins. */
 export const POINTS_SIZE: i32 = 16 * 70 * 2 * 9 * 8;
 /** Points in full width, shared by everything that needs many at once. */
 export const POINTS: usize = memory.data(16 * 70 * 2 * 9 * 8, 8);
@@ -55,6 +56,15 @@ function unpackPoint<C>(point: usize, entry: usize, sign: i64): void {
   for (let i = 0; i < y; i++) {
     store<i64>(point + 8 * i, <i64>load<i32>(entry + 4 * i));
     store<i64>(point + 8 * (y + i), sign * <i64>load<i32>(entry + 4 * (y + i)));
+  }
+}
+
+/** The same as a point of a twin (twins.ts). */
+function unpackToLane<C>(point: usize, entry: usize, sign: i32): void {
+  const y = limbs<C>();
+  for (let i = 0; i < y; i++) {
+    store<i32>(point + 8 * i, load<i32>(entry + 4 * i));
+    store<i32>(point + 8 * (y + i), sign * load<i32>(entry + 4 * (y + i)));
   }
 }
 
@@ -117,9 +127,12 @@ export function collect<C>(points: usize, count: i32, scalar: usize, table: usiz
     carry = digit > half ? 1 : 0;
     digit -= carry << w;
     if (digit == 0) continue;
-    const point = points + 2 * count++ * width<C>();
     const size = digit < 0 ? -digit : digit;
-    unpackPoint<C>(point, table + i * span + (size - 1) * entrySize<C>(), digit < 0 ? -1 : 1);
+    const sign = digit < 0 ? -1 : 1;
+    const entry = table + i * span + (size - 1) * entrySize<C>();
+    if (lanes<C>() == 2) unpackToLane<C>(laneAt(points, count), entry, sign);
+    else unpackPoint<C>(points + 2 * count * width<C>(), entry, sign);
+    count++;
   }
   return count;
 }

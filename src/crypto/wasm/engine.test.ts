@@ -90,7 +90,7 @@ describe("the module's batches", () => {
     assert.throws(() => raw.batchAdd!(32, at), "none has begun");
     assert.throws(() => raw.batchFinish!(at), "none has begun");
     for (const [curve, size, room] of [
-      [256, 32, 16],
+      [256, 32, 32],
       [384, 48, 5],
       [521, 66, 2],
     ] as const) {
