@@ -38,6 +38,8 @@ const ROUNDS_UNSETTLED = 3;
 
 /** Octets of two points in lanes: TWIN of twins.ts. */
 const TWIN = 144;
+/** Sums of twins that are proved together: products of denominators come to rest after a few. */
+const TWINS_TOGETHER = 12;
 
 type Element = readonly Range[];
 type Point = readonly [x: Element, y: Element];
@@ -267,14 +269,14 @@ class Proof {
   /** A round of sums of two twins of such points each. */
   #twins(point: Point): Point {
     const at = (i: number) => SCRATCH + 2 * i * TWIN;
-    for (let i = 0; i < TOGETHER; i++) {
+    for (let i = 0; i < TWINS_TOGETHER; i++) {
       this.#writeTwin(at(i), point);
       this.#writeTwin(at(i) + TWIN, point);
       this.#machine.call("wasm/affine/plan", i, at(i), at(i) + TWIN, at(i));
     }
-    this.#machine.call("wasm/twins/addPlannedTwins", TOGETHER);
+    this.#machine.call("wasm/twins/addPlannedTwins", TWINS_TOGETHER);
     let all = this.#readTwin(at(0));
-    for (let i = 1; i < TOGETHER; i++) all = joinPoints(all, this.#readTwin(at(i)));
+    for (let i = 1; i < TWINS_TOGETHER; i++) all = joinPoints(all, this.#readTwin(at(i)));
     return all;
   }
 

@@ -24,7 +24,7 @@ import { isZero, mul, mulSub, settle, sqr } from "./field";
 import { invert } from "./inverse";
 import { addToSum, clearSum, SUM, sumIsInfinity } from "./point";
 import { addWords, compare, isZeroWords, mulOrder } from "./scalar";
-import { collect, generatorWindow, keyWindow, POINTS, POINTS_SIZE, windows } from "./table";
+import { collect, find, generatorWindow, keyWindow, POINTS, POINTS_SIZE, windows } from "./table";
 import { addLaneToSum, addPlannedTwins, settleTwin, TWIN } from "./twins";
 import { pack, reverse, unpack } from "./words";
 
@@ -146,8 +146,9 @@ export function collectPoints<C>(place: i32, generatorTable: usize): void {
   const table: usize = load<u32>(TABLES + 4 * place);
   let count = 0;
   if (generatorTable != 0) {
-    count = collect<C>(points, 0, U1, generatorTable, generatorWindow<C>());
-    if (table != 0) count = collect<C>(points, count, U2, table, keyWindow<C>());
+    count = find<C>(0, U1, generatorTable, generatorWindow<C>());
+    if (table != 0) count = find<C>(count, U2, table, keyWindow<C>());
+    collect<C>(points, count);
   }
   const units = count / lanes<C>();
   store<i32>(COUNTS + 4 * place, units);

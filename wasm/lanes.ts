@@ -23,6 +23,20 @@ export function pair(r: usize, a: usize, b: usize): void {
   }
 }
 
+/** r = the pair of two elements as tables have them, limbs of 32 bits in a row, each element times a sign. */
+export function pairLimbs(r: usize, a: usize, signOfA: i32, b: usize, signOfB: i32): void {
+  const s = i32x4.splat(signOfA);
+  const t = i32x4.splat(signOfB);
+  for (let i = 0; i < 32; i += 16) {
+    const x = i32x4.mul(v128.load(a + i), s);
+    const y = i32x4.mul(v128.load(b + i), t);
+    v128.store(r + 2 * i, v128.shuffle<i32>(x, y, 0, 4, 1, 5));
+    v128.store(r + 2 * i, v128.shuffle<i32>(x, y, 2, 6, 3, 7), 16);
+  }
+  store<i32>(r, load<i32>(a, 32) * signOfA, 64);
+  store<i32>(r, load<i32>(b, 32) * signOfB, 68);
+}
+
 /** r = the first of a pair (lane 0) or the second (lane 1). */
 export function ofLane(r: usize, a: usize, lane: i32): void {
   for (let i = 0; i < limbs<P256>(); i++) store<i64>(r + 8 * i, <i64>load<i32>(a + 8 * i + 4 * lane));

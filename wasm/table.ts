@@ -7,7 +7,7 @@ import { lanes, limbs, orderBits, width } from "./curves";
 import { addPlanned, plan, toAffine, TOGETHER } from "./affine";
 import { settle } from "./field";
 import { doubleSum, setSum, SUM } from "./point";
-import { laneAt } from "./twins";
+import { setTwin, TWIN } from "./twins";
 import { bitsAt } from "./words";
 
 /** Octets of the points below: those of 32 signatures on P-256, as twins. */
@@ -59,15 +59,6 @@ function unpackPoint<C>(point: usize, entry: usize, sign: i64): void {
   }
 }
 
-/** The same as a point of a twin (twins.ts). */
-function unpackToLane<C>(point: usize, entry: usize, sign: i32): void {
-  const y = limbs<C>();
-  for (let i = 0; i < y; i++) {
-    store<i32>(point + 8 * i, load<i32>(entry + 4 * i));
-    store<i32>(point + 8 * (y + i), sign * load<i32>(entry + 4 * (y + i)));
-  }
-}
-
 /** Makes the table of an affine point that is no multiple of a small order. */
 export function buildTable<C>(table: usize, point: usize, w: i32): bool {
   const count = windows<C>(w);
@@ -111,13 +102,16 @@ function finish<C>(planned: i32): bool {
   return true;
 }
 
+/** Entries that were found last, in their order; the lowest bit is set for an entry whose opposite is meant. */
+const ENTRIES = memory.data(192 * 4, 8);
+
 /**
- * Puts the entries whose sum is scalar · P behind the first `count` points at `points`.
+ * Finds the entries whose sum is scalar · P, behind the first `count` that were found.
  *
  * @param scalar below the order, little-endian
- * @returns how many points there are now
+ * @returns how many there are now
  */
-export function collect<C>(points: usize, count: i32, scalar: usize, table: usize, w: i32): i32 {
+export function find<C>(count: i32, scalar: usize, table: usize, w: i32): i32 {
   const rows = windows<C>(w);
   const span = entrySize<C>() << (w - 1);
   const half = 1 << (w - 1);
@@ -127,12 +121,30 @@ export function collect<C>(points: usize, count: i32, scalar: usize, table: usiz
     carry = digit > half ? 1 : 0;
     digit -= carry << w;
     if (digit == 0) continue;
+    const opposite = digit < 0 ? 1 : 0;
     const size = digit < 0 ? -digit : digit;
-    const sign = digit < 0 ? -1 : 1;
-    const entry = table + i * span + (size - 1) * entrySize<C>();
-    if (lanes<C>() == 2) unpackToLane<C>(laneAt(points, count), entry, sign);
-    else unpackPoint<C>(points + 2 * count * width<C>(), entry, sign);
-    count++;
+    store<u32>(ENTRIES + 4 * count++, <u32>(table + i * span + (size - 1) * entrySize<C>()) | opposite);
   }
   return count;
+}
+
+function entryAt(index: i32): usize {
+  return load<u32>(ENTRIES + 4 * index) & ~1;
+}
+
+function signAt(index: i32): i32 {
+  return 1 - ((load<u32>(ENTRIES + 4 * index) & 1) << 1);
+}
+
+/** Puts the first `count` entries that were found to `points`. */
+export function collect<C>(points: usize, count: i32): void {
+  if (lanes<C>() == 1) {
+    for (let i = 0; i < count; i++) unpackPoint<C>(points + 2 * i * width<C>(), entryAt(i), signAt(i));
+    return;
+  }
+  for (let i = 0; i < count; i += 2) {
+    // one that has no twin stands beside itself
+    const next = min(i + 1, count - 1);
+    setTwin(points + (i >> 1) * TWIN, entryAt(i), signAt(i), entryAt(next), signAt(next));
+  }
 }

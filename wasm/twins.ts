@@ -2,7 +2,7 @@
 import { DENOMINATORS, PRODUCTS, plannedLeft, plannedOut, plannedRight } from "./affine";
 import { one, P256, width } from "./curves";
 import { mul, reciprocal } from "./field";
-import { copyPair, mulPair, mulSubPair, ofLane, PAIR, pair, sqrSubSubPair, subPair } from "./lanes";
+import { copyPair, mulPair, mulSubPair, ofLane, PAIR, pair, pairLimbs, sqrSubSubPair, subPair } from "./lanes";
 import { addToSum } from "./point";
 
 /** Octets of two points: the pair of their x, and that of their y. */
@@ -17,9 +17,10 @@ const SECOND = memory.data(9 * 8, 8);
 const BOTH = memory.data(9 * 8, 8);
 const POINT = memory.data(2 * 9 * 8, 8);
 
-/** Where point number `index` of twins that begin at `twins` has its limbs: every second one of 32 bits. */
-export function laneAt(twins: usize, index: i32): usize {
-  return twins + (index >> 1) * TWIN + (index & 1) * 4;
+/** The twin of two entries of tables, or of their opposites where a sign is −1. */
+export function setTwin(twin: usize, a: usize, signOfA: i32, b: usize, signOfB: i32): void {
+  pairLimbs(twin, a, 1, b, 1);
+  pairLimbs(twin + PAIR, a + PAIR / 2, signOfA, b + PAIR / 2, signOfB);
 }
 
 /** Does the first `count` planned sums of twins: `addPlanned` of affine.ts in both lanes, without doublings. */

@@ -221,6 +221,39 @@ describe("an engine", () => {
     }
   });
 
+  it("[S-13] [G-5] knows a caller's own key again by its octets, and takes a table for no other", async () => {
+    const engine = new Engine();
+    for (const curve of CURVES) {
+      const [mine, theirs] = keys[curve]!;
+      const digest = await digestOf(HASHES[curve]);
+      const [good, other] = [mine!, theirs!].map((key) => signTest(key, algorithmOf(HASHES[curve]), data));
+      const signatures = { mine: await good!, theirs: await other! };
+      engine.buildGeneratorTable(curve);
+      const place = engine.newPlace(curve);
+      const given = pointOf(mine!);
+      const verdicts = (own: boolean, point: Uint8Array, by: keyof typeof signatures) => {
+        const member = { point, place, signature: signatures[by], signed: { digest } };
+        return engine.verifyBatch(curve, [member, member], own).join();
+      };
+      assert.ok(engine.buildTable(curve, given, place));
+      for (const own of [true, false]) {
+        assert.equal(verdicts(own, given, "mine"), "true,true");
+        assert.equal(verdicts(own, pointOf(mine!), "mine"), "true,true", "a copy of them");
+        assert.equal(verdicts(own, given, "theirs"), "false,false");
+        for (const by of ["mine", "theirs"] as const)
+          assert.equal(verdicts(own, pointOf(theirs!), by), "false,false", "another key's table");
+      }
+      given.set(pointOf(theirs!));
+      assert.equal(verdicts(false, given, "mine"), "false,false", "octets that somebody has written to");
+      assert.ok(engine.buildTable(curve, pointOf(theirs!), place));
+      given.set(pointOf(mine!));
+      for (const own of [true, false]) {
+        assert.equal(verdicts(own, given, "theirs"), "false,false", "the key that was there before");
+        assert.equal(verdicts(own, pointOf(theirs!), "theirs"), "true,true");
+      }
+    }
+  });
+
   it("[S-13] [S-15] [G-5] gives each signature of a batch the verdict that it has alone", async () => {
     const [engine, other] = [new Engine(), new Engine()];
     for (const curve of CURVES) {
