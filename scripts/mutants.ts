@@ -33,7 +33,18 @@ async function outcome(mutant: Mutant | undefined, asserted = false): Promise<{ 
       await writeFile(path, replaceOnce(await readFile(path, "utf8"), mutant.file, mutant.find, mutant.replace));
     }
     const asc = `${root}/node_modules/assemblyscript/bin/asc.js`;
-    const flags = ["--runtime", "stub", "-O1", "--noAssert", "--use", "abort=", "--use", `CHECK=${asserted ? 1 : 0}`];
+    const flags = [
+      "--runtime",
+      "stub",
+      "-O1",
+      "--noAssert",
+      "--use",
+      "abort=",
+      "--use",
+      `CHECK=${asserted ? 1 : 0}`,
+      "--enable",
+      "simd",
+    ];
     const built = await run(bin("node"), [asc, "wasm/index.ts", "-o", "mutant.wasm", ...flags], { cwd: folder });
     if (built.code !== 0) throw new Error(`does not build:\n${built.output}`);
     const args = [`${root}/test/fuzz-crypto.ts`, String(SEED), "0", String(CASES), `${folder}/mutant.wasm`];

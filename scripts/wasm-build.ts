@@ -25,9 +25,11 @@ const FLAGS = [
   "abort=",
   "--use",
   "CHECK=0",
+  "--enable",
+  "simd",
 ];
 /** What all runtimes have; nothing else may occur in the module. */
-const FEATURES = ["bulk-memory", "bulk-memory-opt"];
+const FEATURES = ["bulk-memory", "bulk-memory-opt", "simd"];
 const MAX_GZIP = 40_000;
 
 const OUTPUTS = ["wasm/constants.ts", "wasm/manifest.json", "src/crypto/wasm/ecdsa.wasm", "src/crypto/wasm/module.ts"];

@@ -13,10 +13,10 @@ export const TOGETHER: i32 = 96;
 const LEFT = memory.data(384 * 4, 8);
 const RIGHT = memory.data(384 * 4, 8);
 const OUT = memory.data(384 * 4, 8);
-const DENOMINATORS = memory.data(192 * 18 * 8, 8);
-const PRODUCTS = memory.data(193 * 18 * 8, 8);
+export const DENOMINATORS: usize = memory.data(192 * 18 * 8, 8);
+export const PRODUCTS: usize = memory.data(193 * 18 * 8, 8);
 
-/** How many sums go together at most: 384, 265 or 192. */
+/** How many sums go together at most: 384 (of twins as well), 265 or 192. */
 export function together<C>(): i32 {
   return (192 * 18 * 8) / width<C>();
 }
@@ -34,6 +34,16 @@ export function plan(index: i32, left: usize, right: usize, out: usize): void {
   store<u32>(OUT + 4 * index, <u32>out);
 }
 
+export function plannedLeft(index: i32): usize {
+  return load<u32>(LEFT + 4 * index);
+}
+export function plannedRight(index: i32): usize {
+  return load<u32>(RIGHT + 4 * index);
+}
+export function plannedOut(index: i32): usize {
+  return load<u32>(OUT + 4 * index);
+}
+
 /**
  * Does the first `count` planned sums, and nothing when one of them needs another formula: a sum that is infinity, or a
  * doubling that was not planned as one.
@@ -45,8 +55,8 @@ export function addPlanned<C>(count: i32): bool {
   let before = PRODUCTS;
   copy<C>(before, one<C>());
   for (let i = 0; i < count; i++) {
-    const left: usize = load<u32>(LEFT + 4 * i);
-    const right: usize = load<u32>(RIGHT + 4 * i);
+    const left = plannedLeft(i);
+    const right = plannedRight(i);
     if (left == right) addLazy<C>(denominator, left + width<C>(), left + width<C>());
     else subLazy<C>(denominator, right, left);
     mul<C>(before + width<C>(), before, denominator);
@@ -55,9 +65,9 @@ export function addPlanned<C>(count: i32): bool {
   }
   if (!reciprocal<C>(INVERSE, before)) return false;
   for (let i = count - 1; i >= 0; i--) {
-    const left: usize = load<u32>(LEFT + 4 * i);
-    const right: usize = load<u32>(RIGHT + 4 * i);
-    const out: usize = load<u32>(OUT + 4 * i);
+    const left = plannedLeft(i);
+    const right = plannedRight(i);
+    const out = plannedOut(i);
     before -= width<C>();
     denominator -= width<C>();
     mul<C>(SLOPE, INVERSE, before);

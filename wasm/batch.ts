@@ -3,10 +3,12 @@
  *
  * The numbers s are inverted at once, and so are the denominators of affine sums (Montgomery's trick, see affine.ts). A
  * signature's points, one entry per window of both tables, are added pairwise, in rounds of all signatures, while a round
- * saves more than its inversions cost; the rest in Jacobian coordinates.
+ * saves more than its inversions cost; the rest in Jacobian coordinates. On P-256 they lie and are added two by two (twins.ts):
+ * there a pair is one of twins, and of an odd number of points the last one waits for the end.
  */
 import {
   bits,
+  lanes,
   limbs,
   octets,
   orderInverse,
@@ -22,11 +24,12 @@ import { isZero, mul, mulSub, settle, sqr } from "./field";
 import { invert } from "./inverse";
 import { addToSum, clearSum, SUM, sumIsInfinity } from "./point";
 import { addWords, compare, isZeroWords, mulOrder } from "./scalar";
-import { collect, generatorWindow, keyWindow, POINTS, POINTS_SIZE, windows } from "./table";
+import { collect, find, generatorWindow, keyWindow, POINTS, POINTS_SIZE, windows } from "./table";
+import { addLaneToSum, addPlannedTwins, settleTwin, TWIN } from "./twins";
 import { pack, reverse, unpack } from "./words";
 
 /** Signatures of a batch at most. */
-const MOST: i32 = 16;
+const MOST: i32 = 32;
 /** As many pairs of points as still make a round of affine sums cheaper than Jacobian ones. */
 const WORTH_A_ROUND: i32 = 14;
 /** Rounds after which an x is made small again, as each may double it. */
@@ -34,17 +37,19 @@ const ROUNDS_UNSETTLED: i32 = 3;
 
 /** Octets of a number's words. */
 const NUMBER = 20 * 8;
-const R = memory.data(16 * 20 * 8, 8);
-const S = memory.data(16 * 20 * 8, 8);
-const E = memory.data(16 * 20 * 8, 8);
-const TABLES = memory.data(16 * 4, 8);
-/** How many points of a signature are left to be added, and how far they are apart. */
-const COUNTS = memory.data(16 * 4, 8);
-const STRIDES = memory.data(16 * 4, 8);
+const R = memory.data(32 * 20 * 8, 8);
+const S = memory.data(32 * 20 * 8, 8);
+const E = memory.data(32 * 20 * 8, 8);
+const TABLES = memory.data(32 * 4, 8);
+/** How many points, or twins, of a signature are left to be added, and how far they are apart. */
+const COUNTS = memory.data(32 * 4, 8);
+const STRIDES = memory.data(32 * 4, 8);
+/** Where a signature has the point that has no twin; 0 for none. */
+const SINGLES = memory.data(32 * 4, 8);
 /** A bit for each signature whose points met in a round. */
 let stuck: i32 = 0;
 
-const SO_FAR = memory.data(16 * 20 * 8, 8);
+const SO_FAR = memory.data(32 * 20 * 8, 8);
 const INVERSE = memory.data(20 * 8, 8);
 const W = memory.data(20 * 8, 8);
 const BYTES = memory.data(88, 8);
@@ -54,9 +59,14 @@ const Y = memory.data(18 * 8, 8);
 export const U1 = memory.data(88, 8);
 export const U2 = memory.data(88, 8);
 
+/** Octets of a point, or of a twin. */
+function unit<C>(): i32 {
+  return lanes<C>() == 2 ? TWIN : 2 * width<C>();
+}
+
 /** Octets of a signature's points. */
 function pointsSize<C>(): i32 {
-  return (windows<C>(generatorWindow<C>()) + windows<C>(keyWindow<C>())) * 2 * width<C>();
+  return ((windows<C>(generatorWindow<C>()) + windows<C>(keyWindow<C>()) + lanes<C>() - 1) / lanes<C>()) * unit<C>();
 }
 
 /** Signatures on a curve that are checked together at most: of the larger ones fewer, whose points take more room. */
@@ -136,11 +146,14 @@ export function collectPoints<C>(place: i32, generatorTable: usize): void {
   const table: usize = load<u32>(TABLES + 4 * place);
   let count = 0;
   if (generatorTable != 0) {
-    count = collect<C>(points, 0, U1, generatorTable, generatorWindow<C>());
-    if (table != 0) count = collect<C>(points, count, U2, table, keyWindow<C>());
+    count = find<C>(0, U1, generatorTable, generatorWindow<C>());
+    if (table != 0) count = find<C>(count, U2, table, keyWindow<C>());
+    collect<C>(points, count);
   }
-  store<i32>(COUNTS + 4 * place, count);
-  store<i32>(STRIDES + 4 * place, 2 * width<C>());
+  const units = count / lanes<C>();
+  store<i32>(COUNTS + 4 * place, units);
+  store<i32>(STRIDES + 4 * place, unit<C>());
+  store<u32>(SINGLES + 4 * place, count % lanes<C>() == 0 ? 0 : <u32>(points + units * unit<C>()));
 }
 
 function pairsOf(place: i32): i32 {
@@ -166,7 +179,10 @@ function halve<C>(place: i32, round: i32): void {
   store<i32>(STRIDES + 4 * place, stride);
   if (round % ROUNDS_UNSETTLED != 0) return;
   let point = POINTS + place * pointsSize<C>();
-  for (let i = 0; i < count; i++, point += stride) settle<C>(point, point);
+  for (let i = 0; i < count; i++, point += stride) {
+    if (lanes<C>() == 2) settleTwin(point);
+    else settle<C>(point, point);
+  }
 }
 
 /** Adds points pairwise, round by round, in the first `many` signatures. */
@@ -175,11 +191,11 @@ export function sumUp<C>(many: i32): void {
   for (let round = 1; ; round++) {
     let pairs = 0;
     for (let i = 0; i < many; i++) pairs += pairsOf(i);
-    if (pairs < WORTH_A_ROUND) return;
+    if (pairs * lanes<C>() < WORTH_A_ROUND) return;
     for (let first = 0, next = 0; first < many; first = next) {
       let planned = 0;
       while (next < many && planned + pairsOf(next) <= together<C>()) planned = planPairs<C>(next++, planned);
-      const done = addPlanned<C>(planned);
+      const done = lanes<C>() == 2 ? addPlannedTwins(planned) : addPlanned<C>(planned);
       for (let i = first; i < next; i++) {
         // what does not fit the round's formula is left to the complete one
         if (done) halve<C>(i, round);
@@ -194,7 +210,14 @@ export function judge<C>(place: i32): bool {
   const count = load<i32>(COUNTS + 4 * place);
   const stride = load<i32>(STRIDES + 4 * place);
   let point = POINTS + place * pointsSize<C>();
-  for (let i = 0; i < count; i++, point += stride) addToSum<C>(point);
+  for (let i = 0; i < count; i++, point += stride) {
+    if (lanes<C>() == 2) {
+      addLaneToSum(point, 0);
+      addLaneToSum(point, 1);
+    } else addToSum<C>(point);
+  }
+  const single: usize = load<u32>(SINGLES + 4 * place);
+  if (lanes<C>() == 2 && single != 0) addLaneToSum(single, 0);
   return sumHasX<C>(R + place * NUMBER);
 }
 

@@ -34,6 +34,11 @@ export function orderBits<C>(): i32 {
   return sizeof<C>() == 1 ? 256 : sizeof<C>() == 2 ? 384 : 521;
 }
 
+/** Points of a signature that are summed at once, each in its lane of a vector (twins.ts); 1 where there are no vectors. */
+export function lanes<C>(): i32 {
+  return sizeof<C>() == 1 ? 2 : 1;
+}
+
 /** Words of 30 bits of a number modulo the group's order or of a canonical field element. */
 export function words<C>(): i32 {
   return sizeof<C>() == 1 ? 9 : sizeof<C>() == 2 ? 13 : 18;

@@ -3,13 +3,14 @@
  * of one entry per window and needs no doubling (Yao's method with signed digits: Brickell, Gordon, McCurley and Wilson,
  * "Fast exponentiation with precomputation", 1992). Entries are affine, limbs of 32 bits.
  */
-import { limbs, orderBits, width } from "./curves";
+import { lanes, limbs, orderBits, width } from "./curves";
 import { addPlanned, plan, toAffine, TOGETHER } from "./affine";
 import { settle } from "./field";
 import { doubleSum, setSum, SUM } from "./point";
+import { setTwin, TWIN } from "./twins";
 import { bitsAt } from "./words";
 
-/** Octets of the points below: those of sixteen signatures on P-256. */
+/** Octets of the points below: those of 32 signatures on P-256, as twins. */
 export const POINTS_SIZE: i32 = 16 * 70 * 2 * 9 * 8;
 /** Points in full width, shared by everything that needs many at once. */
 export const POINTS: usize = memory.data(16 * 70 * 2 * 9 * 8, 8);
@@ -101,13 +102,16 @@ function finish<C>(planned: i32): bool {
   return true;
 }
 
+/** Entries that were found last, in their order; the lowest bit is set for an entry whose opposite is meant. */
+const ENTRIES = memory.data(192 * 4, 8);
+
 /**
- * Puts the entries whose sum is scalar · P behind the first `count` points at `points`.
+ * Finds the entries whose sum is scalar · P, behind the first `count` that were found.
  *
  * @param scalar below the order, little-endian
- * @returns how many points there are now
+ * @returns how many there are now
  */
-export function collect<C>(points: usize, count: i32, scalar: usize, table: usize, w: i32): i32 {
+export function find<C>(count: i32, scalar: usize, table: usize, w: i32): i32 {
   const rows = windows<C>(w);
   const span = entrySize<C>() << (w - 1);
   const half = 1 << (w - 1);
@@ -117,9 +121,30 @@ export function collect<C>(points: usize, count: i32, scalar: usize, table: usiz
     carry = digit > half ? 1 : 0;
     digit -= carry << w;
     if (digit == 0) continue;
-    const point = points + 2 * count++ * width<C>();
+    const opposite = digit < 0 ? 1 : 0;
     const size = digit < 0 ? -digit : digit;
-    unpackPoint<C>(point, table + i * span + (size - 1) * entrySize<C>(), digit < 0 ? -1 : 1);
+    store<u32>(ENTRIES + 4 * count++, <u32>(table + i * span + (size - 1) * entrySize<C>()) | opposite);
   }
   return count;
+}
+
+function entryAt(index: i32): usize {
+  return load<u32>(ENTRIES + 4 * index) & ~1;
+}
+
+function signAt(index: i32): i32 {
+  return 1 - ((load<u32>(ENTRIES + 4 * index) & 1) << 1);
+}
+
+/** Puts the first `count` entries that were found to `points`. */
+export function collect<C>(points: usize, count: i32): void {
+  if (lanes<C>() == 1) {
+    for (let i = 0; i < count; i++) unpackPoint<C>(points + 2 * i * width<C>(), entryAt(i), signAt(i));
+    return;
+  }
+  for (let i = 0; i < count; i += 2) {
+    // one that has no twin stands beside itself
+    const next = min(i + 1, count - 1);
+    setTwin(points + (i >> 1) * TWIN, entryAt(i), signAt(i), entryAt(next), signAt(next));
+  }
 }

@@ -140,6 +140,17 @@ export const CONTROLS: readonly Control[] = [
     tests: ["src/crypto/wasm/engine.test.ts"],
   },
   {
+    name: "crypto-table-own-octets",
+    patches: [
+      {
+        file: "src/crypto/wasm/engine.ts",
+        find: "if (own && slot?.given === point && slot.curve === curve) return slot;",
+        replace: "if (own && slot?.curve === curve) return slot;",
+      },
+    ],
+    tests: ["src/crypto/wasm/engine.test.ts"],
+  },
+  {
     name: "crypto-batch-own-verdict",
     patches: [
       {

@@ -5,6 +5,7 @@
  * leave 64 bits only the lowest bits may be used, by a mask or by a shift to the left and back: any other use ends the run
  * with a fault. A branch that the ranges leave open is a fault as well: a driver stands in for functions that branch on data.
  */
+import { type Vector, vectorStep } from "./wasm-vectors.ts";
 
 /** All whole numbers from `lo` to `hi`, with what is known of how they came about. */
 export interface Range {
@@ -22,8 +23,8 @@ export interface Range {
   readonly lossy?: true;
 }
 
-/** A 32-bit number is exact, but for limbs of tables. */
-type Value = number | Range;
+/** A 32-bit number is exact, but for limbs of tables and of pairs. */
+type Value = number | Range | Vector;
 
 type Node =
   | { readonly op: string; readonly args: readonly string[] }
@@ -33,7 +34,7 @@ type Node =
 interface Code {
   readonly name: string;
   readonly params: readonly string[];
-  readonly locals: ReadonlyMap<string, "i32" | "i64">;
+  readonly locals: ReadonlyMap<string, "i32" | "i64" | "v128">;
   readonly results: number;
   readonly body: readonly Node[];
 }
@@ -112,6 +113,7 @@ export class Machine {
 
   load(address: number): Range {
     if (address % 8 !== 0) throw this.#fault(`a load at ${address}`);
+    if (this.#narrow.has(address) || this.#narrow.has(address + 4)) throw this.#fault("two limbs as one number");
     return this.#wide.get(address) ?? exact(this.#octets.getBigInt64(address, true));
   }
 
@@ -247,20 +249,17 @@ export class Machine {
         return;
       }
       case "i64.load32_s":
+        stack.push(this.#limb(number() + offset()));
+        return;
       case "i32.load": {
-        const at = number() + offset();
-        const known = this.#narrow.get(at);
-        if (this.#wide.has(at & ~7)) throw this.#fault("half a number");
-        const plain = this.#octets.getInt32(at, true);
-        stack.push(known ?? (op === "i32.load" ? plain : exact(BigInt(plain))));
+        const { lo, hi } = this.#limb(number() + offset());
+        stack.push(lo === hi ? Number(lo) : range(lo, hi));
         return;
       }
       case "i32.store": {
         const value = pop();
         const at = number() + offset();
-        this.#forget(at, 4);
-        if (typeof value === "number") this.#octets.setInt32(at, value, true);
-        else this.#narrow.set(at, value);
+        this.#storeLimb(at, typeof value === "number" ? exact(BigInt(value)) : (value as Range));
         return;
       }
       case "i64.extend_i32_s": {
@@ -289,12 +288,36 @@ export class Machine {
         stack.push(number() === 0 ? 1 : 0);
         return;
     }
+    if (/^(?:v128|i64x2|i32x4|i8x16)\./.test(op)) {
+      vectorStep(op, args, stack, this.#scalars);
+      return;
+    }
     const right = pop();
     const left = pop();
     if (op.startsWith("i32.")) stack.push(this.#narrowOp(op, this.#number(left), this.#number(right)));
     else stack.push(this.#wideOp(op, left as Range, right as Range));
     return;
   }
+
+  /** A limb of 32 bits in memory. */
+  #limb(at: number): Range {
+    if (this.#wide.has(at & ~7)) throw this.#fault("half a number");
+    return this.#narrow.get(at) ?? exact(BigInt(this.#octets.getInt32(at, true)));
+  }
+
+  #storeLimb(at: number, value: Range): void {
+    this.#sound(value);
+    this.#forget(at, 4);
+    if (value.lo === value.hi) this.#octets.setInt32(at, Number(value.lo), true);
+    else this.#narrow.set(at, value);
+  }
+
+  readonly #scalars = {
+    limb: (at: number) => this.#limb(at),
+    storeLimb: (at: number, value: Range) => this.#storeLimb(at, value),
+    wideOp: (op: string, a: Range, b: Range) => this.#wideOp(op, a, b),
+    fault: (what: string) => this.#fault(what),
+  };
 
   #copy(to: number, from: number, length: number): void {
     const moved: [number, Range][] = [];
@@ -422,13 +445,13 @@ function parse(lines: readonly string[]): Map<string, Code> {
     if (head === null) continue;
     const name = head[1] ?? head[2]!.replace(/\)$/, "");
     const params = [...head[3]!.matchAll(/\(param (\S+) i(?:32|64)\)/g)].map(([, param]) => param!);
-    const locals = new Map<string, "i32" | "i64">();
+    const locals = new Map<string, "i32" | "i64" | "v128">();
     const body: Node[] = [];
     // lists that are open: a block's, or one of the two of a condition
     const open: Node[][] = [body];
     for (at++; lines[at] !== " )"; at++) {
       const line = lines[at]!.trim().replaceAll('$"', "$").replaceAll('"', "");
-      const local = /^\(local (\S+) (i32|i64)\)/.exec(line);
+      const local = /^\(local (\S+) (i32|i64|v128)\)/.exec(line);
       if (local !== null) {
         locals.set(local[1]!, local[2] as "i32");
         continue;

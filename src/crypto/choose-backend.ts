@@ -45,7 +45,7 @@ export const BACKEND_TABLES: readonly BackendTable[] = [
     runtime: "node",
     versions: "20 to 26",
     rows: [
-      row("P-256", "native", "32 with a table, 124 without, node:crypto 64"),
+      row("P-256", "native", "25 with a table, 124 without, node:crypto 64"),
       row("P-384", "wasm", "82 with a table, 300 without, node:crypto 612"),
       row("P-521", "wasm", "199 with a table, 747 without, node:crypto 1402"),
     ],
@@ -55,7 +55,7 @@ export const BACKEND_TABLES: readonly BackendTable[] = [
     runtime: "bun",
     versions: "1.4",
     rows: [
-      row("P-256", "native", "32 with a table, 125 without, node:crypto 52"),
+      row("P-256", "native", "22 with a table, 125 without, node:crypto 52"),
       row("P-384", "wasm", "88 with a table, 331 without, node:crypto 501"),
       row("P-521", "wasm", "203 with a table, 775 without, node:crypto 1170"),
     ],
@@ -65,7 +65,7 @@ export const BACKEND_TABLES: readonly BackendTable[] = [
     runtime: "deno",
     versions: "2.9",
     rows: [
-      row("P-256", "wasm", "35 with a table, 130 without, node:crypto 560"),
+      row("P-256", "wasm", "25 with a table, 130 without, node:crypto 560"),
       row("P-384", "wasm", "91 with a table, 334 without, node:crypto 1395"),
       row("P-521", "wasm", "223 with a table, 852 without, node:crypto 1618"),
     ],

@@ -11,8 +11,8 @@ import {
 
 /**
  * Checks signatures together: what a backend finds faster so is checked so, the rest one by one, with the same verdicts. By the
- * default backend ECDSA signatures share work when tables of their keys are there: on P-256 two take an eighth less time than
- * one after the other, sixteen a quarter. No signature's verdict depends on another's.
+ * default backend ECDSA signatures share work when tables of their keys are there: on P-256 two take a sixth less time than
+ * one after the other, sixteen over a third. No signature's verdict depends on another's.
  *
  * @param checks signatures by any keys and algorithms; those with `trusted` count as uses of their key
  * @param verifier {@link chooseSyncVerifier}'s unless given; `sync` must be true

@@ -171,16 +171,18 @@ export class Cases {
     const invert = this.#below(2) === 0;
     let [u1, u2, d] = [1n + BigInt(this.#below(40)), 1n + BigInt(this.#below(40)), 1n];
     if (collide) {
-      // the generator's last entry beside the key's first one: an odd count of the generator's makes them a pair
-      const [w, v] = name === "P-256" ? [8, 7] : [6, 5];
-      let digits: number[];
+      // the generator's last entry and one of the key's that the first round adds to it: its neighbour, or on P-256, where two
+      // neighbours lie in the lanes of a twin, the next but one
+      const [w, v, apart] = name === "P-256" ? [8, 7, 2] : [6, 5, 1];
+      let [digits, others]: [number[], number[]] = [[], []];
+      const filled = (list: readonly number[]) => [...list.keys()].filter((at) => list[at] !== 0);
       do {
         [u1, u2] = [1n, 2n].map(() => 1n + mod(toBigInt(this.#octets(size + 8)), n - 1n)) as [bigint, bigint];
-        digits = windowDigits(u1, w, size * 8);
-      } while (digits.filter((digit) => digit !== 0).length % 2 === 0 || windowDigits(u2, v, size * 8)[0] === 0);
-      const last = digits.findLastIndex((digit) => digit !== 0);
-      const entry = BigInt(digits[last]!) << BigInt(w * last);
-      d = mod(entry * modInverse(BigInt(windowDigits(u2, v, size * 8)[0]!), n), n);
+        [digits, others] = [windowDigits(u1, w, size * 8), windowDigits(u2, v, size * 8)];
+      } while ((filled(digits).length - 1) % (2 * apart) >= apart);
+      const [last, first] = [filled(digits).at(-1)!, filled(others)[apart - 1]!];
+      const entry = (list: readonly number[], at: number, bits: number) => BigInt(list[at]!) << BigInt(bits * at);
+      d = mod(entry(digits, last, w) * modInverse(mod(entry(others, first, v), n), n), n);
     }
     if (invert) d = n - d;
     // twice the same point, or two that are opposite

@@ -101,7 +101,7 @@ async function verdicts(
 /** Keys of single cases that have a table at a time, per curve. */
 const SPARES = 10;
 /** Cases of a batch at most: more than the module takes at once. */
-const MOST_TOGETHER = 24;
+const MOST_TOGETHER = 40;
 
 interface Waiting {
   readonly one: EcdsaCase;

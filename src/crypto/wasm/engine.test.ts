@@ -90,7 +90,7 @@ describe("the module's batches", () => {
     assert.throws(() => raw.batchAdd!(32, at), "none has begun");
     assert.throws(() => raw.batchFinish!(at), "none has begun");
     for (const [curve, size, room] of [
-      [256, 32, 16],
+      [256, 32, 32],
       [384, 48, 5],
       [521, 66, 2],
     ] as const) {
@@ -218,6 +218,39 @@ describe("an engine", () => {
       assert.ok(one.buildTable(curve, pointOf(theirs!), place));
       assert.equal(verdict(one, theirs!, place, signatures[1]!), true);
       assert.equal(verdict(one, mine!, place, signatures[0]!), false, "the key that was there before");
+    }
+  });
+
+  it("[S-13] [G-5] knows a caller's own key again by its octets, and takes a table for no other", async () => {
+    const engine = new Engine();
+    for (const curve of CURVES) {
+      const [mine, theirs] = keys[curve]!;
+      const digest = await digestOf(HASHES[curve]);
+      const [good, other] = [mine!, theirs!].map((key) => signTest(key, algorithmOf(HASHES[curve]), data));
+      const signatures = { mine: await good!, theirs: await other! };
+      engine.buildGeneratorTable(curve);
+      const place = engine.newPlace(curve);
+      const given = pointOf(mine!);
+      const verdicts = (own: boolean, point: Uint8Array, by: keyof typeof signatures) => {
+        const member = { point, place, signature: signatures[by], signed: { digest } };
+        return engine.verifyBatch(curve, [member, member], own).join();
+      };
+      assert.ok(engine.buildTable(curve, given, place));
+      for (const own of [true, false]) {
+        assert.equal(verdicts(own, given, "mine"), "true,true");
+        assert.equal(verdicts(own, pointOf(mine!), "mine"), "true,true", "a copy of them");
+        assert.equal(verdicts(own, given, "theirs"), "false,false");
+        for (const by of ["mine", "theirs"] as const)
+          assert.equal(verdicts(own, pointOf(theirs!), by), "false,false", "another key's table");
+      }
+      given.set(pointOf(theirs!));
+      assert.equal(verdicts(false, given, "mine"), "false,false", "octets that somebody has written to");
+      assert.ok(engine.buildTable(curve, pointOf(theirs!), place));
+      given.set(pointOf(mine!));
+      for (const own of [true, false]) {
+        assert.equal(verdicts(own, given, "theirs"), "false,false", "the key that was there before");
+        assert.equal(verdicts(own, pointOf(theirs!), "theirs"), "true,true");
+      }
     }
   });
 

@@ -40,7 +40,12 @@ interface Slot {
   readonly table: number;
   /** The key whose table is there; a table is used for no other. */
   point: Uint8Array | undefined;
+  /** The octets of which {@link point} is a copy: the same key as long as nobody has written to them. */
+  given: Uint8Array | undefined;
 }
+
+/** Octets as they came. */
+const asTheyAre = (octets: Uint8Array): Uint8Array | undefined => octets;
 
 /**
  * One instance of the module. It is synchronous and has one caller at a time.
@@ -101,7 +106,7 @@ export class Engine {
     const key = this.#reserve(this.#exports.keySize(CURVE_CODE[curve]));
     const table = this.#reserve(this.#exports.keyTableSize(CURVE_CODE[curve]));
     const place: Place = Object.freeze({});
-    this.#slots.set(place, { curve, key, table, point: undefined });
+    this.#slots.set(place, { curve, key, table, point: undefined, given: undefined });
     return place;
   }
 
@@ -120,10 +125,12 @@ export class Engine {
     const octets = octetsOf(point);
     if (slot === undefined || slot.curve !== curve || octets === undefined) return false;
     slot.point = undefined;
+    slot.given = undefined;
     const { key, table } = slot;
     if (!this.#readKey(curve, octets, key)) return false;
     if (this.#exports.buildKeyTable(CURVE_CODE[curve], table, key) === 0) return false;
     slot.point = new Uint8Array(octets);
+    slot.given = point;
     return true;
   }
 
@@ -162,8 +169,11 @@ export class Engine {
   /**
    * Checks signatures of one curve together, which is faster than {@link verify} one by one and gives the same verdicts: each
    * signature has its own, whatever the others are. Those without a table are checked one by one.
+   *
+   * @param own says that all octets are the caller's own: views that tell their true length ({@link octetsOf}), to which nobody
+   *   writes
    */
-  verifyBatch(curve: Curve, members: readonly BatchMember[]): boolean[] {
+  verifyBatch(curve: Curve, members: readonly BatchMember[], own = false): boolean[] {
     const verdicts: boolean[] = [];
     const generator = Object.hasOwn(CURVE_CODE, curve) ? this.#generators.get(curve) : undefined;
     for (const member of members) {
@@ -174,7 +184,7 @@ export class Engine {
       const room = this.#exports.batchStart(CURVE_CODE[curve]);
       const taken: number[] = [];
       for (; next < members.length && taken.length < room; next++)
-        if (this.#add(curve, members[next]!)) taken.push(next);
+        if (this.#add(curve, members[next]!, own)) taken.push(next);
       const bits = this.#exports.batchFinish(generator);
       for (const [bit, index] of taken.entries()) verdicts[index] = ((bits >>> bit) & 1) === 1;
     }
@@ -190,27 +200,29 @@ export class Engine {
    * Puts a signature into the batch that has begun; whether it has a number there, as what is invalid at sight and what has no
    * table have not.
    */
-  #add(curve: Curve, { point, place, signature, signed }: BatchMember): boolean {
+  #add(curve: Curve, { point, place, signature, signed }: BatchMember, own: boolean): boolean {
     if (place === undefined) return false;
-    const made = octetsOf(signature);
-    const octets = octetsOf(point);
+    const read = own ? asTheyAre : octetsOf;
+    const made = read(signature);
+    const octets = read(point);
     if (made === undefined || octets === undefined || made.length !== 2 * CURVES[curve].size) return false;
-    const slot = this.#slotOf(curve, octets, place);
-    const length = slot && ("digest" in signed ? this.#setDigest(signed.digest) : this.#hash(signed.hash, signed.data));
+    const slot = this.#slotOf(curve, octets, place, own);
+    const length =
+      slot && ("digest" in signed ? this.#setDigest(signed.digest, read) : this.#hash(signed.hash, signed.data, read));
     if (slot === undefined || length === undefined) return false;
     this.#octets.set(made, this.#signature);
     return this.#exports.batchAdd(length, slot.table) === 1;
   }
 
   /** Puts the hash of data where checks find it; its length, or `undefined` for a hash or data that are none. */
-  #hash(hash: Hash, data: Uint8Array): number | undefined {
-    const octets = octetsOf(data);
+  #hash(hash: Hash, data: Uint8Array, read: typeof asTheyAre = octetsOf): number | undefined {
+    const octets = read(data);
     return octets === undefined || !isHash(hash) ? undefined : this.#digest(hash, octets);
   }
 
   /** Puts a hash where checks find it; its length, or `undefined` for one that is too short or too long. */
-  #setDigest(digest: Uint8Array): number | undefined {
-    const octets = octetsOf(digest);
+  #setDigest(digest: Uint8Array, read: typeof asTheyAre = octetsOf): number | undefined {
+    const octets = read(digest);
     if (octets === undefined) return undefined;
     if (octets.length < HASH_LENGTH["SHA-256"] || octets.length > HASH_LENGTH["SHA-512"]) return undefined;
     this.#octets.set(octets, this.#exports.digestArea());
@@ -218,8 +230,9 @@ export class Engine {
   }
 
   /** What is known of a place, if it has the table of that very point. */
-  #slotOf(curve: Curve, point: Uint8Array, place: Place): Slot | undefined {
+  #slotOf(curve: Curve, point: Uint8Array, place: Place, own = false): Slot | undefined {
     const slot = this.#slots.get(place);
+    if (own && slot?.given === point && slot.curve === curve) return slot;
     if (slot?.point === undefined || slot.curve !== curve || !equalOctets(slot.point, point)) return undefined;
     return slot;
   }
