@@ -444,7 +444,7 @@ function parse(lines: readonly string[]): Map<string, Code> {
     const head = /^ \(func \$(?:"([^"]*)"|(\S+))(.*)$/.exec(lines[at]!);
     if (head === null) continue;
     const name = head[1] ?? head[2]!.replace(/\)$/, "");
-    const params = [...head[3]!.matchAll(/\(param (\S+) i(?:32|64)\)/g)].map(([, param]) => param!);
+    const params = [...head[3]!.matchAll(/\(param (\S+) (?:i32|i64|v128)\)/g)].map(([, param]) => param!);
     const locals = new Map<string, "i32" | "i64" | "v128">();
     const body: Node[] = [];
     // lists that are open: a block's, or one of the two of a condition
