@@ -118,32 +118,6 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     tests: ["src/gateway/left-callers.test.ts"],
   },
   {
-    name: "gateway-body-break-off",
-    patches: [
-      {
-        file: "src/gateway/upstream/http2-call.ts",
-        find: "request.withBody ? new AbortController() : undefined;",
-        replace: "undefined;",
-      },
-    ],
-    tests: ["src/gateway/cut-bodies.test.ts"],
-    // elsewhere a stream that is closed does not end first
-    runtimes: ["bun"],
-  },
-  {
-    name: "gateway-body-reset",
-    patches: [
-      {
-        file: "src/gateway/exchange.ts",
-        find: "    if (hasReset(this.#request)) return void this.#release();\n",
-        replace: "",
-      },
-    ],
-    tests: ["src/gateway/cut-bodies.test.ts"],
-    // elsewhere such a request closes before it ends
-    runtimes: ["deno", "node"],
-  },
-  {
     name: "gateway-end-behind-write",
     patches: [{ file: "src/gateway/answer.ts", find: "if (waits) setTimeout", replace: "if (false) setTimeout" }],
     tests: ["src/gateway/left-callers.test.ts"],

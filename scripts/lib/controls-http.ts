@@ -76,7 +76,6 @@ export const HTTP_CONTROLS: readonly Control[] = [
     'stated[0]?.[1] ?? ""',
     "grpc-timeout.test.ts",
   ),
-  control("quiet-reset", "upstream/http2-call.ts", "    if (!this.#whole()) return;\n", "", "http2-resets.test.ts"),
   control(
     "upgrade-refusal-linger",
     "answer.ts",

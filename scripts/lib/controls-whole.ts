@@ -2,8 +2,9 @@
 import { posix } from "node:path";
 import type { Control } from "./controls.ts";
 
-function control(name: string, file: string, find: string, replace: string, test: string): Control {
-  return { name, patches: [{ file: posix.join("src", file), find, replace }], tests: [posix.join("src", test)] };
+function control(name: string, file: string, find: string, replace: string, ...tests: readonly string[]): Control {
+  const patches = [{ file: posix.join("src", file), find, replace }];
+  return { name, patches, tests: tests.map((test) => posix.join("src", test)) };
 }
 
 export const WHOLE_CONTROLS: readonly Control[] = [
@@ -16,5 +17,29 @@ export const WHOLE_CONTROLS: readonly Control[] = [
     "      if (status === 204 && this.#lacksBody) this.#keeps = false;\n",
     "",
     "tls/http1/late-bytes.test.ts",
+  ),
+  control(
+    "http2-own-end",
+    "tls/whole-stream.ts",
+    "    if (!isUnderWay()) return close.call",
+    "    if (!isUnderWay() || true) return close.call",
+    "tls/whole-stream.test.ts",
+    "gateway/cut-bodies.test.ts",
+  ),
+  control(
+    "http2-peers-end",
+    "tls/whole-stream.ts",
+    "    if (closesFirst ? !stream.closed : stream.state?.state === HALF_CLOSED_REMOTE) return end();",
+    "    if (chunk === null) return end();",
+    "tls/whole-stream.test.ts",
+    "gateway/http2-resets.test.ts",
+  ),
+  control("http2-callers-end", "tls/entries.ts", "      takeWhole(stream);\n", "", "tls/whole-request.test.ts"),
+  control(
+    "http2-callers-request",
+    "tls/entries.ts",
+    "    if (request.httpVersionMajor === 2) takeWholeRequest(request as Http2ServerRequest);\n",
+    "",
+    "tls/whole-request.test.ts",
   ),
 ];

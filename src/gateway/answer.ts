@@ -11,7 +11,6 @@ import { type Explain, refusalAnswer } from "./refusal.ts";
 interface Http2Side {
   readonly stream?: {
     readonly endAfterHeaders?: boolean;
-    readonly aborted?: boolean;
     close(code: number): void;
     destroy(error: Error): void;
   };
@@ -24,11 +23,6 @@ export function hasBody(request: ListenerRequest): boolean {
   if (headers["content-length"] !== undefined) return Number(headers["content-length"]) > 0;
   const { stream } = request as unknown as Http2Side;
   return stream !== undefined && stream.endAfterHeaders === false;
-}
-
-/** Whether a caller has reset its stream of HTTP/2; by NO_ERROR, that ends a body which is not whole as if it were. */
-export function hasReset(request: ListenerRequest): boolean {
-  return (request as unknown as Http2Side).stream?.aborted === true;
 }
 
 /** Breaks an answer that has begun, so that nobody takes it for whole. */

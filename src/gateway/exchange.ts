@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { capabilities } from "../runtime/capabilities.ts";
 import type { ListenerRequest, ListenerResponse } from "../tls/index.ts";
-import { answerProblem, cutAnswer, endBehind, endUnread, hasBody, hasReset } from "./answer.ts";
+import { answerProblem, cutAnswer, endBehind, endUnread, hasBody } from "./answer.ts";
 import { type Attempting, Attempts } from "./attempts.ts";
 import type { Deadline } from "./deadlines.ts";
 import { askForBody } from "./expectation.ts";
@@ -215,7 +215,6 @@ export class Exchange implements Attempting {
 
   #onRequestEnd(): void {
     if (!this.#attempts.wantsBody) return;
-    if (hasReset(this.#request)) return void this.#release();
     this.#sent = true;
     if (this.#declared !== undefined && this.#bytesIn !== this.#declared) return void this.#misstated();
     this.#moved();

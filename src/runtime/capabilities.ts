@@ -25,6 +25,11 @@ export interface Capabilities {
   readonly readStop: Capability<"stream" | "handle-below">;
   /** Whether a TLS socket can be ended so that the other side sees a reset. */
   readonly tlsReset: Capability<boolean>;
+  /**
+   * Whether a TLS socket tells an end that its peer announced (`close_notify`) from one that anybody on the way can make.
+   * Where it does not, an answer of HTTP/1.1 without a length ends like a whole one when it is cut (RFC 9112 section 9.8).
+   */
+  readonly tlsEnd: Capability<boolean>;
   /** Who can read what comes before TLS: the listener of the TLS server itself, or a plain server that hands sockets on. */
   readonly beforeTls: Capability<"same-server" | "front-server">;
   /** How large the buffer is that TLS keeps for what comes in: as the bytes that it starts with, or of a size of its own. */
@@ -46,7 +51,7 @@ export interface Capabilities {
   readonly lengthFromHttp2: Capability<boolean>;
   /** Whether the body of an HTTP/2 request that may get trailers ends without an empty DATA frame of its own. */
   readonly frugalBodyEnd: Capability<boolean>;
-  /** What shows first that a stream of HTTP/2 was reset with NO_ERROR, and did not end: it is closed, or it is destroyed. */
+  /** What shows first that a stream of HTTP/2 was reset, and did not end: it is closed, or it is destroyed. */
   readonly quietReset: Capability<"closed" | "destroyed">;
   /** What ends with a malformed request of HTTP/2 (RFC 9113 section 8.1.1): its stream, or its connection. */
   readonly malformedStream: Capability<"stream" | "connection">;
@@ -86,6 +91,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     readBackpressure: row(true, "the socket stops at its high-water mark"),
     readStop: row("stream", "pause() reaches the socket below"),
     tlsReset: row(false, "resetAndDestroy() throws, and that of the socket below can end the process (SIGSEGV, 26.10)"),
+    tlsEnd: row(false, "the end of TCP gives the same events (26.10)"),
     beforeTls: row("same-server", "bytes that were read and put back with unshift() reach TLS"),
     tlsInput: row(
       "by-first-bytes",
@@ -122,6 +128,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     readBackpressure: row(true, "the socket stops at its high-water mark"),
     readStop: row("stream", "pause() reaches the socket below"),
     tlsReset: row(true, "resetAndDestroy() sends RST"),
+    tlsEnd: row(false, "the end of TCP gives the same events (1.4.5)"),
     beforeTls: row(
       "front-server",
       "a TLS server takes its bytes below JavaScript; a socket of a plain server can be handed to it, put-back bytes too",
@@ -176,6 +183,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
       false,
       "resetAndDestroy() ends without RST, above and below (2.9.6); the closing message of TLS is missing",
     ),
+    tlsEnd: row(false, "the end of TCP gives the same events, and so does a reset (2.9.6)"),
     beforeTls: row("same-server", "put-back bytes reach TLS; a socket of another server answers no HTTP/1.1 (2.9.6)"),
     tlsInput: row("own-size", "starting with bytes in hand changes nothing (2.9.6)"),
     httpOnDescriptor: row(true, "listen({ fd }) takes the socket"),
@@ -209,6 +217,7 @@ const TABLE: { readonly [name in RuntimeName]: Capabilities } = {
     readBackpressure: row(false, "no TLS sockets"),
     readStop: row("stream", "no TLS sockets"),
     tlsReset: row(false, "no TLS sockets"),
+    tlsEnd: row(false, "no TLS sockets"),
     beforeTls: row("same-server", "no TCP sockets"),
     tlsInput: row("own-size", "no TCP sockets"),
     httpOnDescriptor: row(false, "no HTTP server of its own"),

@@ -5,11 +5,12 @@
  * runtime hands a request over by another way.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Http2SecureServer, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import type { Http2SecureServer, Http2ServerRequest, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Duplex } from "node:stream";
 import { askWhenRead } from "./ask-when-read.ts";
 import type { ListenerRequest, ListenerResponse } from "./connections.ts";
 import { type ConnectionVerdict, connectionPeer } from "./peer.ts";
+import { takeWhole, takeWholeRequest } from "./whole-stream.ts";
 
 /** Answers a request. May be async; what it throws becomes a 500 or a reset, never the end of the process. */
 export type Handler = (request: ListenerRequest, response: ListenerResponse) => void | Promise<void>;
@@ -88,6 +89,7 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
   };
 
   const run = (verdict: ConnectionVerdict, request: ListenerRequest, response: ListenerResponse, go: Handler): void => {
+    if (request.httpVersionMajor === 2) takeWholeRequest(request as Http2ServerRequest);
     try {
       if (!rooms.begin(verdict, response)) return void request.resume();
       attend(go(request, response), (error) => failed(error, response));
@@ -181,8 +183,7 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     if (verdict?.accepted === true) {
       // a reset without an error is one all the same, where it came before the answer's end
       stream.once("close", () => rooms.streamClosed(verdict, stream.rstCode !== 0 || stream.aborted));
-      // its body ends like a whole one otherwise
-      stream.once("aborted", () => stream.rstCode === 0 && stream.destroy(new Error("reset by the caller")));
+      takeWhole(stream);
       return;
     }
     rooms.stray();

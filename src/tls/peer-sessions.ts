@@ -12,6 +12,7 @@ import { connect, fallenSince } from "./connect.ts";
 import { refusedError } from "./connect-errors.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { HEADER_BYTES } from "./options.ts";
+import { openWhole } from "./whole-stream.ts";
 
 /** What {@link PeerSessions} need to know. */
 export interface PeerSessionsOptions {
@@ -60,7 +61,7 @@ export class PeerSessions {
     const open = await this.#ready();
     let stream: ClientHttp2Stream;
     try {
-      stream = open.session.request({ ...headers, ":method": method, ":path": path }, options);
+      stream = openWhole(open.session, { ...headers, ":method": method, ":path": path }, options);
     } catch (cause) {
       // It ended between the look and the use; nothing was sent.
       throw new SpiffeError("ERR_SPIFFE_UPSTREAM", `The session to ${this.authority} ended before the request`, {

@@ -3,8 +3,8 @@ import { type ClientHttp2Session, type ClientHttp2Stream, constants, type Outgoi
 import { type CallEvents, Unsendable, type UpstreamCall, type UpstreamRequest } from "../../tls/http1/call.ts";
 import { checkFields } from "../../tls/http1/connection.ts";
 import { LENGTH, NoAnswer } from "../../tls/http1/parser.ts";
+import { openWhole } from "../../tls/whole-stream.ts";
 import { type Field, toHeaderObject, toTrailerObject } from "../headers.ts";
-import { watchEnd } from "./stream-end.ts";
 
 const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = constants;
 
@@ -23,16 +23,12 @@ export class Http2Call implements UpstreamCall {
   readonly #events: CallEvents;
   #carrying: CarryingSession | undefined;
   #stream: ClientHttp2Stream | undefined;
-  /** Whether the answer has an end, and not only a reset without an error. */
-  #whole = () => false;
   #trailers: readonly Field[] = [];
   #received: readonly string[] = [];
   /** What came before the head was told, as one runtime has it; nothing is kept afterwards. */
   #early: Uint8Array[] | undefined = [];
   /** Bytes of the answer that its stated length still wants. */
   #left: number | undefined;
-  /** Breaks off a request whose body may not be whole: closing its stream ends it as a whole one on one runtime. */
-  readonly #breakOff: AbortController | undefined;
   #reused = false;
   #sent: boolean;
   #over = false;
@@ -44,7 +40,6 @@ export class Http2Call implements UpstreamCall {
     this.#request = request;
     this.#events = events;
     this.#sent = !request.withBody;
-    this.#breakOff = request.withBody ? new AbortController() : undefined;
   }
 
   get withBody(): boolean {
@@ -75,8 +70,7 @@ export class Http2Call implements UpstreamCall {
     let stream: ClientHttp2Stream;
     try {
       const options = { endStream: !withBody, waitForTrailers: withBody };
-      const signal = this.#breakOff?.signal;
-      stream = carrying.session.request(this.#headers(), signal === undefined ? options : { ...options, signal });
+      stream = openWhole(carrying.session, this.#headers(), options);
     } catch (error) {
       const { session } = carrying;
       closed();
@@ -84,7 +78,6 @@ export class Http2Call implements UpstreamCall {
       return;
     }
     this.#stream = stream;
-    this.#whole = watchEnd(stream);
     stream.on("wantTrailers", () => stream.sendTrailers(toTrailerObject(this.#trailers)));
     stream.on("response", (headers) => {
       if (this.#over) return;
@@ -137,8 +130,7 @@ export class Http2Call implements UpstreamCall {
     if (this.#destroyed) return;
     this.#destroyed = true;
     this.#over = true;
-    if (this.#breakOff === undefined) this.#stream?.close(NGHTTP2_CANCEL);
-    else this.#breakOff.abort();
+    this.#stream?.close(NGHTTP2_CANCEL);
   }
 
   /** No session came about, or the stream broke. */
@@ -180,7 +172,6 @@ export class Http2Call implements UpstreamCall {
 
   #ended(stream: ClientHttp2Stream): void {
     if (this.#over || !stream.readableEnded || this.#early !== undefined || (stream.rstCode ?? 0) !== 0) return;
-    if (!this.#whole()) return;
     if ((this.#left ?? 0) > 0) {
       this.#misstated();
       return;
