@@ -106,4 +106,18 @@ export const HTTP_CONTROLS: readonly Control[] = [
     "return ended;",
     "rejudge.test.ts",
   ),
+  control(
+    "assumed-certificate",
+    "middleware/spiffe.ts",
+    'if (assumed?.via === "x509" && incoming === undefined)',
+    'if (assumed?.via === "x509")',
+    "middleware/middleware.test.ts",
+  ),
+  control(
+    "assumed-token",
+    "middleware/spiffe.ts",
+    'if (assumed?.via === "jwt" && incoming === undefined)',
+    'if (assumed?.via === "jwt")',
+    "middleware/middleware.test.ts",
+  ),
 ];

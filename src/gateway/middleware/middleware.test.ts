@@ -312,10 +312,12 @@ describe("[S-18] an app behind somebody else's server", () => {
 
   it("a real connection makes an assumed peer worthless", async () => {
     const app = new Hono().use(spiffe(workload, { logger: log })).get("/", (c) => c.text("never"));
-    const wrapped = { fetch: (request: Request, env: object) => app.fetch(request, { ...env, ...asPeer(WEB) }) };
-    const port = await start(wrapped as unknown as Hono, "127.0.0.1");
-    assert.equal(await outcome(fetch(`http://127.0.0.1:${port}/`)), "500 ERR_SPIFFE_NO_LISTENER");
-    assert.equal(await outcome(app.request("/", {}, asPeer(WEB))), "200 never");
+    for (const assumed of [asPeer(WEB), asPeer(jwtPeer("web"))]) {
+      const wrapped = { fetch: (request: Request, env: object) => app.fetch(request, { ...env, ...assumed }) };
+      const port = await start(wrapped as unknown as Hono, "127.0.0.1");
+      assert.equal(await outcome(fetch(`http://127.0.0.1:${port}/`)), "500 ERR_SPIFFE_NO_LISTENER");
+      assert.equal(await outcome(app.request("/", {}, assumed)), "200 never");
+    }
   });
 });
 
