@@ -35,6 +35,17 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     tests: ["src/gateway/attacks-entries.test.ts"],
   },
   {
+    name: "token-plaintext-reset",
+    patches: [
+      {
+        file: "src/gateway/middleware/spiffe.ts",
+        find: "return socket.localAddress === undefined && socket.destroyed === false;",
+        replace: "return socket.destroyed === false;",
+      },
+    ],
+    tests: ["src/gateway/middleware/middleware.test.ts"],
+  },
+  {
     name: "tls-throttle-resets",
     patches: [
       {
