@@ -35,6 +35,30 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     tests: ["src/gateway/attacks-entries.test.ts"],
   },
   {
+    name: "token-plaintext-reset",
+    patches: [
+      {
+        file: "src/gateway/middleware/spiffe.ts",
+        find: "return socket.localAddress === undefined && socket.destroyed === false;",
+        replace: "return socket.destroyed === false;",
+      },
+    ],
+    tests: ["src/gateway/middleware/middleware.test.ts"],
+  },
+  {
+    name: "tls-throttle-resets",
+    patches: [
+      {
+        file: "src/tls/connection-gate.ts",
+        find: "?? (isLost ? { address, port } : undefined)",
+        replace: "",
+      },
+    ],
+    tests: ["src/tls/reset-peers.test.ts"],
+    // elsewhere the address of a socket that was reset is still told, or no test can send a reset
+    runtimes: ["node"],
+  },
+  {
     name: "tls-handshakes-by-caller",
     patches: [
       {

@@ -66,12 +66,18 @@ export class ConnectionGate {
     this.#watch(server);
   }
 
-  /** A handshake is over: the certificate it was done with, and the caller behind the load balancer it came by. */
-  passed(socket: object): { shown: ServerCertificate | undefined; behind: ProxiedAddress | undefined } {
-    const tcp = tcpOf(socket);
+  /**
+   * A handshake is over: the certificate it was done with, and the caller where the socket itself does not tell it: who is
+   * behind a load balancer, and who has reset the connection by now.
+   */
+  passed(socket: object): { shown: ServerCertificate | undefined; caller: ProxiedAddress | undefined } {
+    const tcp = tcpOf(socket) as Socket;
     const shown = this.#pending.get(tcp);
     this.#settled(tcp);
-    return { shown, behind: this.#behind.get(tcp) };
+    // of a connection that was reset the system tells no address, and the socket below only what it was asked for before
+    const { remoteAddress: address, remotePort: port } = tcp;
+    const isLost = (socket as Socket).remoteAddress === undefined && address !== undefined && port !== undefined;
+    return { shown, caller: this.#behind.get(tcp) ?? (isLost ? { address, port } : undefined) };
   }
 
   /** Counts a refused handshake against its address; one too many ends those that it has begun meanwhile, too. */

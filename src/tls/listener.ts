@@ -162,8 +162,8 @@ export class Listener implements TlsListener {
     this.#server.on("secureConnection", (socket: TLSSocket) => {
       try {
         socket.on("error", ignore);
-        const { behind, shown = this.#served } = this.#gate.passed(socket);
-        if (behind !== undefined) tellAddress(socket, behind);
+        const { caller, shown = this.#served } = this.#gate.passed(socket);
+        if (caller !== undefined) tellAddress(socket, caller);
         const { remoteAddress, remotePort } = socket;
         if (socket.destroyed) return;
         if (this.#closing !== undefined) return void socket.destroy();

@@ -88,7 +88,7 @@ export function readHeaderOf(socket: Socket): Promise<Verdict<ProxyHeader>> {
   });
 }
 
-/** Lets a socket tell the address of who is behind the load balancer, wherever a handler asks for it. */
+/** Lets a socket tell the address of its caller, such as who is behind a load balancer, wherever a handler asks for it. */
 export function tellAddress(socket: object, { address, port }: { address: string; port: number }): void {
   const family = isIP(address) === 6 ? "IPv6" : "IPv4";
   for (const [name, value] of Object.entries({ remoteAddress: address, remotePort: port, remoteFamily: family })) {

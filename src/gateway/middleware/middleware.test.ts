@@ -284,6 +284,7 @@ describe("[S-18] an app behind somebody else's server", () => {
       { remoteAddress: "::ffff:192.0.2.1" },
       { remoteAddress: "2001:db8::1" },
       { remoteAddress: undefined, destroyed: true },
+      { remoteAddress: undefined, localAddress: "192.0.2.2", destroyed: false },
       { remoteAddress: undefined },
     ]) {
       assert.equal(await outcome(from(socket)), "500 ERR_SPIFFE_NO_LISTENER");

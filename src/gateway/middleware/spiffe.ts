@@ -39,6 +39,7 @@ export interface SpiffeOptions {
 interface NodeSocket {
   readonly encrypted?: boolean;
   readonly remoteAddress?: string | undefined;
+  readonly localAddress?: string | undefined;
   readonly destroyed?: boolean;
 }
 
@@ -50,7 +51,8 @@ function tokenMayTravel(incoming: object): boolean {
   const socket = request.stream?.session?.socket ?? request.socket;
   if (socket === undefined || socket === null) return false;
   if (socket.encrypted === true) return true;
-  if (socket.remoteAddress === undefined) return socket.destroyed === false;
+  // a unix socket has an address at neither end; one of TCP that the other side has reset has lost only the other's
+  if (socket.remoteAddress === undefined) return socket.localAddress === undefined && socket.destroyed === false;
   return /^(?:::ffff:)?127\.|^::1$/.test(socket.remoteAddress);
 }
 
