@@ -197,7 +197,7 @@ export const TCP_CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/tls/listener.ts",
-        find: "if (behind !== undefined) tellAddress(socket, behind);",
+        find: "if (caller !== undefined) tellAddress(socket, caller);",
         replace: "",
       },
     ],

@@ -2,10 +2,11 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { connect as dialTls, type TLSSocket } from "node:tls";
+import { http2Frame } from "../../test/support/http2-frames.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { until } from "../gateway/world.testing.ts";
 import { listen, type TlsListener } from "./listen.ts";
-import { http2Frame, http2Requests, identityOf, rawOptions, type Shown, shown } from "./wire.testing.ts";
+import { http2Requests, identityOf, rawOptions, type Shown, shown } from "./wire.testing.ts";
 
 const BODY_FOLLOWS = 4;
 const reset = (code: number) => http2Frame(3, 0, 1, Buffer.from([0, 0, 0, code]));

@@ -5,6 +5,7 @@ import type { Duplex } from "node:stream";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
+import { http2Frame } from "../../test/support/http2-frames.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { until } from "../gateway/world.testing.ts";
 import { ServerReflection } from "../gen/reflection/reflection_pb.js";
@@ -12,7 +13,7 @@ import { SpiffeWorkloadAPI } from "../gen/workload/workload_pb.js";
 import { type Http2Options, http2Options } from "./http2-options.ts";
 import { listen, type TlsListener } from "./listen.ts";
 import type { PeerSessions } from "./peer-sessions.ts";
-import { http2Frame, identityOf } from "./wire.testing.ts";
+import { identityOf } from "./wire.testing.ts";
 
 const ORDERS = "spiffe://example.org/orders";
 const NONE = new Uint8Array(0);
