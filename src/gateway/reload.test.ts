@@ -14,6 +14,7 @@ import type { GatewayConfig, GatewayInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway, GatewayOptions } from "./gateway-types.ts";
 import { Reloader } from "./reload.ts";
+import { soon } from "./soon.testing.ts";
 import {
   type Changeable,
   type CountingUpstream,
@@ -85,6 +86,8 @@ const bodyOf = (response: Response) =>
     (text) => `whole ${text}`,
     () => "broken",
   );
+/** The same of one that has to end by itself. */
+const endOf = (body: Promise<string> | undefined) => soon(body!, "the stream ends");
 
 describe("reload", () => {
   it("policy, routes and upstreams change at once for every later request", async () => {
@@ -213,8 +216,8 @@ describe("reload", () => {
     await gateway!.reload(
       config({ policy: [rule("web"), { rule: "no-token-of-guest", deny: { ids: [idOf("guest")] } }] }),
     );
-    assert.equal(await read[1], "broken");
-    assert.equal(await read[2], "broken");
+    assert.equal(await endOf(read[1]), "broken");
+    assert.equal(await endOf(read[2]), "broken");
     await until(() => code !== undefined);
     assert.notEqual(code, 0);
     open[0]!.end("done");
@@ -247,7 +250,7 @@ describe("reload", () => {
     const bodies = (await Promise.all(asked)).map(bodyOf);
     await until(() => open.length === 4);
     await gateway!.reload(config({ listen, routes: routes("other") }));
-    assert.deepEqual(await Promise.all(bodies.slice(0, 2)), ["broken", "broken"]);
+    assert.deepEqual(await Promise.all(bodies.slice(0, 2).map(endOf)), ["broken", "broken"]);
     for (const response of open) response.end("done");
     assert.deepEqual(await Promise.all(bodies.slice(2)), ["whole begun done", "whole begun done"]);
   });

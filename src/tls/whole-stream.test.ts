@@ -97,7 +97,9 @@ describe("streams of clients over HTTP/2", () => {
   ] as readonly (readonly [string, (stream: ClientHttp2Stream) => unknown, number])[]) {
     it(`[S-25] a body whose sender ${way} has no end`, async () => {
       const stream = await options().sessionManager.request("POST", "/", {});
-      const closed = new Promise((resolve) => stream.on("error", () => {}).once("close", resolve));
+      const closed = new Promise((resolve) => stream.once("close", resolve));
+      // without one of its own nobody need listen for it
+      if (code === 2) stream.on("error", () => {});
       stream.write("half");
       await until(() => heard.length === 1);
       giveUp(stream);

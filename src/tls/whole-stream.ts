@@ -34,7 +34,11 @@ export function openWhole(
   const breakOff = new AbortController();
   const either = signal === undefined ? breakOff.signal : AbortSignal.any([signal, breakOff.signal]);
   const stream = session.request(headers, { ...options, signal: either });
-  keepOwnEnd(stream, () => breakOff.abort());
+  keepOwnEnd(stream, () => {
+    // who gives up without an error hears of none, and need not listen for one
+    stream.on("error", () => {});
+    breakOff.abort();
+  });
   keepPeersEnd(stream);
   return stream;
 }

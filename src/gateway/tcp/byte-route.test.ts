@@ -18,6 +18,7 @@ import { parseGatewayConfig } from "../config.ts";
 import type { GatewayInput } from "../config-types.ts";
 import { createGateway } from "../gateway.ts";
 import type { Gateway } from "../gateway-types.ts";
+import { soon } from "../soon.testing.ts";
 import { type Changeable, GATEWAY, idOf, until, World } from "../world.testing.ts";
 import { afterAll, ByteServer, connectionLog, dial, echo, exchange, payload, whole } from "./bytes.testing.ts";
 import { openByteRoutes } from "./open.ts";
@@ -441,7 +442,7 @@ describe("the end of a connection for bytes", () => {
     near.write(payload(3, 80));
     await until(() => far.length === 1 && up.bytes === 80);
     far[0]!.resetAndDestroy();
-    const { clean } = await heardNear;
+    const { clean } = await soon(heardNear, "the caller hears of the end");
     if (capabilities.tlsReset.value) assert.equal(clean, false);
     await until(() => lines.length === 1);
     assert.deepEqual([lines[0]!.ended, lines[0]!.bytesIn], ["upstream-aborted", 80]);
@@ -451,8 +452,7 @@ describe("the end of a connection for bytes", () => {
     // TLS on these runtimes does not tell a caller that is gone from one that has said all, until it is spoken to
     const gone = new Promise((resolve) => far[1]!.once("close", resolve));
     const speak = setInterval(() => void far[1]!.write(payload(4, 8)), 5);
-    await gone;
-    clearInterval(speak);
+    await soon(gone, "the upstream hears of the end").finally(() => clearInterval(speak));
     await until(() => lines.length === 2);
     assert.equal(lines[1]!.ended, "caller-aborted");
     await gateway.close({ deadlineMs: 0 });
@@ -481,7 +481,7 @@ describe("the end of a connection for bytes", () => {
       // of the caller's domain, or of the upstream's and the own
       if (way === "bundle") await identity.update({ bundles: world.ca.x509Bundle() });
       if (way === "upstream") await identity.update({ bundles: world.partnerCa.x509Bundle() });
-      await heard;
+      await soon(heard, `the connection ends: ${way}`);
       await until(() => lines.length === 1);
       assert.equal(lines[0]!.ended, "identity", way);
       assert.ok(
@@ -524,7 +524,7 @@ describe("the end of a connection for bytes", () => {
       await clock.advance(end - 1 - clock.now());
       assert.equal(log.lines.length, 0, side);
       await clock.advance(1_001);
-      await heard;
+      await soon(heard, `the connection ends: ${side}`);
       await until(() => log.lines.length === 1 && up.open === 0 && orders.counters.open === 0);
       assert.deepEqual([log.lines[0]!.ended, log.lines[0]!.endedBecause], ["identity", "x509.expired"], side);
       await gateway.close({ deadlineMs: 0 });
@@ -549,7 +549,7 @@ describe("the end of a connection for bytes", () => {
       await until(() => up.open === 2);
       const gone = whole(second);
       await gateway.reload(config(up.url, rules("web")));
-      await gone;
+      await soon(gone, "the denied connection ends");
       await until(() => up.open === 1);
       const heard = whole(first);
       first.end(payload(1, 800));
@@ -586,7 +586,7 @@ describe("the end of a connection for bytes", () => {
     policy = allow("web");
     const gone = whole(second);
     assert.deepEqual(await routes.rejudge(), { ended: 1 });
-    await gone;
+    await soon(gone, "the denied connection ends");
     await until(() => log.lines.length === 1);
     const { ended, endedBecause, peer } = log.lines[0]!;
     assert.deepEqual([ended, endedBecause, peer], ["identity", "policy.default-deny", idOf("guest")]);
@@ -606,7 +606,7 @@ describe("the end of a connection for bytes", () => {
       });
     }).start();
     const { gateway, port, lines } = await start(config(up.url));
-    const heard = await Promise.all(
+    const cut = Promise.all(
       Array.from({ length: MANY }, async (_, i) => {
         const socket = await dial(web, port);
         const all = whole(socket);
@@ -614,6 +614,7 @@ describe("the end of a connection for bytes", () => {
         return all;
       }),
     );
+    const heard = await soon(cut, "all connections end");
     for (const [i, { bytes, clean }] of heard.entries()) {
       assert.ok(
         bytes.length <= 200_000 &&
