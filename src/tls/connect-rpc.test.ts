@@ -5,8 +5,10 @@ import { connectNodeAdapter, createGrpcTransport } from "@connectrpc/connect-nod
 import { skipWhen } from "../../test/support/skip.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
+import { accept, refuse } from "../base/verdict.ts";
 import { SpiffeWorkloadAPI } from "../gen/workload/workload_pb.js";
 import { runtime } from "../runtime/detect.ts";
+import type { PeerExpectation } from "./authorizers.ts";
 import { http2Options } from "./http2-options.ts";
 import { listen, type TlsListener } from "./listen.ts";
 import type { PeerSessions } from "./peer-sessions.ts";
@@ -19,7 +21,7 @@ let web: StaticIdentity;
 let server: TlsListener;
 const opened: PeerSessions[] = [];
 
-function client(peer: string, identity = web, to = server) {
+function client(peer: PeerExpectation, identity = web, to = server) {
   const options = http2Options(identity, { peer, baseUrl: `https://127.0.0.1:${to.port}` });
   opened.push(options.sessionManager);
   return createClient(SpiffeWorkloadAPI, createGrpcTransport(options));
@@ -102,6 +104,28 @@ describe("gRPC over http2Options and listen", () => {
     await identity.update({ bundles: ca.x509Bundle() });
     await call();
     assert.equal(sessions(), 3);
+    await own.close({ deadlineMs: 0 });
+  });
+
+  it("[S-6] a function is asked before a session is used again", async () => {
+    const ports = new Set<unknown>();
+    const own = await startServer(ports);
+    let welcome = true;
+    const api = client(
+      (peer) => (welcome ? accept(peer.id) : refuse("peer.not-authorized", "no more")),
+      await identityOf("spiffe://example.org/web", ca),
+      own,
+    );
+    const call = () => api.validateJWTSVID({ audience: "a", svid: "x" });
+    await call();
+    await call();
+    assert.equal(ports.size, 1);
+    welcome = false;
+    await assert.rejects(call());
+    assert.equal(ports.size, 1);
+    welcome = true;
+    await call();
+    assert.equal(ports.size, 2);
     await own.close({ deadlineMs: 0 });
   });
 });
