@@ -176,7 +176,15 @@ describe("kept connections of createFetch", () => {
     ] as const) {
       let requests = 0;
       const raw = tlsServer({ ...shown(await ca.issue({ id: ORDERS })), requestCert: true, rejectUnauthorized: false });
+      const sockets = new Set<TLSSocket>();
+      opened.add({
+        close: async () => {
+          raw.close();
+          for (const socket of sockets) socket.destroy();
+        },
+      });
       raw.on("secureConnection", (socket: TLSSocket) => {
+        sockets.add(socket);
         socket.on("error", () => {});
         socket.on("data", () => {
           if (++requests !== 2) return void socket.write(ok);
@@ -192,7 +200,6 @@ describe("kept connections of createFetch", () => {
       if (repeated) assert.equal(await (await fetchIt(url)).text(), "ok");
       else await assert.rejects(fetchIt(url), (error) => isSpiffeError(error, "ERR_SPIFFE_UPSTREAM"));
       assert.equal(requests, repeated ? 3 : 2);
-      raw.close();
     }
   });
 
