@@ -1,8 +1,8 @@
-/** Controls of dialled connections: what may have changed since their verdict. */
+/** Controls of dialled connections: what may have changed since their verdict, and who else may use them. */
 import type { Control } from "./controls.ts";
 
-function control(name: string, file: string, find: string, replace: string): Control {
-  return { name, patches: [{ file: `src/tls/${file}`, find, replace }], tests: ["src/tls/dial-race.test.ts"] };
+function control(name: string, file: string, find: string, replace: string, test = "dial-race.test.ts"): Control {
+  return { name, patches: [{ file: `src/tls/${file}`, find, replace }], tests: [`src/tls/${test}`] };
 }
 
 export const DIAL_CONTROLS: readonly Control[] = [
@@ -22,4 +22,13 @@ export const DIAL_CONTROLS: readonly Control[] = [
   ),
   control("dial-rejudged-session", "peer-sessions.ts", "if (fallen !== undefined) {", "if (false) {"),
   control("dial-rejudged-agent", "peer-agent.ts", "if (fallen !== undefined) socket.destroy();", ""),
+  control(
+    "dial-session-asks",
+    "peer-sessions.ts",
+    "isCurrent() && (expectationOf(authorize) !== undefined || rejudge().ok === true)",
+    "isCurrent()",
+    "connect-rpc.test.ts",
+  ),
+  control("dial-pool-host", "fetch.ts", "${host}\\n${port}\\n", "${port}\\n", "kept-connections.test.ts"),
+  control("dial-pool-port", "fetch.ts", "${host}\\n${port}\\n", "${host}\\n", "kept-connections.test.ts"),
 ];

@@ -5,12 +5,14 @@ import { connectNodeAdapter, createGrpcTransport } from "@connectrpc/connect-nod
 import { skipWhen } from "../../test/support/skip.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
+import { accept, refuse } from "../base/verdict.ts";
 import { SpiffeWorkloadAPI } from "../gen/workload/workload_pb.js";
 import { runtime } from "../runtime/detect.ts";
+import type { PeerExpectation } from "./authorizers.ts";
 import { http2Options } from "./http2-options.ts";
 import { listen, type TlsListener } from "./listen.ts";
 import type { PeerSessions } from "./peer-sessions.ts";
-import { identityOf } from "./wire.testing.ts";
+import { identityOf, Opened } from "./wire.testing.ts";
 
 const ORDERS = "spiffe://example.org/orders";
 
@@ -18,8 +20,10 @@ let ca: TestCa;
 let web: StaticIdentity;
 let server: TlsListener;
 const opened: PeerSessions[] = [];
+/** Closed at the end, also after a failure. */
+const servers = new Opened();
 
-function client(peer: string, identity = web, to = server) {
+function client(peer: PeerExpectation, identity = web, to = server) {
   const options = http2Options(identity, { peer, baseUrl: `https://127.0.0.1:${to.port}` });
   opened.push(options.sessionManager);
   return createClient(SpiffeWorkloadAPI, createGrpcTransport(options));
@@ -36,7 +40,7 @@ async function startServer(ports = new Set<unknown>()): Promise<TlsListener> {
         },
       }),
   });
-  return listen(await identityOf(ORDERS, ca), {
+  const listener = await listen(await identityOf(ORDERS, ca), {
     port: 0,
     address: "127.0.0.1",
     handler: (request, response) => {
@@ -44,6 +48,7 @@ async function startServer(ports = new Set<unknown>()): Promise<TlsListener> {
       return handler(request, response);
     },
   });
+  return servers.add(listener);
 }
 
 describe("gRPC over http2Options and listen", () => {
@@ -54,7 +59,7 @@ describe("gRPC over http2Options and listen", () => {
   });
   after(async () => {
     for (const sessions of opened) sessions.close();
-    await server.close({ deadlineMs: 0 });
+    await servers.close();
   });
 
   it("[S-5] unary calls reach the expected peer", async () => {
@@ -102,6 +107,26 @@ describe("gRPC over http2Options and listen", () => {
     await identity.update({ bundles: ca.x509Bundle() });
     await call();
     assert.equal(sessions(), 3);
-    await own.close({ deadlineMs: 0 });
+  });
+
+  it("[S-6] a function is asked before a session is used again", async () => {
+    const ports = new Set<unknown>();
+    const own = await startServer(ports);
+    let welcome = true;
+    const api = client(
+      (peer) => (welcome ? accept(peer.id) : refuse("peer.not-authorized", "no more")),
+      await identityOf("spiffe://example.org/web", ca),
+      own,
+    );
+    const call = () => api.validateJWTSVID({ audience: "a", svid: "x" });
+    await call();
+    await call();
+    assert.equal(ports.size, 1);
+    welcome = false;
+    await assert.rejects(call());
+    assert.equal(ports.size, 1);
+    welcome = true;
+    await call();
+    assert.equal(ports.size, 2);
   });
 });

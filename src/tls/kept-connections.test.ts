@@ -83,6 +83,28 @@ describe("kept connections of createFetch", () => {
     assert.equal(await call(await identityOf(WEB, ca), { peer: ORDERS }), 1, "another identity");
   });
 
+  it("[S-6] another host or port has connections of its own, though the same peer is expected there", async () => {
+    const web = await identityOf(WEB, ca);
+    const other = opened.add(
+      await listen(orders, {
+        address: "127.0.0.1",
+        port: 0,
+        throttle: false,
+        handler: (_request, response) => void response.end("other"),
+      }),
+    );
+    const at = async (host: string, { port }: TlsListener) => {
+      const before = carriers.size;
+      const answer = await createFetch(web, { peer: ORDERS })(`https://${host}:${port}/`);
+      return `${await answer.text()} ${carriers.size - before}`;
+    };
+    assert.equal(await at("127.0.0.1", server), "ok 1");
+    assert.equal(await at("127.0.0.1", server), "ok 0");
+    assert.equal(await at("localhost", server), "ok 1");
+    assert.equal(await at("127.0.0.1", other), "other 0");
+    assert.equal(await at("127.0.0.1", server), "ok 0");
+  });
+
   it("[S-6] [A-4] each call compares with the snapshot: own SVID, bundle, own identity", async () => {
     const web = await identityOf(WEB, ca);
     const peer = { peer: ORDERS };
@@ -155,7 +177,15 @@ describe("kept connections of createFetch", () => {
     ] as const) {
       let requests = 0;
       const raw = tlsServer({ ...shown(await ca.issue({ id: ORDERS })), requestCert: true, rejectUnauthorized: false });
+      const sockets = new Set<TLSSocket>();
+      opened.add({
+        close: async () => {
+          raw.close();
+          for (const socket of sockets) socket.destroy();
+        },
+      });
       raw.on("secureConnection", (socket: TLSSocket) => {
+        sockets.add(socket);
         socket.on("error", () => {});
         socket.on("data", () => {
           if (++requests !== 2) return void socket.write(ok);
@@ -171,7 +201,6 @@ describe("kept connections of createFetch", () => {
       if (repeated) assert.equal(await (await fetchIt(url)).text(), "ok");
       else await assert.rejects(fetchIt(url), (error) => isSpiffeError(error, "ERR_SPIFFE_UPSTREAM"));
       assert.equal(requests, repeated ? 3 : 2);
-      raw.close();
     }
   });
 

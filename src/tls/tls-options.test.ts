@@ -146,6 +146,7 @@ describe("tlsOptions", () => {
 
   it("[S-5] stacks that do not look at the trap still accept nobody", async () => {
     const { secureContext: _, createConnection: __, ...rest } = tlsOptions(own, { peer: ORDERS });
+    assert.ok(rest.checkServerIdentity() instanceof Error);
     const server = tlsServer({ ...shown(world.good), minVersion: "TLSv1.2" });
     server.on("tlsClientError", () => {});
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
