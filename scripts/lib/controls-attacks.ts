@@ -35,6 +35,55 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     tests: ["src/gateway/attacks-entries.test.ts"],
   },
   {
+    name: "gateway-anonymous-bad-token",
+    patches: [
+      {
+        file: "src/gateway/judge.ts",
+        find: "!(nobody && room.policy.namesAnonymous)",
+        replace: "!room.policy.namesAnonymous",
+      },
+    ],
+    tests: ["src/gateway/policy.test.ts"],
+  },
+  {
+    name: "middleware-refused-connection",
+    patches: [
+      {
+        file: "src/gateway/middleware/spiffe.ts",
+        find: "if (verdict !== undefined) throw",
+        replace: "if (false) throw",
+      },
+    ],
+    tests: ["src/gateway/middleware/middleware.test.ts"],
+  },
+  {
+    name: "middleware-assumed-token",
+    patches: [
+      {
+        file: "src/gateway/middleware/spiffe.ts",
+        find: 'if (assumed?.via === "jwt" && incoming === undefined)',
+        replace: 'if (assumed?.via === "jwt")',
+      },
+    ],
+    tests: ["src/gateway/middleware/middleware.test.ts"],
+  },
+  {
+    name: "middleware-bearer-behind-blanks",
+    patches: [{ file: "src/gateway/middleware/authenticate.ts", find: "/^[ \\t]*bearer(?!", replace: "/^bearer(?!" }],
+    tests: ["src/gateway/middleware/middleware.test.ts"],
+  },
+  {
+    name: "jwt-lenient-by-true",
+    patches: [
+      {
+        file: "src/jwt/validate.ts",
+        find: "lenientHeader: options.lenientHeader === true,",
+        replace: "lenientHeader: Boolean(options.lenientHeader),",
+      },
+    ],
+    tests: ["src/jwt/jws.test.ts"],
+  },
+  {
     name: "token-plaintext-reset",
     patches: [
       {

@@ -1,6 +1,7 @@
 /** What the policy's features do at the gateway's door: conditions, callers without identity, files, candidate, authorizer. */
 import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "node:test";
@@ -78,6 +79,34 @@ describe("policy at the gateway", () => {
     };
   }
 
+  /** Status and reason of a request over TLS without a client certificate. */
+  function withoutCertificate(path: string, headers: Record<string, string> = {}): Promise<string> {
+    const { port } = gateway!.listeners[0]!;
+    return new Promise((resolve, reject) => {
+      const sent = request(
+        {
+          host: "127.0.0.1",
+          port,
+          path,
+          rejectUnauthorized: false,
+          agent: false,
+          headers: { "x-spiffe-id": idOf("web"), ...headers },
+        },
+        (response) => {
+          let text = "";
+          response.on("data", (chunk) => {
+            text += chunk;
+          });
+          response.on("end", () =>
+            resolve(response.statusCode === 200 ? "200" : `${response.statusCode} ${JSON.parse(text).reason}`),
+          );
+        },
+      );
+      sent.on("error", reject);
+      sent.end();
+    });
+  }
+
   it("headers are judged as the upstream sees them, in every spelling", async () => {
     const call = await open([{ rule: "staged", allow: { ids: [idOf("web")] }, headers: { "x-stage": "test" } }]);
     assert.equal(await call("web", "/", { "x-stage": "test" }), "200");
@@ -111,38 +140,34 @@ describe("policy at the gateway", () => {
       ],
       "optional",
     );
-    const { port } = gateway!.listeners[0]!;
-    const { request } = await import("node:https");
-    const call = (path: string) =>
-      new Promise<string>((resolve, reject) => {
-        const sent = request(
-          {
-            host: "127.0.0.1",
-            port,
-            path,
-            rejectUnauthorized: false,
-            agent: false,
-            headers: { "x-spiffe-id": idOf("web") },
-          },
-          (response) => {
-            let text = "";
-            response.on("data", (chunk) => {
-              text += chunk;
-            });
-            response.on("end", () =>
-              resolve(response.statusCode === 200 ? "200" : `${response.statusCode} ${JSON.parse(text).reason}`),
-            );
-          },
-        );
-        sent.on("error", reject);
-        sent.end();
-      });
-    assert.equal(await call("/open"), "200");
+    assert.equal(await withoutCertificate("/open"), "200");
     assert.deepEqual(valuesOf(upstream.seen[0]!.raw, "x-spiffe-id"), []);
-    assert.equal(await call("/other"), "401 request.no-credentials");
+    assert.equal(await withoutCertificate("/other"), "401 request.no-credentials");
     assert.equal(upstream.heads, 1);
     await until(() => log.lines.length === 2);
     assert.deepEqual([log.lines[0]?.rule, log.lines[0]?.peer], ["open", undefined]);
+  });
+
+  it("[S-18] whose token does not verify is nobody without identity: 401 also where those pass", async () => {
+    await open(
+      [
+        { rule: "open", allow: { anonymous: true }, path: "/open" },
+        { rule: "known", allow: { trustDomains: ["example.org"] } },
+      ],
+      "optional",
+    );
+    const token = await world.token("web");
+    const shows = (value: string) => withoutCertificate("/open", { authorization: value });
+    const old = Math.floor(Date.now() / 1_000) - 60;
+    assert.equal(await shows(`Bearer ${await world.token("web", { exp: old })}`), "401 jwt.expired");
+    assert.equal(await shows(`Bearer ${await world.token("web", { aud: ["other"] })}`), "401 jwt.audience");
+    assert.equal(await shows(`Bearer ${await world.token("web", {}, world.strangerKey)}`), "401 jwt.key-not-found");
+    assert.equal(await shows("Bearer"), "400 request.authorization");
+    assert.equal(upstream.heads, 0);
+    assert.equal(await shows(`Bearer ${token}`), "200");
+    assert.equal(log.lines.at(-1)?.peer, idOf("web"));
+    assert.equal(await shows("Basic eA=="), "200");
+    assert.deepEqual([log.lines.at(-1)?.rule, log.lines.at(-1)?.peer], ["open", undefined]);
   });
 
   it("[S-26] an audited deny lets pass, is logged and warned of", async () => {

@@ -116,6 +116,13 @@ describe("the JWS of a JWT-SVID", () => {
     }
   });
 
+  it("[JWT-02] nothing but true lets them through, whatever else a program says yes by", async () => {
+    const token = await raw(JSON.stringify({ alg: "ES256", kid: "es256", cty: "JWT" }));
+    for (const said of ["true", "false", 1, {}, []])
+      assert.equal(await world.verdict(token, { lenientHeader: said as never }), "jwt.header", JSON.stringify(said));
+    assert.equal(await world.verdict(token, { lenientHeader: true }), "accept");
+  });
+
   it("[JWT-02] [JWT-04] a header that came before is judged like one that is new, in whatever order", async () => {
     const accepted = await raw(HEADER);
     const lenient = await raw('{"alg":"ES256","kid":"es256","x":1}');

@@ -6,6 +6,7 @@ import { Hono } from "hono";
 import { some } from "hono/combine";
 import { isSpiffeError } from "../../base/index.ts";
 import { type Peer, SpiffeId, type TokenIdentity, type X509Peer } from "../../id/index.ts";
+import { markConnection } from "../../tls/peer.ts";
 import { GATEWAY, idOf, World } from "../world.testing.ts";
 import { bearerToken, carriesSvid } from "./authenticate.ts";
 import { authorize, type SpiffeEnv, spiffe, type TokenPeer } from "./index.ts";
@@ -320,11 +321,38 @@ describe("[S-18] an app behind somebody else's server", () => {
       assert.equal(await outcome(app.request("/", {}, assumed)), "200 never");
     }
   });
+
+  it("so it does where tokens are taken: an assumed one is none, and the request's own is judged", async () => {
+    const app = make(true);
+    const wrapped = {
+      fetch: (request: Request, env: object) => app.fetch(request, { ...env, ...asPeer(jwtPeer("admin")) }),
+    };
+    const url = `http://127.0.0.1:${await start(wrapped as unknown as Hono, "127.0.0.1")}/`;
+    assert.equal(await outcome(fetch(url)), "401 ERR_SPIFFE_NO_PEER request.no-credentials");
+    const headers = { authorization: `Bearer ${await world.token("web")}` };
+    assert.equal(await outcome(fetch(url, { headers })), `200 ${WEB}`);
+    assert.equal(await outcome(app.request("/", {}, asPeer(jwtPeer("admin")))), `200 ${idOf("admin")}`);
+  });
+
+  it("[S-1] a token does not let in what came over a connection that was refused", async () => {
+    const authorization = `Bearer ${await world.token("web")}`;
+    const over = (accepted: boolean | undefined) => {
+      const socket = { remoteAddress: "127.0.0.1" };
+      if (accepted !== undefined) markConnection(socket, { accepted });
+      const incoming = { rawHeaders: ["authorization", authorization], socket };
+      return outcome(make(true).request("http://localhost/", { headers: { authorization } }, { incoming }));
+    };
+    handled = 0;
+    assert.equal(await over(false), "500 ERR_SPIFFE_NO_LISTENER");
+    assert.equal(handled, 0);
+    assert.equal(await over(true), `200 ${WEB}`);
+    assert.equal(await over(undefined), `200 ${WEB}`);
+  });
 });
 
 describe("[S-18] the Authorization field", () => {
   it("is a bearer token, something else, or malformed", () => {
-    const tokens = ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c", "Bearer a.b.c "];
+    const tokens = ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c", "Bearer a.b.c ", " \tBearer a.b.c"];
     for (const value of tokens) assert.deepEqual(bearerToken(value), { token: "a.b.c" }, value);
     for (const value of [
       "Basic a",
