@@ -34,10 +34,10 @@ describe("access log", () => {
     const clock = new ManualClock();
     const access = await AccessLog.open(COMMON, log, clock);
     const settle = () => new Promise((resolve) => setImmediate(resolve));
-    for (let i = 0; i < 5; i++) access.write(refusal(i), true);
+    for (let i = 0; i < 5; i++) access.write(() => refusal(i), true);
     for (const more of [{ listener: "b" }, { peer: "c" }, { reason: "d" }, { route: "e" }, { status: 404 }])
-      access.write(refusal(9, more), true);
-    access.write(refusal(10), false);
+      access.write(() => refusal(9, more), true);
+    access.write(() => refusal(10), false);
     assert.deepEqual(
       log.lines.map((line) => line.requestId),
       ["r0", "r9", "r9", "r9", "r9", "r9", "r10"],
@@ -48,8 +48,8 @@ describe("access log", () => {
     await clock.advance(1);
     await settle();
     assert.deepEqual([log.lines.length, log.lines[7]?.requestId, log.lines[7]?.equal], [8, "r4", 4]);
-    access.write(refusal(11), true);
-    access.write(refusal(12), true);
+    access.write(() => refusal(11), true);
+    access.write(() => refusal(12), true);
     assert.equal(log.lines.at(-1)?.requestId, "r11");
     await access.close();
     assert.deepEqual([log.lines.at(-1)?.requestId, log.lines.at(-1)?.equal], ["r12", 1]);
@@ -62,7 +62,7 @@ describe("access log", () => {
   it("kinds beyond the bound get a line each", async () => {
     const log = requestLog();
     const access = await AccessLog.open(COMMON, log, systemClock);
-    for (let i = 0; i < 2_200; i++) access.write(refusal(i, { peer: `p${i % 1_100}` }), true);
+    for (let i = 0; i < 2_200; i++) access.write(() => refusal(i, { peer: `p${i % 1_100}` }), true);
     // the hundred that have no room are told both times
     assert.equal(log.lines.length, 1_000 + 200);
     await access.close();
@@ -80,7 +80,7 @@ describe("access log", () => {
     ] as [AccessLogConfig, number][]) {
       const log = requestLog();
       const access = await AccessLog.open(config, log, systemClock);
-      for (let i = 0; i < 3; i++) access.write(refusal(i), true);
+      for (let i = 0; i < 3; i++) access.write(() => refusal(i), true);
       assert.equal(log.lines.length, lines);
       await access.close();
     }
@@ -90,7 +90,7 @@ describe("access log", () => {
     const file = join(folder, "access.log");
     const access = await AccessLog.open({ file, everyRefusal: false }, silentLogger, systemClock);
     for (let i = 0; i < 10_000; i++) {
-      access.write({ number: i }, false);
+      access.write(() => ({ number: i }), false);
       if (i === 4_000) await new Promise((resolve) => setTimeout(resolve, 5));
       if (i === 5_000) {
         renameSync(file, `${file}.1`);
@@ -105,6 +105,35 @@ describe("access log", () => {
     assert.equal(access.dropped, 0);
   });
 
+  it("a file gets lines of every length and character, with the time of the request and not of the writing", async () => {
+    const file = join(folder, "lengths.log");
+    const access = await AccessLog.open({ file, everyRefusal: false }, silentLogger, systemClock, 2);
+    // one that is longer than a write, and enough for several
+    const paths = ["/", "/\u20ac", "x".repeat(300_000), ...Array.from({ length: 20 }, (_, i) => `${i}`.repeat(20_000))];
+    const before = Date.now();
+    for (const path of paths) access.write(() => ({ path }), false);
+    const after = Date.now();
+    while (Date.now() < after + 2) await new Promise((resolve) => setImmediate(resolve));
+    await access.close();
+    const lines = linesOf("lengths.log");
+    assert.deepEqual(
+      lines.map(({ path }) => path),
+      paths,
+    );
+    assert.ok(lines.every(({ worker, level }) => worker === 2 && level === "info"));
+    const times = lines.map(({ time }) => Date.parse(time as string));
+    assert.ok(times.every((time) => time >= before && time <= after));
+  });
+
+  it("a file whose disk is slow gets a bounded number of lines, and those that are gone are counted", async () => {
+    const file = join(folder, "slow.log");
+    const access = await AccessLog.open({ file, everyRefusal: false }, silentLogger, systemClock);
+    for (let i = 0; i < 20_000; i++) access.write(() => ({ number: i }), false);
+    assert.equal(access.dropped, 20_000 - 16_384);
+    await access.close();
+    assert.equal(linesOf("slow.log").length, 16_384);
+  });
+
   it("a file that cannot be opened is an error at the start; at a reopening the old one goes on", async () => {
     const file = join(folder, "none/access.log");
     await assert.rejects(
@@ -117,7 +146,7 @@ describe("access log", () => {
     const access = await AccessLog.open({ file: join(inside, "a.log"), everyRefusal: false }, common, systemClock);
     renameSync(inside, join(folder, "moved"));
     await access.reopen();
-    access.write({ number: 1 }, false);
+    access.write(() => ({ number: 1 }), false);
     await access.close();
     assert.deepEqual([errors, linesOf("moved/a.log").length], [["the log file stays"], 1]);
   });

@@ -1,4 +1,5 @@
 /** The one line that a request has in the access log, its number in the metrics, and the end of its spans. */
+import type { LogFields } from "../telemetry/logger.ts";
 import type { ListenerRequest } from "../tls/index.ts";
 import type { Journey } from "./journey.ts";
 import type { Passed } from "./proxy-stream.ts";
@@ -8,29 +9,51 @@ const round = (ms: number | undefined) => (ms === undefined ? undefined : Math.r
 
 /** Notes a request that is over. */
 export function record(room: Room, request: ListenerRequest, journey: Journey, passed: Passed): void {
-  const { target, route, peer, decision } = journey;
+  const { route, peer } = journey;
   const durationMs = room.clock.monotonic() - journey.startedAt;
-  const { status, problem, error, complete } = passed;
   room.metrics.request({
     listener: room.listener,
     route: route?.name ?? "none",
     method: request.method ?? "",
-    status,
+    status: passed.status,
     via: peer?.via ?? "none",
     seconds: durationMs / 1_000,
   });
   journey.trace?.end(journey, room.listener, passed);
   if (room.access.isOff) return;
-  const line = {
+  const { method } = request;
+  const error = passed.error === undefined ? undefined : textOf(passed.error);
+  room.access.write(
+    () => fieldsOf(room.listener, method, journey, passed, error, durationMs),
+    journey.refused === true,
+  );
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The fields of its line. */
+function fieldsOf(
+  listener: string,
+  method: string | undefined,
+  journey: Journey,
+  passed: Passed,
+  error: string | undefined,
+  durationMs: number,
+): LogFields {
+  const { target, route, peer, decision } = journey;
+  const { problem } = passed;
+  return {
     requestId: journey.requestId,
-    listener: room.listener,
+    listener,
     route: route?.name,
     address: journey.address,
-    method: request.method,
+    method,
     // a path that was refused is not repeated: it may be anything
     path: target?.path,
     host: target?.host,
-    status,
+    status: passed.status,
     peer: peer?.id.uri,
     via: peer?.via,
     token: peer?.via === "x509" ? peer.token?.id.uri : undefined,
@@ -46,12 +69,11 @@ export function record(room: Room, request: ListenerRequest, journey: Journey, p
     ended: journey.ended?.reason,
     endedRule: journey.ended?.rule,
     code: problem?.code,
-    error: error === undefined ? undefined : error instanceof Error ? error.message : String(error),
-    complete,
+    error,
+    complete: passed.complete,
     durationMs: round(durationMs),
     upstreamMs: round(passed.upstreamMs),
     bytesIn: passed.bytesIn,
     bytesOut: passed.bytesOut,
   };
-  room.access.write(line, journey.refused === true);
 }

@@ -39,7 +39,7 @@ describe("lines that gather when the process ends", () => {
       const { LineBuffer } = await import(${moduleOf("./line-buffer.ts")});
       const { LogFile } = await import(${moduleOf("./log-file.ts")});
       const file = await LogFile.open(${JSON.stringify(path)});
-      const lines = new LineBuffer({ write: (text) => file.write(text), writeNow: (text) => file.writeNow(text) });
+      const lines = new LineBuffer({ write: (text) => file.write(new TextEncoder().encode(text)), writeNow: (text) => file.writeNow(text) });
       const forget = flushAtExit(lines);
       setTimeout(() => {}, 60_000);
       lines.push("1\\n");
@@ -70,7 +70,7 @@ describe("lines that gather when the process ends", () => {
       const { silentLogger } = await import(${moduleOf("./logger.ts")});
       const log = await AccessLog.open({ file: ${JSON.stringify(path)}, everyRefusal: false }, silentLogger, systemClock);
       const refusal = { listener: "a", peer: "b", reason: "c", route: "d", status: 403 };
-      for (let i = 0; i < 7; i++) log.write(refusal, true);
+      for (let i = 0; i < 7; i++) log.write(() => refusal, true);
     `;
     assert.equal(await run(`${open} process.exit(0);`), 0);
     const counts = readFileSync(path, "utf8")

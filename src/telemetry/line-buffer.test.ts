@@ -1,10 +1,6 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { describe, it } from "node:test";
 import { LineBuffer } from "./line-buffer.ts";
-import { LogFile } from "./log-file.ts";
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -65,21 +61,5 @@ describe("lines on their way", () => {
     goOn();
     await flushed;
     assert.deepEqual(texts, ["12345", "67890"]);
-  });
-
-  it("are whole in the file, however long, with characters of every length", async () => {
-    const folder = await mkdtemp(join(tmpdir(), "spiffe-edge-log-"));
-    try {
-      const path = join(folder, "access.log");
-      const file = await LogFile.open(path);
-      // what does not fit into one write ends in the middle of a character of two, three or four bytes
-      const text = ["é", "€", "😀"].map((one, i) => `${"x".repeat(i)}${one.repeat(50_000)}\n`).join("");
-      await file.write(text);
-      await file.write("last\n");
-      await file.close();
-      assert.equal(await readFile(path, "utf8"), `${text}last\n`);
-    } finally {
-      await rm(folder, { recursive: true });
-    }
   });
 });

@@ -2,21 +2,14 @@
 import { writeSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { SpiffeError } from "../base/index.ts";
-import type { LineSink } from "./line-buffer.ts";
 
 /** The owner writes, the group may read. */
 const MODE = 0o640;
 
-/** Bytes of one write. */
-const BUFFER_BYTES = 262_144;
-
-/** An open log file; one text is written at a time. */
-export class LogFile implements LineSink {
+/** An open log file; one piece is written at a time. */
+export class LogFile {
   readonly path: string;
   #handle: FileHandle;
-  readonly #encoder = new TextEncoder();
-  /** One for all writes: memory that comes and goes with each makes the collector run. */
-  readonly #buffer = new Uint8Array(BUFFER_BYTES);
 
   private constructor(path: string, handle: FileHandle) {
     this.path = path;
@@ -28,15 +21,12 @@ export class LogFile implements LineSink {
     return new LogFile(path, await openAppending(path));
   }
 
-  async write(text: string): Promise<void> {
-    const buffer = this.#buffer;
-    for (let rest = text; rest !== ""; ) {
-      const { read, written } = this.#encoder.encodeInto(rest, buffer);
-      rest = rest.slice(read);
-      for (let at = 0; at < written; ) at += (await this.#handle.write(buffer, at, written - at)).bytesWritten;
-    }
+  /** Writes all of these bytes, which have to stay until then. */
+  async write(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.length; ) at += (await this.#handle.write(bytes, at, bytes.length - at)).bytesWritten;
   }
 
+  /** Writes a text before it returns, where the process ends. */
   writeNow(text: string): void {
     writeAll(this.#handle.fd, text);
   }

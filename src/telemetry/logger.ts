@@ -27,23 +27,33 @@ function shown(value: object | string): string {
 /** Names that a line has already, and what makes an object something else in JSON. */
 const TAKEN = ["time", "level", "message", "toJSON"] as const;
 
-/** `{ time, level, message, ...fields }` as one line; a copy of many fields would cost more than what is written of them. */
-function lineOf(time: string, level: keyof Logger, message: string, fields: LogFields = {}): string {
+/**
+ * `{ time, level, message, ...fields }` as one line, its newline included; a copy of many fields would cost more than what is
+ * written of them.
+ *
+ * @param at wall time in milliseconds
+ */
+export function jsonLine(at: number, level: keyof Logger, message: string, fields: LogFields = {}): string {
+  const time = timeText(at);
   for (const name of TAKEN) if (name in fields) return `${shown({ time, level, message, ...fields })}\n`;
   const rest = shown(fields);
   const start = `{"time":"${time}","level":"${level}","message":${shown(message)}`;
   return rest === "{}" ? `${start}}\n` : `${start},${rest.slice(1)}\n`;
 }
 
+/** The wall time of a line, in milliseconds: that of the machine, whatever clock decides. */
+export function lineTime(): number {
+  return Date.now();
+}
+
 let lastMs = Number.NaN;
 let lastTime = "";
 
-/** The wall time as text; lines come many to a millisecond. */
-function timeText(): string {
-  const now = Date.now();
-  if (now !== lastMs) {
-    lastTime = new Date(now).toISOString();
-    lastMs = now;
+/** A wall time in milliseconds as text; lines come many to a millisecond. */
+export function timeText(at: number): string {
+  if (at !== lastMs) {
+    lastTime = new Date(at).toISOString();
+    lastMs = at;
   }
   return lastTime;
 }
@@ -59,7 +69,7 @@ export function jsonLogger(write: (line: string) => void, level: keyof Logger = 
   const log = (name: keyof Logger) => {
     if (order.indexOf(name) < order.indexOf(level)) return () => {};
     return (message: string, fields?: LogFields) => {
-      write(lineOf(timeText(), name, message, fields));
+      write(jsonLine(lineTime(), name, message, fields));
     };
   };
   return { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") };
