@@ -134,6 +134,19 @@ describe("access log", () => {
     assert.equal(linesOf("slow.log").length, 16_384);
   });
 
+  it("a long path takes the room of several lines", async () => {
+    const access = await AccessLog.open(
+      { file: join(folder, "long.log"), everyRefusal: false },
+      silentLogger,
+      systemClock,
+    );
+    const path = "a".repeat(15_360);
+    for (let i = 0; i < 1_100; i++) access.write(() => ({ path }), false, path.length);
+    assert.equal(access.dropped, 1_100 - 1_024);
+    await access.close();
+    assert.equal(linesOf("long.log").length, 1_024);
+  });
+
   it("a file that cannot be opened is an error at the start; at a reopening the old one goes on", async () => {
     const file = join(folder, "none/access.log");
     await assert.rejects(

@@ -20,8 +20,10 @@ export type AccessLogConfig =
 const WINDOW_MS = 10_000;
 /** Kinds of refusals that are told apart at a time; more get a line each. */
 const MAX_KINDS = 1_000;
-/** Requests whose lines may wait for a slow disk. */
-const MAX_WAITING = 16_384;
+/** Octets of memory that requests may hold whose lines wait for a slow disk: 16,384 of the usual ones. */
+const MAX_WAITING = 16_777_216;
+/** About what one holds beside what its caller chose. */
+const USUAL = 1_024;
 /** What makes two refusals alike. */
 const ALIKE = ["listener", "peer", "reason", "route", "status"] as const;
 
@@ -37,6 +39,8 @@ interface Entry {
   /** Wall time in milliseconds. */
   readonly at: number;
   readonly fields: () => LogFields;
+  /** Octets that it holds, about. */
+  readonly size: number;
 }
 
 /**
@@ -96,20 +100,21 @@ export class AccessLog {
    *
    * @param fields called once, at the latest when its line is written: what it reads has to stay
    * @param refused whether it was refused before it reached an upstream
+   * @param long octets of what its caller chose, such as its path
    */
-  write(fields: () => LogFields, refused: boolean): void {
+  write(fields: () => LogFields, refused: boolean, long = 0): void {
     if (this.isOff) return;
     if (!refused || this.#everyRefusal) {
-      this.#say(fields);
+      this.#say(fields, long);
       return;
     }
     const said = fields();
-    if (!this.#isRepeated(said)) this.#say(() => said);
+    if (!this.#isRepeated(said)) this.#say(() => said, long);
   }
 
-  #say(fields: () => LogFields): void {
+  #say(fields: () => LogFields, long = 0): void {
     if (this.#lines === undefined) this.#common.info("request", fields());
-    else this.#lines.push({ at: lineTime(), fields });
+    else this.#lines.push({ at: lineTime(), fields, size: USUAL + long });
   }
 
   /** Counts a refusal; true when one like it has its line already. */
@@ -202,5 +207,5 @@ function linesFor(file: LogFile, common: Logger, worker: number | undefined): Ba
     if (!failing) common.error("access log lines are lost", { file: file.path, lines, error: String(error) });
     failing = true;
   };
-  return new Batches({ write, writeNow }, failed, MAX_WAITING, () => 1);
+  return new Batches({ write, writeNow }, failed, MAX_WAITING, ({ size }) => size);
 }

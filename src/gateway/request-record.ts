@@ -26,6 +26,7 @@ export function record(room: Room, request: ListenerRequest, journey: Journey, p
   room.access.write(
     () => fieldsOf(room.listener, method, journey, passed, error, durationMs),
     journey.refused === true,
+    journey.target === undefined ? 0 : journey.target.target.length + (journey.target.authorization?.length ?? 0),
   );
 }
 
