@@ -15,12 +15,14 @@ export const CONDITION = "--conditions=spiffe-edge-source";
  * Command line that runs test files and writes a JUnit file. Paths are relative to the working directory.
  *
  * @param testTimeoutMs limit of a single test; Deno knows none
+ * @param endsAtOnce whether what a failed test left open keeps nothing waiting: Node alone would wait for it
  */
 function testCommand(
   runtime: RuntimeName,
   files: readonly string[],
   junit: string,
   testTimeoutMs: number,
+  endsAtOnce: boolean,
 ): [string, string[]] {
   switch (runtime) {
     case "bun": {
@@ -33,7 +35,8 @@ function testCommand(
     case "node": {
       const report = ["--test-reporter=junit", `--test-reporter-destination=${junit}`];
       const show = ["--test-reporter=spec", "--test-reporter-destination=stdout"];
-      return [bin("node"), [CONDITION, "--test", `--test-timeout=${testTimeoutMs}`, ...report, ...show, ...files]];
+      const limits = [`--test-timeout=${testTimeoutMs}`, ...(endsAtOnce ? ["--test-force-exit"] : [])];
+      return [bin("node"), [CONDITION, "--test", ...limits, ...report, ...show, ...files]];
     }
   }
 }
@@ -64,11 +67,12 @@ const PASSED_LINE = /^\s*(?:\(pass\)|✔|▶|.* \.\.\. ok\b|running \d+ tests? f
 export async function runTests(
   runtime: RuntimeName,
   files: readonly string[],
-  options: { junit: string; cwd?: string; testTimeoutMs?: number; timeoutMs?: number },
+  options: { junit: string; cwd?: string; testTimeoutMs?: number; timeoutMs?: number; endsAtOnce?: boolean },
 ): Promise<TestRun> {
   await mkdir(dirname(options.junit), { recursive: true });
   await rm(options.junit, { force: true });
-  const [command, args] = testCommand(runtime, files, options.junit, options.testTimeoutMs ?? 120_000);
+  const { junit, testTimeoutMs = 120_000, endsAtOnce = false } = options;
+  const [command, args] = testCommand(runtime, files, junit, testTimeoutMs, endsAtOnce);
   const runOptions = {
     cwd: options.cwd ?? root,
     // What a developer has in the environment does not reach the tests.
