@@ -145,8 +145,8 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/gateway/gateway.ts",
-        find: "await Promise.all([this.#running.rejudge(room, asks), this.#bytes?.rejudge(asks)]);",
-        replace: "[await this.#running.rejudge(room, asks), await this.#bytes?.rejudge(asks)];",
+        find: "const judged = [this.#running.rejudge(room, asks), this.#bytes?.rejudge(asks)] as const;",
+        replace: "const judged = [await this.#running.rejudge(room, asks), await this.#bytes?.rejudge(asks)] as const;",
       },
     ],
     tests: ["src/gateway/rejudge.test.ts"],
@@ -163,6 +163,17 @@ export const ATTACK_CONTROLS: readonly Control[] = [
         file: "src/gateway/gateway.ts",
         find: "      const next = new Live(live.config, grounds, live);\n      this.#live = next;\n",
         replace: "      const next = live;\n",
+      },
+    ],
+    tests: ["src/gateway/rule-times.test.ts"],
+  },
+  {
+    name: "gateway-rule-times-unconfirmed",
+    patches: [
+      {
+        file: "src/gateway/gateway.ts",
+        find: "await this.#rejudge(next, this.#asking > 0);",
+        replace: "await this.#rejudge(next, false);",
       },
     ],
     tests: ["src/gateway/rule-times.test.ts"],

@@ -108,6 +108,8 @@ class RunningGateway implements Gateway {
   readonly #rotation = new Rotation();
   readonly #followers: Followers;
   readonly #ruleTimes: RuleTimes;
+  /** Judgements of what runs that wait for the authorizer. */
+  #asking = 0;
   #reloader: Reloader | undefined;
   #reloading: Promise<void> | undefined;
   #closing: Promise<{ cut: number }> | undefined;
@@ -252,9 +254,15 @@ class RunningGateway implements Gateway {
   /** Judges what runs by what is in force, and ends what would not be let in. */
   async #rejudge(live: Live, asks = true): Promise<{ ended: number }> {
     const room = (listener: string) => (this.#live ?? live).room(listener);
-    // at once: requests may wait for an authorizer
-    const [requests, connections] = await Promise.all([this.#running.rejudge(room, asks), this.#bytes?.rejudge(asks)]);
-    return { ended: requests + (connections?.ended ?? 0) };
+    if (asks) this.#asking++;
+    try {
+      // at once: requests may wait for an authorizer
+      const judged = [this.#running.rejudge(room, asks), this.#bytes?.rejudge(asks)] as const;
+      const [requests, connections] = await Promise.all(judged);
+      return { ended: requests + (connections?.ended ?? 0) };
+    } finally {
+      if (asks) this.#asking--;
+    }
   }
 
   /** The same rules say something else by now: who waits for a verdict gets one of now, and what runs is judged again. */
@@ -266,7 +274,8 @@ class RunningGateway implements Gateway {
       // another one: a verdict that is on its way does not count for it
       const next = new Live(live.config, grounds, live);
       this.#live = next;
-      const { ended } = await this.#rejudge(next, false);
+      // nor does what the authorizer still is to say of what runs: it is asked again then
+      const { ended } = await this.#rejudge(next, this.#asking > 0);
       this.#logger.info("rules began or ended to hold", { ended });
     } catch (error) {
       this.#logger.error("what runs was not judged again", { error: String(error) });

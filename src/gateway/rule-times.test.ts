@@ -288,6 +288,32 @@ describe("[S-9] [S-26] what runs when a window of time opens or closes, or an au
     }
   });
 
+  for (const [said, outcome] of [
+    [false, ended],
+    [true, going],
+  ] as const) {
+    it(`whom the authorizer is still asked about after a reload it is asked about again, and says ${said}`, async () => {
+      const held: ServerResponse[] = [];
+      await gateway.reload(config([{ rule: "all", allow: { ids: both } }], true));
+      const first = await begin(web);
+      answer = (response) => void held.push(response);
+      const rules: Rules = [
+        { rule: "all", allow: { ids: both } },
+        { rule: "early", allow: { ids: [idOf("cron")] }, time: { to: at(400) } },
+      ];
+      const reloading = gateway.reload(config(rules, true));
+      await until(() => held.length === first.length);
+      await clock.advance(500);
+      await until(() => held.length === 2 * first.length);
+      for (const response of held.splice(0, first.length)) allow(response);
+      for (const response of held.splice(0))
+        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ allow: said }));
+      await reloading;
+      await until(() => states(first).join() === outcome.join());
+      await leave(...first);
+    });
+  }
+
   it("whom the rules still let in the authorizer is not asked about, and the candidate's counts go on", async () => {
     const window = { time: { to: at(5_000) } };
     const rules: Rules = [
