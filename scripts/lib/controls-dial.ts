@@ -1,9 +1,10 @@
 /** Controls of dialled connections: what may have changed since their verdict, and who else may use them. */
+import { controlsIn } from "./control-row.ts";
 import type { Control } from "./controls.ts";
 
-function control(name: string, file: string, find: string, replace: string, test = "dial-race.test.ts"): Control {
-  return { name, patches: [{ file: `src/tls/${file}`, find, replace }], tests: [`src/tls/${test}`] };
-}
+const inTls = controlsIn("src/tls");
+const control = (name: string, file: string, find: string, replace: string, test = "dial-race.test.ts"): Control =>
+  inTls(name, file, find, replace, test);
 
 export const DIAL_CONTROLS: readonly Control[] = [
   control(

@@ -1,14 +1,9 @@
 /** Controls of the gateway's way with HTTP. */
-import { posix } from "node:path";
+import { controlsIn } from "./control-row.ts";
 import type { Control } from "./controls.ts";
 
-function control(name: string, file: string, find: string, replace: string, ...tests: readonly string[]): Control {
-  return {
-    name: `gateway-${name}`,
-    patches: [{ file: posix.join("src/gateway", file), find, replace }],
-    tests: tests.map((test) => posix.join("src/gateway", test)),
-  };
-}
+const inGateway = controlsIn("src/gateway");
+const control: typeof inGateway = (name, ...rest) => inGateway(`gateway-${name}`, ...rest);
 
 export const HTTP_CONTROLS: readonly Control[] = [
   control("misdirected", "judge.ts", "if (room.routes.isElsewhere(target.host)) {", "if (false) {", "hosts.test.ts"),

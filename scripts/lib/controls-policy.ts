@@ -1,9 +1,8 @@
 /** Controls of the policy and of the files it is read from. */
+import { controlsIn } from "./control-row.ts";
 import type { Control } from "./controls.ts";
 
-function control(name: string, file: string, find: string, replace: string, ...tests: readonly string[]): Control {
-  return { name, patches: [{ file: `src/${file}`, find, replace }], tests: tests.map((test) => `src/${test}`) };
-}
+const control = controlsIn("src");
 
 export const POLICY_CONTROLS: readonly Control[] = [
   control(

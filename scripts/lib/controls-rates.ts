@@ -1,10 +1,8 @@
 /** Controls of rate limits that gateways share, and of what spans may hold. */
+import { controlsIn } from "./control-row.ts";
 import type { Control } from "./controls.ts";
 
-function control(name: string, file: string, find: string, replace: string, test: string): Control {
-  const path = (one: string) => `src/gateway/rates/${one}`;
-  return { name, patches: [{ file: path(file), find, replace }], tests: [path(test)] };
-}
+const control = controlsIn("src/gateway/rates");
 
 export const RATE_CONTROLS: readonly Control[] = [
   control(

@@ -1,9 +1,8 @@
 /** Controls of what is read: certificates, bundles, names. */
+import { controlsIn } from "./control-row.ts";
 import type { Control } from "./controls.ts";
 
-function control(name: string, file: string, find: string, replace: string, ...tests: readonly string[]): Control {
-  return { name, patches: [{ file: `src/${file}`, find, replace }], tests: tests.map((test) => `src/${test}`) };
-}
+const control = controlsIn("src");
 
 export const READ_CONTROLS: readonly Control[] = [
   control(

@@ -1,11 +1,8 @@
 /** Controls of drains that lose nothing, and of bodies and answers that must not pass for whole, or for somebody else's. */
-import { posix } from "node:path";
+import { controlsIn } from "./control-row.ts";
 import type { Control } from "./controls.ts";
 
-function control(name: string, file: string, find: string, replace: string, ...tests: readonly string[]): Control {
-  const patches = [{ file: posix.join("src", file), find, replace }];
-  return { name, patches, tests: tests.map((test) => posix.join("src", test)) };
-}
+const control = controlsIn("src");
 
 export const WHOLE_CONTROLS: readonly Control[] = [
   control("drain-end", "tls/connections.ts", '    this.#last = "end";\n', "", "tls/drain-late.test.ts"),
