@@ -4,6 +4,7 @@ import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, it } from "node:test";
+import { soon } from "../../test/support/eventually.ts";
 import { ManualClock } from "../authority/testing.ts";
 import { type Clock, isSpiffeError, systemClock } from "../base/index.ts";
 import { silentLogger } from "../telemetry/logger.ts";
@@ -14,7 +15,6 @@ import type { GatewayConfig, GatewayInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway, GatewayOptions } from "./gateway-types.ts";
 import { Reloader } from "./reload.ts";
-import { soon } from "./soon.testing.ts";
 import {
   type Changeable,
   type CountingUpstream,

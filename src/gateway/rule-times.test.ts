@@ -1,10 +1,11 @@
 /** What runs when a rule begins or ends to hold: windows of time and audits, whose end nobody reloads. */
 import assert from "node:assert/strict";
-import { createServer, type Server, type ServerResponse } from "node:http";
+import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { ManualClock } from "../authority/testing.ts";
 import { connect, createFetch } from "../tls/index.ts";
+import { TestAuthorizer } from "./authorizer.testing.ts";
 import type { GatewayInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
@@ -49,12 +50,8 @@ describe("[S-9] [S-26] what runs when a window of time opens or closes, or an au
   let upstream: CountingUpstream;
   let sockets: Server;
   let bytes: ByteServer;
-  let authorizer: Server;
+  let authorizer: TestAuthorizer;
   let gateway: Gateway;
-  let asked = 0;
-  let answer: (response: ServerResponse) => void;
-  const allow = (response: ServerResponse) =>
-    void response.writeHead(200, { "content-type": "application/json" }).end('{"allow":true}');
 
   type Rules = Extract<GatewayInput["policy"], readonly unknown[]>;
   const at = (ms: number) => new Date(clock.now() + ms).toISOString();
@@ -78,9 +75,7 @@ describe("[S-9] [S-26] what runs when a window of time opens or closes, or an au
     policy: {
       rules,
       candidate: [{ rule: "nobody", allow: { ids: [idOf("nobody")] } }],
-      ...(asks && {
-        authorizer: { url: `http://127.0.0.1:${(authorizer.address() as AddressInfo).port}/`, timeout: "10s" },
-      }),
+      ...(asks && { authorizer: authorizer.at() }),
     },
   });
 
@@ -97,28 +92,22 @@ describe("[S-9] [S-26] what runs when a window of time opens or closes, or an au
       socket.on("error", () => {});
       socket.write(SWITCHED);
     });
-    authorizer = createServer((request, response) => {
-      asked++;
-      request.resume().once("end", () => answer(response));
-    });
-    for (const server of [sockets, authorizer])
-      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    await new Promise<void>((resolve) => sockets.listen(0, "127.0.0.1", resolve));
+    authorizer = await TestAuthorizer.start();
     const options = { workload: await world.identity("gateway"), logger: log, clock };
     gateway = await createGateway(config([{ rule: "all", allow: { ids: both } }]), options);
   });
   beforeEach(() => {
-    asked = 0;
-    answer = allow;
+    authorizer.reset();
     log.lines.length = 0;
   });
   after(async () => {
     await gateway?.close({ deadlineMs: 0 });
     await upstream?.close();
     await bytes?.close();
-    for (const server of [sockets, authorizer]) {
-      server?.closeAllConnections();
-      server?.close();
-    }
+    await authorizer?.close();
+    sockets?.closeAllConnections();
+    sockets?.close();
   });
 
   async function stream1(who: Changeable): Promise<Ongoing> {
@@ -254,14 +243,13 @@ describe("[S-9] [S-26] what runs when a window of time opens or closes, or an au
   });
 
   it("who waits for the authorizer over the end of a window is judged by the rules of then", async () => {
-    const held: ServerResponse[] = [];
     for (const [to, outcome] of [
       [5_000, "403 policy.default-deny"],
       [3_600_000, "200 undefined"],
     ] as const) {
-      answer = allow;
+      authorizer.reset();
       await gateway.reload(config([{ rule: "all", allow: { ids: both }, time: { to: at(to) } }], true));
-      answer = (response) => void held.push(response);
+      const held = authorizer.hold();
       const before = upstream.heads;
       const session = await http2Client(web, gateway.listeners[0]!.port);
       const stream = session.request({ ":path": "/events" });
@@ -273,8 +261,8 @@ describe("[S-9] [S-26] what runs when a window of time opens or closes, or an au
       await until(() => held.length === 2);
       await clock.advance(6_000);
       const connected = bytes.connections;
-      answer = allow;
-      for (const response of held.splice(0)) allow(response);
+      authorizer.reset();
+      for (const question of held.splice(0)) question.say(true);
       const found = await status;
       await until(() => over || bytes.connections > connected);
       assert.equal(upstream.heads - before, found === 200 ? 1 : 0);
@@ -293,10 +281,9 @@ describe("[S-9] [S-26] what runs when a window of time opens or closes, or an au
     [true, going],
   ] as const) {
     it(`whom the authorizer is still asked about after a reload it is asked about again, and says ${said}`, async () => {
-      const held: ServerResponse[] = [];
       await gateway.reload(config([{ rule: "all", allow: { ids: both } }], true));
       const first = await begin(web);
-      answer = (response) => void held.push(response);
+      const held = authorizer.hold();
       const rules: Rules = [
         { rule: "all", allow: { ids: both } },
         { rule: "early", allow: { ids: [idOf("cron")] }, time: { to: at(400) } },
@@ -305,9 +292,8 @@ describe("[S-9] [S-26] what runs when a window of time opens or closes, or an au
       await until(() => held.length === first.length);
       await clock.advance(500);
       await until(() => held.length === 2 * first.length);
-      for (const response of held.splice(0, first.length)) allow(response);
-      for (const response of held.splice(0))
-        response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ allow: said }));
+      for (const question of held.splice(0, first.length)) question.say(true);
+      for (const question of held.splice(0)) question.say(said);
       await reloading;
       await until(() => states(first).join() === outcome.join());
       await leave(...first);
@@ -321,15 +307,15 @@ describe("[S-9] [S-26] what runs when a window of time opens or closes, or an au
       { rule: "cron", allow: { ids: [idOf("cron")] }, ...window },
     ];
     await gateway.reload(config(rules, true));
-    asked = 0;
+    authorizer.reset();
     const [first, second] = [await begin(web), await begin(cron)];
     const counts = () => (gateway.report() as { candidate: { wouldDeny: number } }).candidate.wouldDeny;
-    const [before, questions] = [counts(), asked];
+    const [before, questions] = [counts(), authorizer.asked.length];
     assert.deepEqual([before, questions], [8, 8]);
-    answer = () => {};
+    authorizer.hold();
     await clock.advance(6_000);
     await until(() => states(second).every((over) => over));
-    assert.deepEqual([states(first), asked, counts()], [going, questions, before]);
+    assert.deepEqual([states(first), authorizer.asked.length, counts()], [going, questions, before]);
     await leave(...first, ...second);
   });
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { request } from "node:https";
 import { after, before, describe, it } from "node:test";
+import { eventually } from "../../test/support/eventually.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
@@ -62,7 +63,7 @@ async function outcome(sent: Promise<unknown>, peer: Counting): Promise<unknown>
       over = error;
     },
   );
-  while (over === undefined && peer.bytes === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+  await eventually(() => over !== undefined || peer.bytes > 0);
   return over ?? "bytes";
 }
 

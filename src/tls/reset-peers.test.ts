@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { connect, createServer, type Server } from "node:net";
 import { after, before, describe, it } from "node:test";
+import { eventually } from "../../test/support/eventually.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { listen, type RefusedConnection, type TlsListener } from "./listen.ts";
 import { http1Done, http1Get, identityOf, rawExchange, rawOptions, type Shown, shown } from "./wire.testing.ts";
@@ -61,7 +62,7 @@ describe("[S-7] peers that reset right behind their handshake", () => {
     const judged = () => listener.counters.refused + listener.counters.accepted + listener.counters.failed;
     for (let i = 0; i < count; i++) {
       await rawExchange(rawOptions(port, show, "http/1.1"), new Uint8Array());
-      while (judged() <= i) await new Promise((resolve) => setTimeout(resolve, 1));
+      await eventually(() => judged() > i);
     }
     const { bytes } = await rawExchange(rawOptions(listener.port, good, "http/1.1"), http1Get(), http1Done);
     return { refused: refused.map(({ reason, address }) => `${reason} ${address}`), served: http1Done(bytes) };
@@ -92,7 +93,7 @@ describe("[S-7] peers that reset right behind their handshake", () => {
     const { port, server } = await resetting(listener.port);
     relays.push(server);
     for (const to of [port, listener.port]) await rawExchange(rawOptions(to, good, "http/1.1"), new Uint8Array());
-    while (seen.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+    await eventually(() => seen.length >= 2);
     assert.deepEqual(seen, ["127.0.0.1 IPv4 true", "127.0.0.1 IPv4 true"]);
   });
 

@@ -1,7 +1,6 @@
 /** Streams of HTTP/2 that a client opens and resets, each by a code of its own choice: work without a price (S-25). */
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { setTimeout as wait } from "node:timers/promises";
 import { connect as dialTls } from "node:tls";
 import { eventually } from "../../test/support/eventually.ts";
 import { type Frame, http2Frame, http2Frames } from "../../test/support/http2-frames.ts";
@@ -89,7 +88,7 @@ describe("streams that are opened and reset", () => {
       await eventually(() => over || http2Frames(seen).filter(isPong).length === (i + 1) / 10);
     }
     if (!over) socket.write(http2Request(LAST, WHOLE));
-    while (!over && !http2Answers(seen, LAST)) await wait(5);
+    await eventually(() => over || http2Answers(seen, LAST));
     socket.destroy();
     return http2Answers(seen, LAST);
   }

@@ -19,3 +19,20 @@ export async function eventually(
     await new Promise((resolve) => setTimeout(resolve, TURN_MS));
   }
 }
+
+/** Milliseconds: far above what anything here takes, on a busy machine as well. */
+const PATIENCE_MS = 15_000;
+
+/** What a promise gives; fails when it gives nothing for long. */
+export async function soon<T>(promise: Promise<T>, what: string): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => late.reject(new assert.AssertionError({ message: `It did not happen: ${what}` })),
+    PATIENCE_MS,
+  );
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
