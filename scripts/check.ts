@@ -57,7 +57,7 @@ function plain(line: string): string {
 }
 
 async function runProgram({ name, command, args }: Program): Promise<string[]> {
-  const result = await run(command, args, { timeoutMs: 120_000 });
+  const result = await run(command, args, { timeoutMs: 300_000 });
   if (result.code === 0) return [];
   const lines = result.output.split("\n").filter((line) => line.trim() !== "");
   const told = name === "style" ? lines.filter((line) => /^::(?:error|warning) /.test(line)).map(plain) : lines;

@@ -25,6 +25,8 @@ export interface GateRooms {
   readonly handshakeTimeoutMs: number;
   /** What the handshakes that begin now are done with. */
   served(): ServerCertificate;
+  /** Hears that a connection is gone that had not finished its handshake. */
+  gone(): void;
   /** Hears of each connection that is refused here. */
   report(refusal: Refusal, address: string | undefined, port: number | undefined): void;
 }
@@ -97,6 +99,11 @@ export class ConnectionGate {
     return this.#behind.get(tcp) ?? (this.#proxies?.has(address) === true ? undefined : { address, port });
   }
 
+  /** Connections that have not finished their handshake. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
   /** Ends what has not finished its handshake. */
   endPending(): void {
     for (const socket of [...this.#pending.keys()]) (socket as Socket).destroy();
@@ -158,7 +165,10 @@ export class ConnectionGate {
     this.#pending.set(socket, this.#rooms.served());
     this.#deadlines.add(socket);
     // not once(): its wrapper would stay as long as the connection
-    socket.on("close", () => this.#settled(socket));
+    socket.on("close", () => {
+      this.#settled(socket);
+      this.#rooms.gone();
+    });
     return true;
   }
 

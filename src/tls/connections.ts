@@ -41,6 +41,8 @@ export class Connection implements Mortal {
   /** Streams that were reset, less those that were answered whole, and since when. */
   #resets = 0;
   #resetsFrom = 0;
+  /** Whether its first request may still be on its way: most clients do not send that one again. */
+  #awaitsFirst = true;
   /** Absent while nothing runs: most connections are idle. */
   #running: Set<ListenerResponse> | undefined;
 
@@ -59,6 +61,7 @@ export class Connection implements Mortal {
    */
   begin(response: ListenerResponse): boolean {
     if (this.#last !== undefined) return false;
+    this.#awaitsFirst = false;
     this.#running ??= new Set();
     this.#running.add(response);
     response.once("close", () => {
@@ -96,11 +99,17 @@ export class Connection implements Mortal {
     );
   }
 
-  /** Takes nothing new: GOAWAY, or `Connection: close`; an idle HTTP/1.1 connection ends now. */
+  /**
+   * Takes nothing new: GOAWAY, or `Connection: close`; an idle HTTP/1.1 connection ends now. Without a reason one that was
+   * asked nothing yet stays until {@link endUnasked}.
+   */
   drain(reason?: Reason): void {
     if (this.#draining) return;
     this.#draining = true;
-    if (reason !== undefined) this.#log.drains(reason, this.peer);
+    if (reason !== undefined) {
+      this.#awaitsFirst = false;
+      this.#log.drains(reason, this.peer);
+    }
     if (this.session !== undefined) {
       if (!this.session.closed) this.session.close();
       return;
@@ -108,6 +117,12 @@ export class Connection implements Mortal {
     // of several that run, one behind the other, the first to say so would be the last
     const last = [...(this.#running ?? [])].at(-1);
     if (last !== undefined) this.#announceClose(last);
+    this.#endIfIdle();
+  }
+
+  /** Ends one that drains and still waits for its first request. */
+  endUnasked(): void {
+    this.#awaitsFirst = false;
     this.#endIfIdle();
   }
 
@@ -133,7 +148,8 @@ export class Connection implements Mortal {
   }
 
   #endIfIdle(): void {
-    if (!this.#draining || this.session !== undefined || this.upgraded || this.#running !== undefined) return;
+    if (!this.#draining || this.#awaitsFirst || this.#running !== undefined) return;
+    if (this.session !== undefined || this.upgraded) return;
     this.#last = "end";
     this.socket.end();
   }

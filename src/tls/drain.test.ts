@@ -14,15 +14,18 @@ import { http1Get, identityOf, rawOptions, type Shown, shown } from "./wire.test
 
 let orders: StaticIdentity;
 let show: Shown;
+let asked: string[] = [];
 let waiting: { response: ListenerResponse; arrived: PromiseWithResolvers<void> };
 
 /** A listener whose handler answers only when the test does it. */
 async function start(options: Partial<ListenOptions> = {}): Promise<TlsListener> {
+  asked = [];
   waiting = { response: undefined as never, arrived: Promise.withResolvers<void>() };
   return listen(orders, {
     port: 0,
     address: "127.0.0.1",
-    handler: (_request, response) => {
+    handler: ({ url = "" }, response) => {
+      asked.push(url);
       waiting.response = response;
       waiting.arrived.resolve();
     },
@@ -36,8 +39,11 @@ interface Client {
   closed: Promise<void>;
 }
 
-async function client(port: number, alpn = "http/1.1"): Promise<Client> {
-  const socket = dialTls(rawOptions(port, show, alpn));
+function client(port: number, alpn = "http/1.1"): Promise<Client> {
+  return clientOver(dialTls(rawOptions(port, show, alpn)), alpn);
+}
+
+async function clientOver(socket: TLSSocket, alpn = "http/1.1"): Promise<Client> {
   let text = "";
   socket.on("error", () => {});
   const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
@@ -65,8 +71,9 @@ describe("graceful close", () => {
     show = shown(await ca.issue({ id: "spiffe://example.org/web" }));
   });
 
-  it("closes idle keep-alive, unused and half-open connections at once", async () => {
-    const server = await start();
+  it("closes idle connections at once, and a second later those that nobody used or that shake hands", async () => {
+    const clock = new ManualClock();
+    const server = await start({ clock });
     const idle = await client(server.port);
     idle.socket.write(http1Get());
     await waiting.arrived.promise;
@@ -79,8 +86,12 @@ describe("graceful close", () => {
     const cut = new Promise((resolve) => silent.on("error", () => {}).once("close", resolve));
     await new Promise((resolve) => silent.once("connect", resolve));
     await open(server, 3);
-    assert.deepEqual(await server.close({ deadlineMs: 60_000 }), { cut: 0 });
-    await Promise.all([idle.closed, unused.closed, gone, cut, server.closed]);
+    const closing = server.close({ deadlineMs: 60_000 });
+    await Promise.all([idle.closed, gone]);
+    assert.deepEqual([unused.socket.destroyed, silent.destroyed], [false, false]);
+    await clock.advance(1_000);
+    assert.deepEqual(await closing, { cut: 0 });
+    await Promise.all([unused.closed, cut, server.closed]);
     assert.equal(server.counters.open, 0);
     assert.equal(server.counters.timedOut, 0, "nobody waited for the end of a handshake");
   });
@@ -97,6 +108,28 @@ describe("graceful close", () => {
     assert.deepEqual(await closing, { cut: 0 });
     await busy.closed;
     assert.match(busy.text(), /^HTTP\/1\.1 200[\s\S]*connection: close[\s\S]*done$/i);
+  });
+
+  it("answers the first request of a connection that came before the end, whether its handshake was over or not", async () => {
+    const server = await start({ clock: new ManualClock() });
+    const unused = await client(server.port);
+    const silent = dialTcp(server.port, "127.0.0.1");
+    await new Promise((resolve) => silent.once("connect", resolve));
+    // the system has it before the server: one that came later, and is served, came behind it
+    const behind = await client(server.port);
+    await open(server, 2);
+    const closing = server.close({ deadlineMs: 60_000 });
+    const shaking = await clientOver(dialTls({ ...rawOptions(server.port, show, "http/1.1"), socket: silent }));
+    for (const one of [unused, shaking, behind]) {
+      const before = asked.length;
+      one.socket.write(Buffer.concat([http1Get("/first"), http1Get("/second")]));
+      await eventually(() => asked.length > before, "the first request reaches the handler");
+      waiting.response.end("done");
+      await one.closed;
+      assert.match(one.text(), /^HTTP\/1\.1 200[\s\S]*connection: close[\s\S]*done$/i);
+    }
+    assert.deepEqual(asked, ["/first", "/first", "/first"]);
+    assert.deepEqual(await closing, { cut: 0 });
   });
 
   it("lets a running HTTP/2 stream finish and says GOAWAY", async () => {

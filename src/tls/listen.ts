@@ -123,7 +123,8 @@ export interface TlsListener extends AsyncDisposable {
    */
   rejudge(decide?: (peer: X509Peer | undefined) => Verdict<unknown>): Promise<{ ended: number }>;
   /**
-   * Stops accepting, lets running requests finish (GOAWAY, `Connection: close`), ends the rest at the deadline.
+   * Stops accepting, lets running requests finish (GOAWAY, `Connection: close`), ends the rest at the deadline. What is in
+   * its handshake, or was asked nothing yet, has a second for its first request.
    *
    * @param options.deadlineMs milliseconds, default 30,000
    * @returns how many connections were still busy at the deadline and had to be cut

@@ -32,6 +32,8 @@ import { takeListeners } from "./taken-listeners.ts";
 
 /** Refusals that say nothing about the client. */
 const OWN_FAULTS: ReadonlySet<Reason> = new Set<Reason>(["peer.own-identity-lost", "peer.own-expired"]);
+/** For how long a listener that closes lets handshakes end and first requests come: they may be on their way. */
+const FIRST_WITHIN_MS = 1_000;
 /** Connections that one slice of {@link Listener.rejudge} takes. */
 const REJUDGED_AT_ONCE = 64;
 
@@ -98,6 +100,7 @@ export class Listener implements TlsListener {
       maxConnections: settings.maxConnections,
       handshakeTimeoutMs: settings.server.handshakeTimeoutMs,
       served: () => this.#served,
+      gone: () => this.#noteGone(),
       report: (refusal, address, port) => this.#report(refusal, address, port),
     });
     this.closed = new Promise((resolve) => this.#gate.door.once("close", resolve));
@@ -166,12 +169,13 @@ export class Listener implements TlsListener {
         if (caller !== undefined) tellAddress(socket, caller);
         const { remoteAddress, remotePort } = socket;
         if (socket.destroyed) return;
-        if (this.#closing !== undefined) return void socket.destroy();
-        const verdict = this.#admit(socket, shown);
         const { onConnection } = this.#options;
+        if (this.#closing !== undefined && onConnection !== undefined) return void socket.destroy();
+        const verdict = this.#admit(socket, shown);
         if (verdict.ok === true && onConnection !== undefined) return this.#handOver(verdict.value, onConnection);
         if (verdict.ok === true) {
           for (const listener of own) Reflect.apply(listener, this.#server, [socket]);
+          if (this.#closing !== undefined) verdict.value.drain();
           return;
         }
         socket.destroy();
@@ -209,9 +213,17 @@ export class Listener implements TlsListener {
       if (!this.#connections.delete(mark)) return;
       connection.life?.release();
       this.counters.open--;
-      if (this.#connections.size === 0) this.#onEmpty();
+      this.#noteGone();
     });
     return accept(connection);
+  }
+
+  #noteGone(): void {
+    if (this.#isEmpty()) this.#onEmpty();
+  }
+
+  #isEmpty(): boolean {
+    return this.#connections.size === 0 && this.#gate.pending === 0;
   }
 
   #judge(socket: TLSSocket, own: ServerCertificate): Verdict<JudgedPeer | undefined> {
@@ -321,13 +333,17 @@ export class Listener implements TlsListener {
     const empty = new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
     });
-    this.#gate.door.close();
-    this.#gate.endPending();
-    for (const connection of [...this.#connections.values()]) connection.drain();
     const timer = new AbortController();
-    if (this.#connections.size > 0) {
-      await Promise.race([empty, this.#clock.sleep(deadlineMs, timer.signal).catch(ignore)]);
-    }
+    const emptyWithin = async (ms: number) => {
+      if (!this.#isEmpty()) await Promise.race([empty, this.#clock.sleep(ms, timer.signal).catch(ignore)]);
+    };
+    this.#gate.door.close();
+    for (const connection of [...this.#connections.values()]) connection.drain();
+    const firstMs = this.#options.onConnection === undefined ? Math.min(FIRST_WITHIN_MS, deadlineMs) : 0;
+    await emptyWithin(firstMs);
+    this.#gate.endPending();
+    for (const connection of [...this.#connections.values()]) connection.endUnasked();
+    await emptyWithin(deadlineMs - firstMs);
     timer.abort();
     const left = [...this.#connections.values()];
     const late = "The listener closes, and the connection was busy at the deadline";

@@ -122,6 +122,8 @@ function alpnOf({ protocols, alpn }: ServerSettings): Pick<SecureServerOptions, 
 /** Makes the server of a listener. */
 export function createServer(material: Material, settings: ServerSettings): Http2SecureServer {
   const server = createSecureServer(serverOptions(material, settings));
+  // close() would destroy what has no request: each connection ends by its own rules
+  Object.assign(server, { closeIdleConnections: () => {} });
   hideKeyOf(server);
   return server;
 }

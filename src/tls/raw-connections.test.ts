@@ -1,6 +1,10 @@
 /** A listener for a protocol of its own: sockets are handed out after the verdict, and to nobody else. */
 import assert from "node:assert/strict";
+import { connect as dialTcp } from "node:net";
 import { after, before, describe, it } from "node:test";
+import { connect as dialTls } from "node:tls";
+import { soon } from "../../test/support/eventually.ts";
+import { ManualClock } from "../authority/manual-clock.ts";
 import { type ConnectionHandler, type ListenOptions, listen, type TlsListener } from "./listen.ts";
 import { peerOf } from "./peer.ts";
 import { identityOf, rawExchange, rawOptions, type Shown, shown } from "./wire.testing.ts";
@@ -12,9 +16,9 @@ before(async () => {
   world = await makeWorld();
 });
 
-async function serve(onConnection: ConnectionHandler): Promise<TlsListener> {
+async function serve(onConnection: ConnectionHandler, options: Partial<ListenOptions> = {}): Promise<TlsListener> {
   const orders = await identityOf(`spiffe://${HOME}/orders`, world.home, world.partner);
-  return listen(orders, { port: 0, address: "127.0.0.1", throttle: false, onConnection });
+  return listen(orders, { port: 0, address: "127.0.0.1", throttle: false, onConnection, ...options });
 }
 
 /** What a client hears until the connection ends. */
@@ -87,4 +91,23 @@ describe("listen without a single way to use a connection", () => {
       else await (await opening).close();
     });
   }
+});
+
+describe("raw connections of a listener that closes", () => {
+  it("go on until the deadline, and one whose handshake was not over ends at once", async () => {
+    const clock = new ManualClock();
+    const server = await serve((socket) => void socket.on("error", () => {}).write("taken"), { clock });
+    const silent = dialTcp(server.port, "127.0.0.1");
+    const cut = new Promise<void>((resolve) => silent.on("error", () => {}).once("close", () => resolve()));
+    await new Promise((resolve) => silent.once("connect", resolve));
+    const running = dialTls(rawOptions(server.port, shown(world.good), "http/1.1")).on("error", () => {});
+    const ended = new Promise<void>((resolve) => running.once("close", () => resolve()));
+    await new Promise((resolve) => running.once("data", resolve));
+    const closing = server.close({ deadlineMs: 5_000 });
+    await soon(cut, "the connection without a handshake is cut");
+    assert.equal(running.destroyed, false);
+    await clock.advance(5_000);
+    assert.deepEqual(await closing, { cut: 1 });
+    await ended;
+  });
 });
