@@ -27,8 +27,8 @@ export interface GateRooms {
   served(): ServerCertificate;
   /** Hears that a connection is gone that had not finished its handshake. */
   gone(): void;
-  /** Hears of each connection that is refused here. */
-  report(refusal: Refusal, address: string | undefined, port: number | undefined): void;
+  /** Hears of each connection that is refused here; what is no news is not logged. */
+  report(refusal: Refusal, address: string | undefined, port: number | undefined, isNews: boolean): void;
 }
 
 /** How TLS stacks say that a handshake message is larger than they take. */
@@ -149,7 +149,9 @@ export class ConnectionGate {
     if (address === undefined || this.#throttle?.isShut(address) !== true) return false;
     this.#rooms.counters.throttled++;
     this.#shut(socket);
-    this.#rooms.report(refuse("peer.throttled", "Too many refused handshakes from this address"), address, port);
+    const refusal = refuse("peer.throttled", "Too many refused handshakes from this address");
+    // a line for each would let a stranger fill the log
+    this.#rooms.report(refusal, address, port, this.#throttle.isNews(address));
     return true;
   }
 
@@ -208,7 +210,7 @@ export class ConnectionGate {
       counters.refused++;
       counters.reasons[header.reason] = (counters.reasons[header.reason] ?? 0) + 1;
       this.#shut(socket);
-      return report(header, remoteAddress, remotePort);
+      return report(header, remoteAddress, remotePort, true);
     }
     const { source } = header.value;
     if (source !== undefined) {

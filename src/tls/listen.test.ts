@@ -164,15 +164,21 @@ describe("listen", () => {
 
   it("[S-7] an address with five refusals is shut out before TLS, and let in again later", async () => {
     const clock = new ManualClock();
-    await withListener({ throttle: {}, clock }, async (server, state) => {
+    const lines: unknown[] = [];
+    const info = (_message: string, fields?: Record<string, unknown>) => void lines.push(fields?.reason);
+    await withListener({ throttle: {}, clock, logger: { ...silentLogger, info } }, async (server, state) => {
       for (let i = 0; i < 5; i++) {
         assert.equal(await get(server, good), WEB, "a good peer between refused ones");
         assert.equal(await get(server, bad), undefined);
       }
-      const seen = await rawExchange(rawOptions(server.port, good, "http/1.1"), http1Get(), http1Done);
-      assert.equal(seen.handshake, false, "no handshake while shut out");
-      assert.equal(server.counters.throttled, 1);
-      assert.equal(state.refused.at(-1)?.reason, "peer.throttled");
+      for (let i = 0; i < 3; i++) {
+        const seen = await rawExchange(rawOptions(server.port, good, "http/1.1"), http1Get(), http1Done);
+        assert.equal(seen.handshake, false, "no handshake while shut out");
+        assert.equal(server.counters.throttled, i + 1);
+        assert.equal(state.refused.at(-1)?.reason, "peer.throttled");
+      }
+      assert.equal(state.refused.length, 8);
+      assert.deepEqual(lines, [...new Array(5).fill("x509.no-path"), "peer.throttled"], "a line for the first alone");
       assert.equal(state.handled, 5);
       await clock.advance(10_001);
       assert.equal(await get(server, good), WEB);

@@ -101,7 +101,7 @@ export class Listener implements TlsListener {
       handshakeTimeoutMs: settings.server.handshakeTimeoutMs,
       served: () => this.#served,
       gone: () => this.#noteGone(),
-      report: (refusal, address, port) => this.#report(refusal, address, port),
+      report: (refusal, address, port, isNews) => this.#report(refusal, address, port, isNews),
     });
     this.closed = new Promise((resolve) => this.#gate.door.once("close", resolve));
     this.#gateHandshakes();
@@ -254,10 +254,10 @@ export class Listener implements TlsListener {
     this.#report(refusal, address, port);
   }
 
-  #report(refusal: Refusal, address: string | undefined, port: number | undefined): void {
+  #report(refusal: Refusal, address: string | undefined, port: number | undefined, isNews = true): void {
     try {
       const { reason, message } = refusal;
-      this.#logger.info("connection refused", { reason, detail: message, address });
+      if (isNews) this.#logger.info("connection refused", { reason, detail: message, address });
       settle(this.#options.onRefused?.({ reason, message, address, port }));
     } catch {
       // An observer that throws changes nothing.

@@ -49,6 +49,19 @@ describe("Throttle", () => {
     assert.equal(throttle.isShut("2001:db8::6"), true, "five refusals from one prefix");
   });
 
+  it("[S-7] tells once of each time that an address is shut out", async () => {
+    const clock = new ManualClock();
+    const throttle = new Throttle(DEFAULT_THROTTLE, clock);
+    const news = () => ["10.0.0.1", "10.0.0.1", "::ffff:10.0.0.1", "10.0.0.2"].map((one) => throttle.isNews(one));
+    throttle.refused("10.0.0.1");
+    assert.deepEqual(news(), [false, false, false, false]);
+    for (let times = 0; times < 2; times++) {
+      for (let i = 0; i < 5; i++) throttle.refused("10.0.0.1");
+      assert.deepEqual(news(), [true, false, false, false]);
+      await clock.advance(10_000);
+    }
+  });
+
   it("[S-7] refusals further apart than the window do not add up", async () => {
     const clock = new ManualClock();
     const throttle = new Throttle(DEFAULT_THROTTLE, clock);

@@ -26,6 +26,8 @@ export const DEFAULT_THROTTLE: ThrottleLimits = Object.freeze({
 interface Row {
   times: number[];
   shutUntil: number;
+  /** The end of the time that was told of. */
+  toldUntil: number;
 }
 
 /**
@@ -61,7 +63,7 @@ export class Throttle {
   refused(address: string): void {
     const now = this.#clock.monotonic();
     const caller = callerAt(address);
-    const row = this.#rows.get(caller) ?? { times: [], shutUntil: 0 };
+    const row = this.#rows.get(caller) ?? { times: [], shutUntil: 0, toldUntil: 0 };
     row.times = row.times.filter((time) => now - time < this.#limits.windowMs);
     row.times.push(now);
     if (row.times.length >= this.#limits.refusals) {
@@ -79,5 +81,13 @@ export class Throttle {
     if (this.#rows.size === 0) return false;
     const row = this.#rows.get(callerAt(address));
     return row !== undefined && row.shutUntil > this.#clock.monotonic();
+  }
+
+  /** Whether nobody was told yet that an address is shut out this time; true once each time. */
+  isNews(address: string): boolean {
+    const row = this.#rows.get(callerAt(address));
+    if (row === undefined || row.toldUntil === row.shutUntil) return false;
+    row.toldUntil = row.shutUntil;
+    return true;
   }
 }
