@@ -4,13 +4,14 @@ import { join } from "node:path";
 import { run } from "../scripts/lib/run.ts";
 import { encodePem } from "../src/encoding/index.ts";
 import { WorkloadApiClient } from "../src/workload/index.ts";
+import { commandOf } from "./lib/command.ts";
 import { BENCH_TRUST_DOMAIN, GATEWAY_AUDIENCE } from "./lib/environment.ts";
 import { tampered } from "./lib/fixtures.ts";
 import { startNginx } from "./lib/nginx.ts";
 import { type Row, type Runtime, rowOf, type Stack } from "./lib/rows.ts";
 import { type Serving, startServing, WARM_TURNS } from "./lib/serving.ts";
+import type { Sizes } from "./lib/sizes.ts";
 import type { LoadResult } from "./load.ts";
-import { commandOf, type Sizes } from "./measure-all.ts";
 import type { ProxiesJob, ProxyResult } from "./proxies-load.ts";
 
 const CONNECTIONS = 32;

@@ -2,16 +2,17 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bin, root, run } from "../scripts/lib/run.ts";
+import { bin, run } from "../scripts/lib/run.ts";
 import { measureGateway } from "./gateway.ts";
 import { builtCommand, coldStarts } from "./lib/cold-start.ts";
+import { commandOf } from "./lib/command.ts";
 import { type BenchWorkloadApi, startWorkloadApi } from "./lib/environment.ts";
 import { makeFixtures } from "./lib/fixtures.ts";
 import { goPeers } from "./lib/go-peers.ts";
 import { type Result, type Row, type Runtime, rowOf, type Subject, type Verdicts } from "./lib/rows.ts";
+import { FULL, type Job, QUICK, type Sizes } from "./lib/sizes.ts";
 import type { Environment } from "./lib/target.ts";
 import { measureNeighbour } from "./neighbour.ts";
-import type { Job } from "./run.ts";
 import { measureFetch, measureHandshakes, measureIdle } from "./tls.ts";
 import { measureTokens } from "./tokens.ts";
 import { measureWorkerd } from "./workerd.ts";
@@ -31,64 +32,6 @@ export interface BenchOutcome {
   environment: Environment;
   /** What the reader of the table has to know. */
   notes: string[];
-}
-
-/**
- * How much is measured: distinct inputs, samples, Workload API calls, fresh processes, proxied requests, new and idle
- * connections (`rounds` fresh servers for the idle ones, each left alone for `settleMs`), requests of a kept connection,
- * and of one beside hostile callers.
- */
-export interface Sizes {
-  inputs: number;
-  samples: number;
-  warmup: number;
-  calls: number;
-  coldStarts: number;
-  requests: number;
-  handshakes: number;
-  idle: number;
-  rounds: number;
-  settleMs: number;
-  fetches: number;
-  neighbour: number;
-}
-
-const FULL: Sizes = {
-  inputs: 1_000,
-  samples: 2_000,
-  warmup: 200,
-  calls: 300,
-  coldStarts: 20,
-  requests: 30_000,
-  handshakes: 10_000,
-  idle: 4_000,
-  rounds: 3,
-  settleMs: 2_000,
-  fetches: 3_000,
-  neighbour: 10_000,
-};
-const QUICK: Sizes = {
-  inputs: 100,
-  samples: 100,
-  warmup: 20,
-  calls: 30,
-  coldStarts: 2,
-  requests: 600,
-  handshakes: 400,
-  idle: 1_000,
-  rounds: 1,
-  settleMs: 200,
-  fetches: 200,
-  neighbour: 200,
-};
-
-/** The command line that runs a TypeScript file on a runtime. */
-export function commandOf(runtime: Runtime, file: string, args: readonly string[]): [string, string[]] {
-  // Heap sizes are taken after a collection.
-  const flags = { bun: [], deno: ["run", "-A", "--no-check", "--v8-flags=--expose-gc"], node: ["--expose-gc"] }[
-    runtime
-  ];
-  return [bin(runtime), [...flags, join(root, file), ...args]];
 }
 
 /** Measures the wanted subjects on the wanted runtimes, peers included. */

@@ -3,10 +3,11 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { run } from "../scripts/lib/run.ts";
+import { commandOf } from "./lib/command.ts";
 import { type Row, type Runtime, rowOf } from "./lib/rows.ts";
 import { startServing } from "./lib/serving.ts";
+import type { Sizes } from "./lib/sizes.ts";
 import { type BenchTrust, startTrust } from "./lib/trust.ts";
-import { commandOf, type Sizes } from "./measure-all.ts";
 import type { NeighbourJob } from "./neighbour-load.ts";
 
 /** Turns of quiet and noise, so that what else the machine does falls on both. */

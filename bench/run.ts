@@ -7,6 +7,7 @@ import process from "node:process";
 import { runtime } from "../src/runtime/detect.ts";
 import type { Fixtures } from "./lib/fixtures.ts";
 import type { Result, Runtime, Subject } from "./lib/rows.ts";
+import type { Job } from "./lib/sizes.ts";
 import { measureCrypto } from "./subjects/crypto.ts";
 import { measureHostile } from "./subjects/hostile.ts";
 import { measureId } from "./subjects/id.ts";
@@ -16,19 +17,6 @@ import { measureMemory } from "./subjects/memory.ts";
 import { measurePolicy } from "./subjects/policy.ts";
 import { measureWorkload } from "./subjects/workload.ts";
 import { measureX509 } from "./subjects/x509.ts";
-
-/** What a measuring process is told. */
-export interface Job {
-  subjects: Subject[];
-  /** Path of the prepared inputs. */
-  fixtures: string;
-  /** Measurements per row of computing subjects. */
-  samples: number;
-  warmup: number;
-  /** Measurements per row of the Workload API. */
-  calls: number;
-  out: string;
-}
 
 const MEASURES: Partial<Record<Subject, Measure>> = {
   id: measureId,

@@ -3,11 +3,12 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { run } from "../scripts/lib/run.ts";
+import { commandOf } from "./lib/command.ts";
 import { type Row, type Runtime, rowOf, type Stack } from "./lib/rows.ts";
 import { type Serving, startServing } from "./lib/serving.ts";
+import type { Sizes } from "./lib/sizes.ts";
 import { type BenchTrust, startTrust } from "./lib/trust.ts";
 import type { LoadJob, LoadResult } from "./load.ts";
-import { commandOf, type Sizes } from "./measure-all.ts";
 
 interface Measured {
   rows: Row[];

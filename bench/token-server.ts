@@ -11,7 +11,7 @@ import { Hono } from "hono";
 import { servePlain, spiffe } from "../src/gateway/index.ts";
 import { JwtBundle, VerifiedTokens } from "../src/jwt/index.ts";
 import { runtime } from "../src/runtime/detect.ts";
-import type { TokenFixtures } from "./tokens.ts";
+import type { TokenFixtures } from "./lib/fixtures.ts";
 
 type Serves = { serve(options: object, fetch?: () => Response): { port?: number; addr?: { port: number } } };
 const native = globalThis as unknown as { Bun: Serves; Deno: Serves };

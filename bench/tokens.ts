@@ -2,19 +2,12 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../scripts/lib/run.ts";
+import { commandOf } from "./lib/command.ts";
 import { makeTokens } from "./lib/fixtures.ts";
 import { type Row, type Runtime, rowOf, type Stack } from "./lib/rows.ts";
 import { type Serving, startServing, WARM_TURNS } from "./lib/serving.ts";
+import type { Sizes } from "./lib/sizes.ts";
 import type { LoadResult } from "./load.ts";
-import { commandOf, type Sizes } from "./measure-all.ts";
-
-/** What the server reads, and the tokens, of which one in a hundred is bad. */
-export interface TokenFixtures {
-  readonly trustDomain: string;
-  readonly audience: readonly string[];
-  readonly jwks: { readonly keys: readonly object[] };
-  readonly tokens: readonly string[];
-}
 
 const CONNECTIONS = 32;
 const IDENTITIES = 100;

@@ -2,10 +2,17 @@
 import { Buffer } from "node:buffer";
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { generateKeys, TestCa } from "../../src/authority/testing.ts";
-import type { TokenFixtures } from "../tokens.ts";
 
 export const TRUST_DOMAIN = "bench.example";
 export const AUDIENCE = "spiffe://bench.example/orders";
+
+/** What a server for tokens reads, and the tokens, of which one in a hundred is bad. */
+export interface TokenFixtures {
+  readonly trustDomain: string;
+  readonly audience: readonly string[];
+  readonly jwks: { readonly keys: readonly object[] };
+  readonly tokens: readonly string[];
+}
 
 /** The file the measuring processes read; byte strings are base64. */
 export interface Fixtures {
