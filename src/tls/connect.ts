@@ -213,6 +213,20 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
   }
 }
 
+/**
+ * {@link connect} for what sends at once, and keeps what it got: what vouched for the peer may have changed since the verdict,
+ * and it is judged again then.
+ *
+ * @throws as {@link connect}
+ */
+export async function connectVouched(identity: TlsIdentity, options: ConnectOptions): Promise<VerifiedConnection> {
+  const connection = await connect(identity, options);
+  const fallen = fallenSince(connection);
+  if (fallen === undefined) return connection;
+  connection.socket.destroy();
+  throw refusedError(fallen, addressOf(options));
+}
+
 /** A dialled connection: what runs on it hears by `onDrain` that it should finish, and by an error that it is over. */
 class Dialled implements Mortal {
   readonly #socket: TLSSocket;
