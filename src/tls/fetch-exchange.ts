@@ -148,6 +148,7 @@ class Exchange implements CallEvents {
     } catch (error) {
       return void this.#broken(error);
     }
+    this.#phase = "response-body";
     // What came in the same piece is read before that.
     queueMicrotask(() => this.#respond());
   }
@@ -244,8 +245,7 @@ class Exchange implements CallEvents {
     if (isSpiffeError(error)) return void this.#fail(endedUnder(this.#call, error));
     if (error instanceof Unsendable) return void this.#fail(unsendable(error));
     const failure = upstreamError(this.#call, this.#phase, error);
-    const unanswered = this.#phase === "request" && this.#head === undefined && !(error instanceof NoAnswer);
-    if (unanswered && this.#out?.reused === true) stale.add(failure);
+    if (this.#phase === "request" && this.#out?.reused === true && !(error instanceof NoAnswer)) stale.add(failure);
     this.#fail(failure);
   }
 

@@ -58,12 +58,14 @@ async function rejection(call: Promise<Response>): Promise<SpiffeError> {
 const ENDS: readonly {
   what: string;
   code: ErrorCode;
+  phase: string;
   again: boolean;
   fail(init: RequestInit): Promise<SpiffeError>;
 }[] = [
   {
     what: "the caller's time runs out",
     code: "ERR_SPIFFE_TIMEOUT",
+    phase: "request",
     again: true,
     async fail(init) {
       const late = new AbortController();
@@ -74,6 +76,7 @@ const ENDS: readonly {
   {
     what: "the peer's certificate ends",
     code: "ERR_SPIFFE_PEER_REFUSED",
+    phase: "connected",
     again: true,
     async fail(init) {
       const clock = new ManualClock();
@@ -84,6 +87,7 @@ const ENDS: readonly {
   {
     what: "the peer breaks the connection",
     code: "ERR_SPIFFE_UPSTREAM",
+    phase: "request",
     again: true,
     async fail(init) {
       const { url } = await peer((socket) => socket.destroy());
@@ -93,6 +97,7 @@ const ENDS: readonly {
   {
     what: "the peer breaks its answer off",
     code: "ERR_SPIFFE_UPSTREAM",
+    phase: "response-body",
     again: true,
     async fail(init) {
       const { url } = await peer((socket) => socket.end("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok"));
@@ -102,9 +107,20 @@ const ENDS: readonly {
   {
     what: "what the peer says is no answer",
     code: "ERR_SPIFFE_UPSTREAM",
+    phase: "request",
     again: false,
     async fail(init) {
       const { url } = await peer((socket) => socket.end("no answer\r\n\r\n"));
+      return rejection(createFetch(web, { peer: ORDERS })(url, init));
+    },
+  },
+  {
+    what: "what follows a head in the same piece is no body",
+    code: "ERR_SPIFFE_UPSTREAM",
+    phase: "response-body",
+    again: false,
+    async fail(init) {
+      const { url } = await peer((socket) => socket.end("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx\r\n"));
       return rejection(createFetch(web, { peer: ORDERS })(url, init));
     },
   },
@@ -120,7 +136,7 @@ describe("whether a call of createFetch may be sent again", () => {
     for (const server of servers) server.close();
   });
 
-  for (const { what, code, again, fail } of ENDS) {
+  for (const { what, code, phase, again, fail } of ENDS) {
     it(`[S-24] ${what}: never what may not arrive twice, ${again ? "else yes" : "and nothing else"}`, async () => {
       const stream = () => new Blob(["x"]).stream();
       const once = [
@@ -136,6 +152,7 @@ describe("whether a call of createFetch may be sent again", () => {
       for (const init of [{}, { method: "PUT", body: "x" }]) {
         const error = await fail(init);
         assert.equal(error.code, code, error.message);
+        assert.equal(error.phase, phase, error.message);
         assert.equal(error.retryable, again, error.message);
       }
     });

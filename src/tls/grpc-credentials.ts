@@ -91,6 +91,7 @@ export function grpcCredentials<Credentials extends object, CallCredentials>(
     socket.destroy();
     throw new SpiffeError("ERR_SPIFFE_TLS", "Expected the peer to speak HTTP/2; it chose another protocol", {
       phase: "handshake",
+      hint: "Check that the peer serves HTTP/2 on this port",
     });
   };
 
