@@ -51,7 +51,7 @@ async function rejection(call: Promise<Response>): Promise<SpiffeError> {
     assert.ok((error.hint ?? "").length > 10, error.message);
     return error;
   }
-  throw new Error("the call was answered");
+  return assert.fail("the call was answered");
 }
 
 /** Ways in which a call that has arrived comes to nothing, and whether a GET may be tried again. */
