@@ -9,7 +9,7 @@ export interface SpiffeErrorOptions {
   reason?: Reason | undefined;
   /** The step that failed, for example `connect`, `fetch-x509`, `handshake`. */
   phase?: string | undefined;
-  /** Whether trying the same again later can succeed. */
+  /** Whether trying the same again later can succeed, and nothing is done twice by that. */
   retryable?: boolean | undefined;
   /** What to do about it, one sentence. */
   hint?: string | undefined;

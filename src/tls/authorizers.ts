@@ -111,6 +111,6 @@ function usage(came: string): SpiffeError {
   return new SpiffeError(
     "ERR_SPIFFE_USAGE",
     `Expected "peer" to say who must answer: a SPIFFE ID, a list, { trustDomain } or an authorizer; got ${came}`,
-    { hint: 'Set peer: "spiffe://<trust domain>/<path>"' },
+    { phase: "options", hint: 'Set peer: "spiffe://<trust domain>/<path>"' },
   );
 }

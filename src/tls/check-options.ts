@@ -25,6 +25,6 @@ export function wholeInRange(name: string, value: number | undefined, min: numbe
 }
 
 /** An error for options that can not be followed. */
-export function usage(message: string, hint?: string): SpiffeError {
-  return new SpiffeError("ERR_SPIFFE_USAGE", message, { hint });
+export function usage(message: string, hint = "Change the call: it is refused each time"): SpiffeError {
+  return new SpiffeError("ERR_SPIFFE_USAGE", message, { phase: "options", hint });
 }

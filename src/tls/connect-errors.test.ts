@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type AddressInfo, type Server, type Socket, createServer as tcpServer } from "node:net";
+import { type AddressInfo, connect as dialTcp, type Server, type Socket, createServer as tcpServer } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { createServer as tlsServer } from "node:tls";
 import { ManualClock } from "../authority/manual-clock.ts";
@@ -242,6 +242,24 @@ const FAILURES: readonly Failure[] = [
     },
   },
   {
+    what: "a given stream that has ended before",
+    code: "ERR_SPIFFE_TLS",
+    phase: "handshake",
+    retryable: true,
+    async dial() {
+      const socket = dialTcp(await tcp((each) => each.destroy()), HOST).on("error", () => {});
+      await new Promise((resolve) => socket.once("close", resolve));
+      return { socket };
+    },
+  },
+  ...[{ alpn: [""] }, { alpn: ["x".repeat(256)] }, { servername: "127.0.0.1" }].map((more) => ({
+    what: `a name that TLS has no form for (${Object.keys(more)}: ${String(Object.values(more)[0]).length})`,
+    code: "ERR_SPIFFE_USAGE" as const,
+    phase: "options",
+    retryable: false,
+    dial: async () => ({ ...at(good.port), ...more }),
+  })),
+  {
     what: "a source that throws something of its own",
     code: "ERR_SPIFFE_NO_IDENTITY",
     phase: "identity",
@@ -303,8 +321,9 @@ describe("failures of a dial", () => {
 
   it("[S-5] createFetch and http2Options reject alike, and their twin is let through", async () => {
     for (const failure of FAILURES) {
-      const { identity = own, host, port, path, timeoutMs, signal, clock } = await failure.dial();
-      if (path !== undefined) continue;
+      const { identity = own, host, port, alpn, servername, timeoutMs, signal, clock } = await failure.dial();
+      // what these have no option for
+      if (host === undefined || alpn !== undefined || servername !== undefined) continue;
       const url = `https://${host}:${port}/`;
       const dialling = {
         peer: ORDERS,

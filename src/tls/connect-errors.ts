@@ -112,8 +112,8 @@ export function endedError({ reason, message }: Refusal, address: DialAddress): 
   return new SpiffeError(code, `The connection to ${nameOf(address)} was ended: ${message}`, {
     reason,
     phase: "connected",
-    retryable: code === "ERR_SPIFFE_CLOSED" || reason === "x509.expired",
-    hint: "Dial again: the new connection is verified with what holds then",
+    // a new connection may be had; what was sent on this one, the peer may have acted on
+    hint: "Dial again: the new connection is verified with what holds then; repeat only what may arrive twice",
   });
 }
 
@@ -125,17 +125,24 @@ export function timeoutError(address: DialAddress, phase: DialPhase, timeoutMs: 
   });
 }
 
-/** The error for an aborted call; a signal that timed out is told apart from one that was aborted. */
-export function abortError(signal: AbortSignal, at: string, phase: string): SpiffeError {
+/**
+ * The error for an aborted call; a signal that timed out is told apart from one that was aborted.
+ *
+ * @param repeatable false for a call that the peer may have seen, and that may not arrive twice
+ */
+export function abortError(signal: AbortSignal, at: string, phase: string, repeatable = true): SpiffeError {
   const timedOut = (signal.reason as { name?: unknown } | undefined)?.name === "TimeoutError";
+  const late = repeatable
+    ? "Give the call more time, or look why the peer is slow"
+    : "The peer may have acted on it: repeat the call only if it may arrive twice";
   return new SpiffeError(
     timedOut ? "ERR_SPIFFE_TIMEOUT" : "ERR_SPIFFE_ABORTED",
     timedOut ? `The signal's time for ${at} ran out` : `The call to ${at} was aborted`,
     {
       phase,
       cause: signal.reason,
-      retryable: timedOut,
-      hint: timedOut ? "Give the call more time, or look why the peer is slow" : "The caller's own signal ended it",
+      retryable: timedOut && repeatable,
+      hint: timedOut ? late : "The caller's own signal ended it",
     },
   );
 }

@@ -1,4 +1,5 @@
 /** Dialling: handshake and verdict are over before anyone gets the socket (S-5). */
+import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect as dialTls, type TLSSocket } from "node:tls";
 import { type Clock, systemClock } from "../base/clock.ts";
@@ -128,6 +129,7 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
   const maxAgeMs = options.maxConnectionAgeMs ?? Infinity;
   inRange("maxConnectionAgeMs", maxAgeMs, 1, Infinity);
   const clock = options.clock ?? systemClock;
+  checkNames(options);
   const verifier = chooseSyncVerifier();
   let own: X509Svid;
   try {
@@ -138,6 +140,8 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
   const at = nameOf(address);
   const { signal } = options;
   if (signal?.aborted) throw abortError(signal, at, "connect");
+  // it would tell of nothing any more
+  if (options.socket?.destroyed) throw dialError(new Error("it is closed"), address, "handshake");
 
   const socket = dial(own, address, options);
   // Stays for good: a reset by the peer after this function returned must not end the process.
@@ -213,6 +217,20 @@ export async function connect(identity: TlsIdentity, options: ConnectOptions): P
   }
 }
 
+/**
+ * {@link connect} for what sends at once, and keeps what it got: what vouched for the peer may have changed since the verdict,
+ * and it is judged again then.
+ *
+ * @throws as {@link connect}
+ */
+export async function connectVouched(identity: TlsIdentity, options: ConnectOptions): Promise<VerifiedConnection> {
+  const connection = await connect(identity, options);
+  const fallen = fallenSince(connection);
+  if (fallen === undefined) return connection;
+  connection.socket.destroy();
+  throw refusedError(fallen, addressOf(options));
+}
+
 /** A dialled connection: what runs on it hears by `onDrain` that it should finish, and by an error that it is over. */
 class Dialled implements Mortal {
   readonly #socket: TLSSocket;
@@ -243,6 +261,15 @@ function dial(own: X509Svid, address: DialAddress, { alpn = [], servername }: Co
     // A runtime that lacks the permission to dial throws here instead of emitting.
     throw dialError(error as Error, address, "connect");
   }
+}
+
+/** What the runtimes would call a failure of the network, or leave out, though it is one of the program. */
+function checkNames({ alpn = [], servername }: ConnectOptions): void {
+  const isName = (name: unknown) => typeof name === "string" && name.length > 0 && name.length < 256;
+  if (!Array.isArray(alpn) || !alpn.every(isName))
+    throw usage("Expected alpn to hold names of 1 to 255 characters; got another");
+  if (servername !== undefined && (typeof servername !== "string" || isIP(servername) !== 0))
+    throw usage("Expected servername to be a host name; got an address or something else");
 }
 
 /** Exactly one way to the peer. */

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { request } from "node:https";
+import { connect as dialTcp } from "node:net";
 import { after, before, describe, it } from "node:test";
+import * as grpc from "@grpc/grpc-js";
 import { eventually } from "../../test/support/eventually.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
@@ -9,31 +11,34 @@ import { accept, refuse } from "../base/verdict.ts";
 import { connect, fallenSince } from "./connect.ts";
 import { type Counting, CountingServers } from "./counting.testing.ts";
 import { createFetch } from "./fetch.ts";
+import { grpcCredentials } from "./grpc-credentials.ts";
 import { http2Options } from "./http2-options.ts";
 import type { TlsIdentity } from "./identity.ts";
+import { listen } from "./listen.ts";
+import { peerOf } from "./peer.ts";
 import { createAgent } from "./peer-agent.ts";
+import { tlsOptions } from "./tls-options.ts";
+import { streamFactory } from "./verified-stream.ts";
 import { identityOf, shown } from "./wire.testing.ts";
 
 const AWAY = "away.example";
 const SERVER = `spiffe://${AWAY}/server`;
+const CLIENT = "spiffe://home.example/client";
 
 /** Each sends a request to a server that never answers; settles when that is clear or the dial has failed. */
 const WAYS: readonly {
   way: string;
   alpn: string;
-  code: string;
   send(identity: TlsIdentity, port: number): Promise<unknown>;
 }[] = [
   {
     way: "createFetch",
     alpn: "http/1.1",
-    code: "ERR_SPIFFE_UPSTREAM",
     send: (identity, port) => createFetch(identity, { peer: SERVER })(`https://127.0.0.1:${port}/`),
   },
   {
     way: "http2Options",
     alpn: "h2",
-    code: "ERR_SPIFFE_PEER_REFUSED",
     async send(identity, port) {
       const { sessionManager } = http2Options(identity, { baseUrl: `https://127.0.0.1:${port}`, peer: SERVER });
       const stream = await sessionManager.request("GET", "/", {});
@@ -43,12 +48,50 @@ const WAYS: readonly {
   {
     way: "createAgent",
     alpn: "http/1.1",
-    code: "ERR_SPIFFE_PEER_REFUSED",
     send: (identity, port) =>
       new Promise((_, reject) => {
         const agent = createAgent(identity, { peer: SERVER });
         request({ agent, host: "127.0.0.1", port }).once("error", reject).end();
       }),
+  },
+  {
+    way: "createFetch with a body",
+    alpn: "http/1.1",
+    send: (identity, port) =>
+      createFetch(identity, { peer: SERVER })(`https://127.0.0.1:${port}/`, { method: "POST", body: "x" }),
+  },
+  {
+    way: "tlsOptions",
+    alpn: "http/1.1",
+    send: (identity, port) =>
+      new Promise((_, reject) => {
+        const options = tlsOptions(identity, { peer: SERVER });
+        request({ ...options, host: "127.0.0.1", port })
+          .once("error", reject)
+          .end();
+      }),
+  },
+  {
+    way: "streamFactory",
+    alpn: "http/1.1",
+    send: (identity, port) =>
+      new Promise((_, reject) => {
+        streamFactory(identity, { peer: SERVER })({ host: "127.0.0.1", port }).once("error", reject).write("x");
+      }),
+  },
+  {
+    way: "grpcCredentials",
+    alpn: "h2",
+    async send(identity, port) {
+      const credentials = grpcCredentials(grpc, identity, { peer: SERVER });
+      const calls = grpc.CallCredentials.createEmpty();
+      const target = { scheme: "dns", path: `127.0.0.1:${port}` };
+      const { socket } = await credentials
+        ._createSecureConnector(target, {}, calls)
+        .connect(dialTcp(port, "127.0.0.1"));
+      socket.write("x");
+      return new Promise((resolve) => socket.once("close", resolve));
+    },
   },
 ];
 
@@ -143,11 +186,46 @@ describe("what changes while a connection is dialled", () => {
     assert.equal(fallenSince({ isCurrent: () => false, rejudge: () => no }), no);
   });
 
-  for (const { way, alpn, code, send } of WAYS) {
+  it("[S-6] a request that begins after the own SVID changed shares no session that is opened with the one before", async () => {
+    const home = await TestCa.create({ trustDomain: "home.example" });
+    const [first, second] = [await identityOf(CLIENT, home, away), await identityOf(`${CLIENT}2`, home, away)];
+    for (const changed of [true, false]) {
+      const seen: Record<string, string> = {};
+      const sessions = new Set<unknown>();
+      const server = await listen(await identityOf(SERVER, away, home), {
+        port: 0,
+        address: "127.0.0.1",
+        handler: (asked, response) => {
+          seen[asked.url ?? ""] = peerOf(asked).id.uri;
+          sessions.add(asked.socket.remotePort);
+          response.end();
+        },
+      });
+      let now = first;
+      const identity = { x509: { ...first.x509, x509Svid: () => now.x509.x509Svid() } };
+      const { sessionManager } = http2Options(identity, { baseUrl: `https://127.0.0.1:${server.port}`, peer: SERVER });
+      const ask = async (path: string) => {
+        const stream = await sessionManager.request("GET", path, {});
+        await new Promise((resolve) => stream.once("close", resolve).resume().end());
+      };
+      const before = ask("/before");
+      if (changed) now = second;
+      await Promise.all([before, ask("/after"), ask("/after/it")]);
+      const later = changed ? `${CLIENT}2` : CLIENT;
+      assert.deepEqual(seen, { "/before": CLIENT, "/after": later, "/after/it": later });
+      assert.equal(sessions.size, changed ? 2 : 1);
+      await ask("/last");
+      assert.equal(sessions.size, changed ? 2 : 1, "the newer session stays");
+      sessionManager.close();
+      await server.close({ deadlineMs: 0 });
+    }
+  });
+
+  for (const { way, alpn, send } of WAYS) {
     it(`[S-6] [A-5] ${way}: nothing is sent where the bundle was replaced since the verdict, the twin is talked to`, async () => {
       const peer = await servers.open(show, [alpn]);
       const error = await outcome(send(replacing(1), peer.port), peer);
-      assert.equal(isSpiffeError(error) ? error.code : error, code);
+      assert.equal(isSpiffeError(error) ? error.code : error, "ERR_SPIFFE_PEER_REFUSED");
       assert.equal(peer.bytes, 0);
       assert.equal(await outcome(send(replacing(Infinity), peer.port), peer), "bytes");
     });

@@ -3,10 +3,11 @@ import type { Duplex } from "node:stream";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import type { X509Peer } from "../id/peer.ts";
 import { abortError } from "./connect-errors.ts";
-import type { Call } from "./fetch-request.ts";
-import type { CallEvents, Field, UpstreamRequest } from "./http1/call.ts";
+import { type Call, isRepeatable } from "./fetch-request.ts";
+import { type CallEvents, type Field, Unsendable, type UpstreamRequest } from "./http1/call.ts";
 import { Http1Call, Http1Connection } from "./http1/connection.ts";
 import { NoAnswer } from "./http1/parser.ts";
+import { dialFailure, isDialFailure } from "./http1/pool.ts";
 import type { KeptConnections } from "./kept-connections.ts";
 import { markConnection, peerOf } from "./peer.ts";
 
@@ -74,8 +75,7 @@ class Exchange implements CallEvents {
     const { signal } = this.#call;
     if (signal?.aborted) {
       if ("socket" in way) way.socket.destroy();
-      else this.#phase = "connect";
-      return void this.#aborted();
+      return void this.#fail(abortError(signal, this.#call.url.host, "connect"));
     }
     signal?.addEventListener("abort", this.#onAbort, { once: true });
     try {
@@ -84,7 +84,7 @@ class Exchange implements CallEvents {
         return;
       }
       const connection = new Http1Connection(way.socket, NOBODY);
-      if (!connection.usable) return void this.#broken(new Error("the connection was closed"));
+      if (!connection.usable) return void this.#broken(dialFailure(new Error("the connection was closed")));
       this.#out = new Http1Call(requestOf(this.#call, "close"), this);
       this.#out.start(connection);
     } catch (error) {
@@ -100,7 +100,8 @@ class Exchange implements CallEvents {
     if ("stream" in body) {
       this.#send(body.stream, out).catch((error) => {
         if (this.#phase === "request") this.#phase = "request-body";
-        this.#broken(error);
+        // its source may fail by an error of another call: it tells nothing of this one
+        this.#fail(upstreamError(this.#call, this.#phase, error));
       });
       return;
     }
@@ -147,6 +148,7 @@ class Exchange implements CallEvents {
     } catch (error) {
       return void this.#broken(error);
     }
+    this.#phase = "response-body";
     // What came in the same piece is read before that.
     queueMicrotask(() => this.#respond());
   }
@@ -231,16 +233,18 @@ class Exchange implements CallEvents {
 
   #aborted(): void {
     const { signal, url } = this.#call;
-    if (this.#out === undefined || this.#out.socket !== undefined)
-      return void this.#fail(abortError(signal!, url.host, this.#phase));
+    if (this.#out?.socket !== undefined)
+      return void this.#fail(abortError(signal!, url.host, this.#phase, isRepeatable(this.#call)));
     // The dial hears of it as well, and knows how far it came.
     setImmediate(() => this.#fail(abortError(signal!, url.host, "connect")));
   }
 
   #broken(error: unknown): void {
+    if (isDialFailure(error)) return void this.#fail(isSpiffeError(error) ? error : notReached(this.#call, error));
     // What ended the connection on purpose says so itself.
-    if (isSpiffeError(error)) return void this.#fail(error);
-    const failure = upstreamError(this.#call.url.host, this.#phase, error);
+    if (isSpiffeError(error)) return void this.#fail(endedUnder(this.#call, error));
+    if (error instanceof Unsendable) return void this.#fail(unsendable(error));
+    const failure = upstreamError(this.#call, this.#phase, error);
     if (this.#phase === "request" && this.#out?.reused === true && !(error instanceof NoAnswer)) stale.add(failure);
     this.#fail(failure);
   }
@@ -275,16 +279,48 @@ function checkStatus(call: Call, status: number): void {
   }
 }
 
-function upstreamError(at: string, phase: string, cause: unknown): SpiffeError {
+const AGAIN = "Look at the log of the peer; repeat the call only if it may arrive twice";
+
+/** The exchange broke: whether the peer has acted on it is not known. */
+function upstreamError(call: Call, phase: string, cause: unknown): SpiffeError {
   const why = cause instanceof Error ? cause.message : String(cause);
-  return new SpiffeError("ERR_SPIFFE_UPSTREAM", `Expected ${at} to answer: ${why}`, {
+  return new SpiffeError("ERR_SPIFFE_UPSTREAM", `Expected ${call.url.host} to answer: ${why}`, {
     phase,
     cause,
-    // Whether the peer has acted on it is not known.
-    retryable: false,
-    hint:
-      phase === "request"
-        ? "The peer may have refused this workload's SVID: look at its log"
-        : "Look at the log of the peer; repeat the call only if it may arrive twice",
+    // what is no answer, or none that was asked for, will be the same again
+    retryable: isRepeatable(call) && phase !== "response" && !(cause instanceof NoAnswer),
+    hint: phase === "request" ? "The peer may have refused this workload's SVID: look at its log" : AGAIN,
+  });
+}
+
+/** The connection was gone before anything was sent on it. */
+function notReached({ url }: Call, cause: unknown): SpiffeError {
+  const why = (cause as Error).message;
+  return new SpiffeError("ERR_SPIFFE_UPSTREAM", `Expected to reach ${url.host}: ${why}`, {
+    phase: "connect",
+    cause,
+    retryable: true,
+    hint: "Send the call again: it gets another connection",
+  });
+}
+
+/** The end of a connection under a call: another may be had, and the call repeated where it may arrive twice. */
+function endedUnder(call: Call, error: SpiffeError): SpiffeError {
+  const { code, message, reason, phase } = error;
+  const anew = code === "ERR_SPIFFE_CLOSED" || reason === "x509.expired";
+  return new SpiffeError(code, message, {
+    reason,
+    phase,
+    cause: error,
+    retryable: anew && isRepeatable(call),
+    hint: error.hint,
+  });
+}
+
+function unsendable({ cause }: Unsendable): SpiffeError {
+  const why = cause instanceof Error ? cause.message : "it is none";
+  return new SpiffeError("ERR_SPIFFE_USAGE", `Expected a request that HTTP can carry: ${why}`, {
+    phase: "request",
+    hint: "Nothing was sent: headers hold bytes without control characters, and Content-Length is a number",
   });
 }

@@ -27,6 +27,7 @@ const HOP_BY_HOP = [
 ];
 
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 const UPPER = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH"]);
 
 /** Reads the arguments of a fetch call; throws `ERR_SPIFFE_USAGE` for what this fetch does not do. */
@@ -35,6 +36,8 @@ export function readCall(input: string | URL | Request, init: RequestInit | unde
   const url = targetOf(request === undefined ? String(input) : request.url);
   const method = methodOf(init?.method ?? request?.method ?? "GET");
   const headers = new Headers(init?.headers ?? request?.headers);
+  if ((init?.integrity ?? request?.integrity ?? "") !== "")
+    throw usage("no integrity, which nobody would check", "one");
   const given = init?.body ?? request?.body ?? undefined;
   if (given !== undefined && (method === "GET" || method === "HEAD")) throw usage(`no body with ${method}`, "one");
   const body = bodyOf(given, headers);
@@ -66,7 +69,6 @@ function methodOf(given: string): string {
 
 function bodyOf(given: unknown, headers: Headers): Body {
   if (given === undefined || given === null) return undefined;
-  if (given instanceof ReadableStream) return { stream: given as ReadableStream<Uint8Array> };
   if (typeof given === "string" || given instanceof URLSearchParams) {
     const form =
       typeof given === "string" ? "text/plain;charset=UTF-8" : "application/x-www-form-urlencoded;charset=UTF-8";
@@ -77,14 +79,37 @@ function bodyOf(given: unknown, headers: Headers): Body {
   if (ArrayBuffer.isView(given)) {
     return { bytes: new Uint8Array(given.buffer, given.byteOffset, given.byteLength).slice() };
   }
-  // Blob, FormData, async iterables: the platform knows how to write them.
-  const platform = new Response(given as ConstructorParameters<typeof Response>[0]);
+  const platform = written(given);
+  if (given instanceof ReadableStream) return { stream: given as ReadableStream<Uint8Array> };
   const type = platform.headers.get("content-type");
   if (type !== null && !headers.has("content-type")) headers.set("content-type", type);
   if (platform.body === null) return undefined;
   return { stream: platform.body as ReadableStream<Uint8Array> };
 }
 
+/** Streams, Blob, FormData, async iterables: the platform knows how to write them, and which of them are used up. */
+function written(given: unknown): Response {
+  try {
+    return new Response(given as ConstructorParameters<typeof Response>[0]);
+  } catch (cause) {
+    // sent all the same it would arrive as an empty one
+    const expected = "Expected a body that nobody has read or reads";
+    throw new SpiffeError("ERR_SPIFFE_USAGE", `${expected}; got one that the platform does not take`, {
+      phase: "request",
+      hint: "Make a new Request or stream for each try, or give the body as text or bytes",
+      cause,
+    });
+  }
+}
+
+/** Whether a call may be sent twice: an idempotent method, and a body that is still there (S-24). */
+export function isRepeatable({ method, body }: Call): boolean {
+  return IDEMPOTENT.has(method) && (body === undefined || "bytes" in body);
+}
+
 function usage(expected: string, came: string): SpiffeError {
-  return new SpiffeError("ERR_SPIFFE_USAGE", `Expected ${expected}; got ${came}`, { phase: "request" });
+  return new SpiffeError("ERR_SPIFFE_USAGE", `Expected ${expected}; got ${came}`, {
+    phase: "request",
+    hint: "Nothing was sent: change the call, as it is refused each time",
+  });
 }

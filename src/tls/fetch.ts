@@ -2,10 +2,10 @@
 import { type Clock, systemClock } from "../base/clock.ts";
 import { type Authorizer, authorizerFor, expectationOf, type PeerExpectation } from "./authorizers.ts";
 import { inRange, onlyKnown } from "./check-options.ts";
-import { connect, type VerifiedConnection } from "./connect.ts";
+import { connectVouched, type VerifiedConnection } from "./connect.ts";
 import { identityError } from "./connect-errors.ts";
 import { exchange, wasStale } from "./fetch-exchange.ts";
-import { type Call, readCall } from "./fetch-request.ts";
+import { type Call, isRepeatable, readCall } from "./fetch-request.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { type KeptConnections, poolOf } from "./kept-connections.ts";
 
@@ -22,7 +22,6 @@ export interface FetchOptions {
 export type SpiffeFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
 const KNOWN = ["peer", "connectTimeoutMs", "clock"];
-const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 
 /**
  * Makes a fetch that presents the own X.509-SVID and talks only to the expected peer. The URL's host is where to dial;
@@ -36,7 +35,8 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT"
  * @param identity own SVID and bundles, for example a `Workload`
  * @throws SpiffeError `ERR_SPIFFE_USAGE` without a usable `peer`. A call rejects with `ERR_SPIFFE_PEER_REFUSED` (nothing
  *   was sent), `ERR_SPIFFE_TLS`, `ERR_SPIFFE_TIMEOUT`, `ERR_SPIFFE_ABORTED`, `ERR_SPIFFE_UPSTREAM` when the exchange
- *   breaks, `ERR_SPIFFE_USAGE` for other URLs than `https:`
+ *   breaks, `ERR_SPIFFE_USAGE` for other URLs than `https:`, for a body that is read already, and for `integrity`.
+ *   `retryable` is true only where nothing of the call has left, or it may arrive twice
  * @example
  * ```ts
  * import { Authority } from "spiffe-edge/testing";
@@ -62,7 +62,7 @@ export function createFetch(identity: TlsIdentity, options: FetchOptions): Spiff
   const { connectTimeoutMs } = options;
   inRange("connectTimeoutMs", connectTimeoutMs, 1, Infinity);
   const dial = (url: URL, signal: AbortSignal | undefined, onDrain?: () => void): Promise<VerifiedConnection> =>
-    connect(identity, {
+    connectVouched(identity, {
       ...addressOf(url),
       peer: authorize,
       alpn: ["http/1.1"],
@@ -105,9 +105,4 @@ export function createFetch(identity: TlsIdentity, options: FetchOptions): Spiff
 
 function addressOf({ hostname, port }: URL): { host: string; port: number } {
   return { host: hostname.replace(/^\[|\]$/g, ""), port: port === "" ? 443 : Number(port) };
-}
-
-/** Whether a call may be sent twice: an idempotent method, and a body that is still there (S-24). */
-function isRepeatable({ method, body }: Call): boolean {
-  return IDEMPOTENT.has(method) && (body === undefined || "bytes" in body);
 }

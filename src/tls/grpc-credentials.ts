@@ -5,7 +5,7 @@ import type { Clock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
 import { inRange, onlyKnown, usage } from "./check-options.ts";
-import { connect } from "./connect.ts";
+import { connectVouched } from "./connect.ts";
 import type { TlsIdentity } from "./identity.ts";
 
 /** Options of {@link grpcCredentials}. */
@@ -79,7 +79,7 @@ export function grpcCredentials<Credentials extends object, CallCredentials>(
   }
 
   const dial = async (tcp: Socket): Promise<{ socket: TLSSocket; secure: true }> => {
-    const { socket } = await connect(identity, {
+    const { socket } = await connectVouched(identity, {
       socket: tcp,
       peer,
       alpn: ["h2"],
@@ -91,6 +91,7 @@ export function grpcCredentials<Credentials extends object, CallCredentials>(
     socket.destroy();
     throw new SpiffeError("ERR_SPIFFE_TLS", "Expected the peer to speak HTTP/2; it chose another protocol", {
       phase: "handshake",
+      hint: "Check that the peer serves HTTP/2 on this port",
     });
   };
 

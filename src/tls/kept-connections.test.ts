@@ -131,6 +131,18 @@ describe("kept connections of createFetch", () => {
     assert.equal(await call(web, peer), 1, "back by itself");
   });
 
+  it("a clock that cannot wait fails the call and nothing else, one that can does not", async () => {
+    const web = await identityOf(WEB, ca);
+    const sleep = () => {
+      throw new Error("no waiting");
+    };
+    const clock = { ...systemClock, sleep };
+    await assert.rejects(call(web, { peer: ORDERS, clock }), (error) => isSpiffeError(error, "ERR_SPIFFE_UPSTREAM"));
+    // what is left unhandled would be reported by now, against this test
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(await call(web, { peer: ORDERS, clock: { ...systemClock } }), 1);
+  });
+
   it("[S-24] a call that may not arrive twice has a connection of its own", async () => {
     const web = await identityOf(WEB, ca);
     const peer = { peer: ORDERS };

@@ -2,7 +2,7 @@
 import type { Duplex } from "node:stream";
 import type { Clock } from "../base/clock.ts";
 import type { X509Svid } from "../x509/index.ts";
-import { fallenSince, type VerifiedConnection } from "./connect.ts";
+import type { VerifiedConnection } from "./connect.ts";
 import type { CallEvents, UpstreamRequest } from "./http1/call.ts";
 import type { Http1Call } from "./http1/connection.ts";
 import { Http1Pool } from "./http1/pool.ts";
@@ -47,11 +47,11 @@ export class KeptConnections {
   }
 
   async #open(signal: AbortSignal | undefined): Promise<Duplex> {
-    const { socket, peer, isCurrent, rejudge } = await this.#dial(signal, () => this.retire());
+    const { socket, peer, isCurrent } = await this.#dial(signal, () => this.retire());
     const { name } = peer.id.trustDomain;
     if (!this.#same.has(name)) this.#same.set(name, isCurrent);
     if (!isCurrent() || !this.isCurrent) this.retire();
-    return fallenSince({ isCurrent, rejudge }) === undefined ? socket : socket.destroy();
+    return socket;
   }
 
   /** Whether a connection made now would be judged by the same SVID and bundles. */

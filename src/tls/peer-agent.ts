@@ -6,8 +6,8 @@ import type { SpiffeError } from "../base/errors.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import { authorizerFor, expectationOf, type PeerExpectation } from "./authorizers.ts";
 import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
-import { connect, fallenSince, type VerifiedConnection } from "./connect.ts";
-import { dialError, refusedError } from "./connect-errors.ts";
+import { connectVouched, type VerifiedConnection } from "./connect.ts";
+import { dialError } from "./connect-errors.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { Places } from "./places.ts";
 import { addressOf, type DialTarget } from "./tls-options.ts";
@@ -107,7 +107,7 @@ export function createAgent(identity: TlsIdentity, options: PeerAgentOptions): A
   inRange("connectTimeoutMs", connectTimeoutMs, 1, Infinity);
   const peer = authorizerFor(options.peer);
   const dial: Dial = (target, onDrain) =>
-    connect(identity, {
+    connectVouched(identity, {
       ...addressOf(target),
       peer,
       alpn: ["http/1.1"],
@@ -259,13 +259,9 @@ class PeerAgent extends Agent {
     };
     this.#dial(target, onDrain).then(
       ({ socket, isCurrent, rejudge }) => {
-        const fallen = fallenSince({ isCurrent, rejudge });
-        if (fallen !== undefined) socket.destroy();
         if (socket.destroyed) {
           leave();
-          const at = addressOf(target);
-          const why = fallen !== undefined ? refusedError(fallen, at) : dialError(new Error("closed"), at, "handshake");
-          return callback(why, undefined as never);
+          return callback(dialError(new Error("closed"), addressOf(target), "handshake"), undefined as never);
         }
         socket.once("close", leave);
         this.#isCurrent.set(socket, () => !drains && isCurrent() && (!this.#asks || rejudge().ok === true));

@@ -7,11 +7,13 @@ import {
 } from "node:http2";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
+import type { X509Svid } from "../x509/index.ts";
 import { type Authorizer, expectationOf } from "./authorizers.ts";
-import { connect, fallenSince } from "./connect.ts";
-import { refusedError } from "./connect-errors.ts";
+import { connectVouched } from "./connect.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { HEADER_BYTES } from "./options.ts";
+import { ownSvid } from "./own-identity.ts";
+import { isOwn } from "./snapshot.ts";
 import { openWhole } from "./whole-stream.ts";
 
 /** What {@link PeerSessions} need to know. */
@@ -31,6 +33,12 @@ interface Open {
   idle: AbortController | undefined;
 }
 
+/** A connection that is dialled for all who ask while the own SVID stays the same. */
+interface Opening {
+  readonly own: X509Svid | undefined;
+  readonly open: Promise<Open>;
+}
+
 function ignore(): void {}
 
 /** Has the shape of the session manager that Connect's Node transports take. */
@@ -41,7 +49,7 @@ export class PeerSessions {
   readonly #options: PeerSessionsOptions;
   readonly #clock: Clock;
   #open: Open | undefined;
-  #opening: Promise<Open> | undefined;
+  #opening: Opening | undefined;
   #closed = false;
 
   constructor(identity: TlsIdentity, options: PeerSessionsOptions) {
@@ -103,16 +111,36 @@ export class PeerSessions {
       // A later verdict could differ: streams that run may finish, nothing new begins on it.
       open.session.close();
     }
-    this.#opening ??= this.#dial().finally(() => {
-      this.#opening = undefined;
-    });
-    return this.#opening;
+    const under = this.#opening;
+    // a dial under way shows the SVID of when it began
+    const mayShare = under?.own !== undefined && isOwn(under.own, this.#identity, this.#clock);
+    return (mayShare ? under : this.#begin()).open;
+  }
+
+  #begin(): Opening {
+    const opening: Opening = {
+      own: this.#ownNow(),
+      open: this.#dial().finally(() => {
+        if (this.#opening === opening) this.#opening = undefined;
+      }),
+    };
+    this.#opening = opening;
+    return opening;
+  }
+
+  /** Nothing while this side has none: the dial says why. */
+  #ownNow(): X509Svid | undefined {
+    try {
+      return ownSvid(this.#identity, this.#clock);
+    } catch {
+      return undefined;
+    }
   }
 
   async #dial(): Promise<Open> {
     const { url, authorize, connectTimeoutMs, clock } = this.#options;
     let session: ClientHttp2Session | undefined;
-    const { socket, isCurrent, rejudge } = await connect(this.#identity, {
+    const { socket, isCurrent, rejudge } = await connectVouched(this.#identity, {
       host: url.hostname.replace(/^\[|\]$/g, ""),
       port: url.port === "" ? 443 : Number(url.port),
       peer: authorize,
@@ -128,11 +156,6 @@ export class PeerSessions {
         phase: "handshake",
         hint: "Check that the peer serves HTTP/2 on this port",
       });
-    }
-    const fallen = fallenSince({ isCurrent, rejudge });
-    if (fallen !== undefined) {
-      socket.destroy();
-      throw refusedError(fallen, { host: url.hostname, port: Number(url.port || 443) });
     }
     session = openSession(this.authority, {
       createConnection: () => socket,
@@ -150,7 +173,8 @@ export class PeerSessions {
       open.idle?.abort();
       if (this.#open === open) this.#open = undefined;
     });
-    this.#open = open;
+    // one that was dialled later, with a newer SVID, may be there before
+    if (this.#open === undefined || open.isCurrent()) this.#open = open;
     this.#endWhenIdle(open);
     return open;
   }

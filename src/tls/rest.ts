@@ -2,8 +2,8 @@
 import { setTimeout } from "node:timers";
 import { type Clock, systemClock } from "../base/clock.ts";
 
-/** Like the clock's `sleep`; with the machine's own clock the timer holds no process. */
-export function rest(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+/** Like the clock's `sleep`, rejecting where that throws; with the machine's own clock the timer holds no process. */
+export async function rest(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   if (clock !== systemClock) return clock.sleep(ms, signal);
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);

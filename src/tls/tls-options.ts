@@ -4,7 +4,7 @@ import type { Clock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
 import { onlyKnown } from "./check-options.ts";
-import { connect } from "./connect.ts";
+import { connectVouched } from "./connect.ts";
 import type { TlsIdentity } from "./identity.ts";
 
 /** Options of {@link tlsOptions}. */
@@ -93,7 +93,7 @@ export function tlsOptions(identity: TlsIdentity, options: TlsPeerOptions): Veri
       throw new SpiffeError("ERR_SPIFFE_USAGE", `${expected}; this caller wants one at once`);
     }
     const { signal } = target;
-    connect(identity, {
+    connectVouched(identity, {
       ...addressOf(target),
       peer,
       alpn,

@@ -5,7 +5,7 @@ import type { TLSSocket } from "node:tls";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
 import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
-import { connect } from "./connect.ts";
+import { connectVouched } from "./connect.ts";
 import { timeoutError } from "./connect-errors.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { markConnection, peerOf } from "./peer.ts";
@@ -133,7 +133,7 @@ export class VerifiedStream extends Duplex {
     const { signal } = this.#dial;
     const servername = this.#way.servername ?? (isIP(host) === 0 ? host.replace(/\.$/, "") : undefined);
     const common = { peer, signal, clock, ...(servername === undefined ? {} : { servername }) };
-    if (startTls === undefined) return (await connect(identity, { ...common, host, port, timeoutMs })).socket;
+    if (startTls === undefined) return (await connectVouched(identity, { ...common, host, port, timeoutMs })).socket;
     // One time for all of it; who is waiting then is told by the error.
     const late = () => this.destroy(timeoutError({ host, port }, "handshake", timeoutMs));
     clock.sleep(timeoutMs, this.#dialled.signal).then(late, ignore);
@@ -141,7 +141,7 @@ export class VerifiedStream extends Duplex {
     if (this.#plain.greeting !== undefined) this.push(await this.#plain.greeting);
     const tcp = await this.#plain.ready;
     try {
-      return (await connect(identity, { ...common, socket: tcp, timeoutMs: Infinity })).socket;
+      return (await connectVouched(identity, { ...common, socket: tcp, timeoutMs: Infinity })).socket;
     } catch (error) {
       tcp.destroy();
       throw error;
