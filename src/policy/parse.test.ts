@@ -93,9 +93,19 @@ describe("policy files", () => {
     for (const odd of ["{}", "[{}]", "!!binary YQ==", "[]", "null", "5", "!x a"])
       assert.match(faults(rule(odd)), /^policy:1:\d+ /, odd);
     for (const key of ["methods", "path", "headers", "claims", "time", "routes", "hosts", "mode", "until"]) {
-      for (const odd of ["{}", "[{}]", "[[]]", "{ a: {} }", "{ a: [[{}]] }", "!!binary YQ=="])
+      for (const odd of ["{}", "[{}]", "[[]]", "{ a: {} }", "{ a: [[{}]] }", "!!binary YQ==", "null"])
         assert.match(faults(rule("a", `, ${key}: ${odd}`)), /^policy:1:\d+ /, `${key}: ${odd}`);
     }
+    for (const odd of [
+      "null",
+      "5",
+      "[]",
+      "{ ids: null }",
+      "{ via: null }",
+      "{ trustDomains: null }",
+      "{ ids: [null] }",
+    ])
+      assert.match(faults(`- { rule: a, allow: ${odd} }`), /^policy:1:\d+ /, odd);
     const compiled = (more: object) => {
       try {
         return Policy.compile([{ rule: "a", allow: { via: ["jwt"] }, ...more } as never]).rules.join();
@@ -219,6 +229,15 @@ describe("policy files", () => {
     ]) {
       assert.match(told(rule), /is not for this file to say|alone speaks for everybody/, rule);
     }
+    const two = (rule: string) =>
+      faults([
+        { file: "a.yaml", text: `- { rule: r, ${rule} }`, idPrefixes: ["spiffe://a.test", "spiffe://b.test/x"] },
+      ]);
+    for (const rule of ['ids: ["spiffe://a.test/y", "spiffe://b.test/x/y"]', "trustDomains: [a.test], via: [jwt]"])
+      assert.equal(two(`allow: { ${rule} }`), "accepted", rule);
+    for (const rule of ['ids: ["spiffe://a.test/y", "spiffe://b.test/y"]', "trustDomains: [b.test], via: [jwt]"])
+      assert.match(two(`allow: { ${rule} }`), /is not for this file to say/, rule);
+    assert.match(two('allow: { ids: ["web", "spiffe://a.test/y"] }'), /"web" is no SPIFFE ID/);
     assert.equal(told("allow: { trustDomains: [example.org] }", "spiffe://example.org"), "accepted");
     assert.match(told("allow: { trustDomains: [example.com] }", "spiffe://example.org"), /is not for this file to say/);
     assert.match(
