@@ -85,6 +85,10 @@ describe("policy files", () => {
     assert.match(faults(`${FILE}---\nrules: []\n`), /second document/);
     assert.match(faults(""), /is empty/);
     assert.match(faults("5"), /is no set of rules/);
+    for (const rules of ["{}", "5", "a", "null", "{ rule: a }"])
+      assert.match(faults(`rules: ${rules}\n`), /is not a list of rules/, rules);
+    assert.match(faults("end: true\n"), /is not a list of rules/);
+    assert.equal(faults("rules: []\n"), "accepted");
   });
 
   it("values of every kind in every place are faults with their place, never a crash", () => {
@@ -197,6 +201,10 @@ describe("policy files", () => {
     assert.deepEqual(parsePolicy(set("")).audits(before), ["a"]);
     assert.deepEqual(parsePolicy(set(", mode: enforce")).audits(before), []);
     assert.match(faults("mode: audit\nrules: []\n"), /mode: audit needs "until"/);
+    const verdict = (rest: string) =>
+      parsePolicy(set(rest).replace("deny", "allow")).decide(peerOf("/web"), { method: "GET", path: "/", now: before })
+        .verdict;
+    assert.deepEqual([verdict(""), verdict(", mode: enforce")], ["deny", "allow"]);
   });
 
   it("end: true is the last key and nothing but true", () => {
