@@ -63,6 +63,6 @@ export function parsePath(text: string, names: string[], deny: boolean): Segment
   }
   if (!deny) return pattern;
   const texts = pattern.texts.map((part) => (part === undefined ? undefined : decodeSegment(part)));
-  const slash = !pattern.rest && texts.length > 1 && texts.at(-1) === "";
+  const slash = texts.length > 1 && texts.at(-1) === "";
   return slash ? { ...pattern, texts: texts.slice(0, -1), slots: pattern.slots.slice(0, -1) } : { ...pattern, texts };
 }

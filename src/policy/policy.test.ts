@@ -264,6 +264,11 @@ describe("policy rules that do not compile", () => {
     ],
     ["a wildcard inside a segment", { rule: "r", allow: { ids: ["spiffe://example.org/web-*"] } }, /mixes a wildcard/],
     ["** before the end", { rule: "r", allow: { ids: ["spiffe://example.org/**/web"] } }, /has \*\* before its end/],
+    ...["web-{x}", "{x}-web", "{x}{x}", "x{x}"].map((text): (typeof cases)[number] => {
+      const named = { ids: [`spiffe://example.org/${text}/{x}`] };
+      return [`a capture beside text, ${text}`, { rule: "r", allow: named, path: "/a/{x}" }, /" is no capture/];
+    }),
+    ["a capture beside text in a path", { ...good, path: "/a-{x}/{x}" }, /"a-\{x\}" is no capture/],
     ["a capture without a name", { rule: "r", allow: { ids: ["spiffe://example.org/{}"] } }, /"\{\}" is no capture/],
     [
       "a pattern that is no ID",
@@ -432,6 +437,7 @@ describe("policy rules that do not compile", () => {
       { allow: { ids: ["/{x}/{x}", "/{x}/b/{x}"].map((one) => `spiffe://a${one}`) } },
     ],
     ["a capture that one ID repeats beside an ID without", { allow: { ids: ["spiffe://a/{x}/{x}", "spiffe://a/b"] } }],
+    ["a capture of a whole segment", { allow: { ids: ["spiffe://a/{x}/{x}"] }, path: "/a/{x}" }],
     ["a capture that the path repeats", { allow: { via: ["jwt"] }, path: "/{x}/{x}" }],
     ["a trust domain beside via", { allow: { trustDomains: ["example"], via: ["x509"] } }],
     ["a claim that is no integer", { allow: { via: ["jwt"] }, claims: { a: 0.5 } }],
