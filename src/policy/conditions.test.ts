@@ -693,6 +693,11 @@ describe("facts that a program hands over in another spelling than rules know", 
     { method: "get" },
     { method: "GET " },
     { method: "G\u00caT" },
+    // a list of one text looks like the text
+    { path: ["/a/b"] },
+    { path: null },
+    { host: ["a.test"] },
+    { method: ["GET"] },
   ];
   const plain = { path: "/a/b", host: "a.test", method: "GET" };
   for (const spelled of odd) {
@@ -704,9 +709,10 @@ describe("facts that a program hands over in another spelling than rules know", 
       method: { methods: ["GET"] },
     }[key];
     const title = JSON.stringify(spelled).replace(/[^ -~]/g, "?");
-    judge(asks, [[title, web, { ...plain, ...spelled }, true]], "deny");
+    const facts = { ...plain, ...spelled } as RequestFacts;
+    judge(asks, [[title, web, facts, true]], "deny");
     judge(asks, [[`the plain spelling beside ${title}`, web, plain, false]], "deny");
-    judge(takes, [[title, web, { ...plain, ...spelled }, false]], "allow");
+    judge(takes, [[title, web, facts, false]], "allow");
     judge(takes, [[`the plain spelling beside ${title}`, web, plain, true]], "allow");
   }
 });

@@ -45,6 +45,8 @@ export function canonicalPath(raw: string): Verdict<string> {
 
 /** Whether a path is in its canonical form already. */
 export function isCanonicalPath(path: string): boolean {
+  // a list of one text looks like the text
+  if (typeof path !== "string") return false;
   const canonical = canonicalPath(path);
   return canonical.ok && canonical.value === path;
 }
