@@ -59,14 +59,14 @@ export const POLICY_CONTROLS: readonly Control[] = [
     "policy/request-line.ts",
     'return typeof text === "string" && HOST',
     "return HOST",
-    "policy/conditions.test.ts",
+    "policy/request-line.test.ts",
   ),
   control(
     "policy-method-is-text",
     "policy/request-line.ts",
     'return typeof text === "string" && METHOD',
     "return METHOD",
-    "policy/conditions.test.ts",
+    "policy/request-line.test.ts",
   ),
   control(
     "policy-captures-without-path",

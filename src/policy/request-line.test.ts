@@ -1,12 +1,24 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { canonicalAuthority, canonicalTarget, isCanonicalHost, isServedMethod } from "./request-line.ts";
+import { isCanonicalPath } from "./path.ts";
+import { canonicalAuthority, canonicalTarget, isCanonicalHost, isMethod, isServedMethod } from "./request-line.ts";
 
 describe("[S-22] [S-23] the request line in one spelling", () => {
   it("knows the methods that are served", () => {
     for (const method of ["GET", "POST", "VERSION-CONTROL", "M-SEARCH"]) assert.equal(isServedMethod(method), true);
     for (const method of ["", "get", "Get", "GET ", " GET", "GET\n", "-GET", "GET-", "G3T", "CONNECT", "TRACE"])
       assert.equal(isServedMethod(method), false, JSON.stringify(method));
+  });
+
+  it("takes no list of one text for the text", () => {
+    for (const [is, text] of [
+      [isMethod, "GET"],
+      [isCanonicalHost, "a.test"],
+      [isCanonicalPath, "/a"],
+    ] as const) {
+      assert.equal(is(text), true);
+      for (const other of [[text], null, undefined]) assert.equal(is(other as never), false, `${is.name} ${other}`);
+    }
   });
 
   it("keeps a query behind its path, and adds none", () => {
