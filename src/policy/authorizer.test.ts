@@ -113,6 +113,26 @@ describe("[S-26] an external authorizer", () => {
     }
   });
 
+  it("does not begin in plaintext where nobody may look for a proxy", () => {
+    const { env } = process;
+    const unreadable = new Proxy({} as typeof env, {
+      get() {
+        throw new Error("no access to the environment");
+      },
+    });
+    try {
+      process.env = unreadable;
+      assert.throws(
+        () => createAuthorizer({ url }),
+        (error) => isSpiffeError(error, "ERR_SPIFFE_CONFIG") && error.message.includes("unreadable environment"),
+      );
+      assert.ok(createAuthorizer({ url: "https://authorizer.test/check" }));
+    } finally {
+      process.env = env;
+    }
+    assert.ok(createAuthorizer({ url }));
+  });
+
   it("is not asked about what the policy denies, and cannot allow it", async () => {
     says(200, GOOD);
     const before = asked;
@@ -140,6 +160,7 @@ describe("[S-26] an external authorizer", () => {
     ["junk", "answer", () => says(200, "<html>")],
     ["a good answer as text", "answer", () => says(200, GOOD, { "content-type": "text/plain" })],
     ["as two types", "answer", () => says(200, GOOD, { "content-type": "application/json, text/html" })],
+    ["as a type that ends alike", "answer", () => says(200, GOOD, { "content-type": "text/application/json" })],
     ["as a type that begins alike", "answer", () => says(200, GOOD, { "content-type": "application/json2" })],
     [
       "as no type",
@@ -150,6 +171,7 @@ describe("[S-26] an external authorizer", () => {
     ],
     ["an empty body", "answer", () => says(200, "")],
     ["a list", "answer", () => says(200, "[true]")],
+    ["null", "answer", () => says(200, "null")],
     ["a bare true", "answer", () => says(200, "true")],
     ["text in place of true", "answer", () => says(200, '{"allow":"true"}')],
     ["one in place of true", "answer", () => says(200, '{"allow":1}')],
@@ -244,6 +266,21 @@ describe("[S-26] an external authorizer", () => {
     assert.equal(await slow((_, abort) => abort.abort(), false), "deny policy.authorizer-unreachable unreachable");
   });
 
+  it("nor is one asked whose caller has gone before, even by a fetch that never ends", async () => {
+    const never = { clock: new ManualClock(), fetch: () => new Promise<Response>(() => {}) };
+    const abort = new AbortController();
+    const outcome = createAuthorizer({ url }, never).confirm(allowed, peer, facts, abort.signal);
+    abort.abort();
+    assert.equal(told(await outcome), "deny policy.authorizer-unreachable unreachable");
+    const late = createAuthorizer({ url }, never).confirm(allowed, peer, facts, abort.signal);
+    assert.equal(told(await late), "deny policy.authorizer-unreachable unreachable");
+    says(200, GOOD);
+    const again = createAuthorizer({ url, headers: ["x-plan"] });
+    const gone = await again.confirm(allowed, peer, facts, abort.signal);
+    assert.equal(told(gone), "deny policy.authorizer-unreachable unreachable");
+    assert.equal(told(await again.confirm(allowed, peer, facts)), "allow policy.allowed");
+  });
+
   it("a fetch that throws, never settles or follows redirects itself gains nothing", async () => {
     const ask = (fetch: () => Promise<Response>) =>
       createAuthorizer({ url, timeout: "50ms" }, { fetch }).confirm(allowed, peer, facts);
@@ -260,6 +297,8 @@ describe("[S-26] an external authorizer", () => {
     assert.equal(told(await ask(followed)), "deny policy.authorizer-redirect redirect");
     const hidden = async () => ({ status: 0, type: "opaqueredirect", redirected: false, body: null }) as Response;
     assert.equal(told(await ask(hidden)), "deny policy.authorizer-redirect redirect");
+    const bodiless = async () => ({ status: 200, headers: Response.json({}).headers, body: null }) as Response;
+    assert.equal(told(await ask(bodiless)), "deny policy.authorizer-answer answer");
     assert.equal(told(await ask(async () => Response.json({ allow: true }))), "allow policy.allowed");
   });
 });

@@ -84,7 +84,8 @@ describe("policy files", () => {
     assert.match(faults(FILE.replace("rules:", "rules: &r")), /is an anchor/);
     assert.match(faults(`${FILE}---\nrules: []\n`), /second document/);
     assert.match(faults(""), /is empty/);
-    assert.match(faults("5"), /is no set of rules/);
+    for (const text of ["5", "a"]) assert.match(faults(text), /is no set of rules/, text);
+    assert.match(faults("rules: []\nmodes: audit\n"), /modes: unknown key \(did you mean "mode"/);
     for (const rules of ["{}", "5", "a", "null", "{ rule: a }"])
       assert.match(faults(`rules: ${rules}\n`), /is not a list of rules/, rules);
     assert.match(faults("end: true\n"), /is not a list of rules/);
@@ -205,6 +206,8 @@ describe("policy files", () => {
       parsePolicy(set(rest).replace("deny", "allow")).decide(peerOf("/web"), { method: "GET", path: "/", now: before })
         .verdict;
     assert.deepEqual([verdict(""), verdict(", mode: enforce")], ["deny", "allow"]);
+    const enforced = parsePolicy("mode: enforce\nrules: [{ rule: a, allow: { via: [x509] } }]\n");
+    assert.equal(enforced.decide(peerOf("/web"), { method: "GET", path: "/", now: before }).verdict, "allow");
   });
 
   it("end: true is the last key and nothing but true", () => {
