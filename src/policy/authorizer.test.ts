@@ -370,7 +370,7 @@ describe("settings of an authorizer", () => {
     for (const local of ["http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost/"])
       createAuthorizer({ url: local });
     for (const timeout of ["10s", "10000ms", "1ms"]) createAuthorizer({ ...good, timeout });
-    const headers = ["x-plan-via", "my-cookie", "x".repeat(64)];
+    const headers = ["x-plan-via", "my-cookie", "tenant", "host-name", "x".repeat(64)];
     assert.deepEqual(createAuthorizer({ ...good, headers }).headers, headers);
     assert.deepEqual(createAuthorizer({ url: good.url }).headers, []);
   });
