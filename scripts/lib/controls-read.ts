@@ -68,4 +68,18 @@ export const READ_CONTROLS: readonly Control[] = [
     "!leniency.lenientPeerExtKeyUsage",
     "x509/leaf.test.ts",
   ),
+  control(
+    "x509-foreseen-key-fits",
+    "x509/path/search.ts",
+    " || !key.fits(alg) || this",
+    " || this",
+    "x509/path/search.test.ts",
+  ),
+  control(
+    "x509-constraint-mailboxes",
+    "x509/path/name-constraints.ts",
+    "budget.left -= Math.max(0, subjects.length - names.length - 1) * bases;",
+    "",
+    "x509/path/name-constraints.test.ts",
+  ),
 ];

@@ -353,5 +353,14 @@ describe("name constraints", () => {
       assert.equal(await judged([await issueLeaf(root, hosts(most))], [root]), "accepted");
       assert.equal(await judged([await issueLeaf(root, hosts(most + 1))], [root]), "x509.work-limit");
     });
+
+    it("[S-16] [A-8] counts e-mail addresses of the subject too", async () => {
+      const mailboxes = (count: number) => ({
+        subject: name(...Array.from({ length: count }, (_, index): [string, string] => [EMAIL, `m${index}@a.test`])),
+      });
+      const most = Math.floor(LIMITS.nameConstraintWork / 60) - 2;
+      assert.equal(await judged([await issueLeaf(root, mailboxes(most))], [root]), "accepted");
+      assert.equal(await judged([await issueLeaf(root, mailboxes(most + 1))], [root]), "x509.work-limit");
+    });
   });
 });
