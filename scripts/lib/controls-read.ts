@@ -125,4 +125,18 @@ export const READ_CONTROLS: readonly Control[] = [
     '  if (false) return refuse("encoding.pem", `Expected an END line',
     "encoding/pem.test.ts",
   ),
+  control(
+    "proxy-mapped-address",
+    "encoding/proxy-protocol.ts",
+    "groups.slice(0, 5).every(",
+    "groups.slice(0, 5).some(",
+    "encoding/proxy-protocol.test.ts",
+  ),
+  control(
+    "proxy-address-tail",
+    "encoding/proxy-protocol.ts",
+    "if (tail !== undefined && last === undefined) return undefined;",
+    "",
+    "encoding/proxy-protocol.test.ts",
+  ),
 ];
