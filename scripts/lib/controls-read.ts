@@ -139,4 +139,11 @@ export const READ_CONTROLS: readonly Control[] = [
     "",
     "encoding/proxy-protocol.test.ts",
   ),
+  control(
+    "json-lone-surrogate",
+    "encoding/strict-json.ts",
+    "} else if (isHighSurrogate(c) && isLowSurrogate(",
+    "} else if (isLowSurrogate(",
+    "encoding/strict-json.test.ts",
+  ),
 ];

@@ -190,11 +190,21 @@ describe("strict JSON", () => {
       '"\ud800"',
       '"\udc00x"',
       '"\ud800\\udc00"',
+      '"\udc00\udc00"',
+      '"\ue000\udc00"',
+      '"\uffff\udfff"',
+      '"\udfff"',
+      '"\\udfff"',
+      '"\udbff\ue000"',
+      '"\\udbff\\ue000"',
+      '"\\ue000\\udc00"',
     ]) {
       assert.equal(reason(text), "encoding.json", JSON.stringify(text));
     }
     assert.equal(value('"\\ud83d\\ude00"'), "\u{1f600}");
     assert.equal(value('"\u{1f600}"'), "\u{1f600}");
+    assert.equal(value('"\ue000\ud800\udc00\udbff\udfff\uffff"'), "\ue000\u{10000}\u{10ffff}\uffff");
+    assert.equal(value('"\\ue000\\ud800\\udc00\\udbff\\udfff\\uffff"'), "\ue000\u{10000}\u{10ffff}\uffff");
   });
 
   it("[JWT-14] [BND-01] is bounded in size", () => {
