@@ -146,4 +146,18 @@ export const READ_CONTROLS: readonly Control[] = [
     "} else if (isLowSurrogate(",
     "encoding/strict-json.test.ts",
   ),
+  control(
+    "id-trust-domain-equals",
+    "id/spiffe-id.ts",
+    "return other.name === this.name;",
+    "return true;",
+    "id/spiffe-id.test.ts",
+  ),
+  control(
+    "x509-constraint-scheme-first",
+    "x509/path/name-constraints.ts",
+    "const AUTHORITY = /^",
+    "const AUTHORITY = /",
+    "x509/path/name-constraints.test.ts",
+  ),
 ];
