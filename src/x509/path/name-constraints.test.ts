@@ -288,6 +288,22 @@ describe("name constraints", () => {
     assert.equal(await under({ excluded: [{ directory: name([O, "CD"]) }] }, { subject: name([O, "AB"]) }), "accepted");
   });
 
+  it("[S-16] take a mailbox of the subject that can not be read for outside when permitted, inside when excluded", async () => {
+    const oid = Uint8Array.of(6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1);
+    const bmp = Uint8Array.of(0x1e, 4, 0, 0x41, 0, 0x42);
+    const subject = encodeDer(TAG.sequence, encodeDer(TAG.set, encodeDer(TAG.sequence, oid, bmp)));
+    assert.equal(await under({ permitted: [{ email: "a.test" }] }, { subject }), refused);
+    assert.equal(await under({ excluded: [{ email: "a.test" }] }, { subject }), refused);
+    assert.equal(await under({ excluded: [{ dns: "a.test" }] }, { subject }), "accepted");
+  });
+
+  it("[X509-06] [S-16] do not speak of an empty subject", async () => {
+    const empty = { subject: name(), namesCritical: true };
+    const lists = { permitted: [{ directory: name([O, "Example"]) }] };
+    assert.equal(await under(lists, empty), "accepted");
+    assert.equal(await under(lists, { ...empty, subject: name([O, "Other"]) }), refused);
+  });
+
   it("[S-16] refuse names of a kind that can not be judged, once a constraint speaks of it", async () => {
     assert.equal(await under({ permitted: [{ other: "x" }] }, names({ other: "x" })), refused);
     assert.equal(await under({ excluded: [{ other: "y" }] }, names({ other: "x" })), refused);
