@@ -160,4 +160,18 @@ export const READ_CONTROLS: readonly Control[] = [
     "const AUTHORITY = /",
     "x509/path/name-constraints.test.ts",
   ),
+  control(
+    "x509-constraint-below-dot",
+    "x509/path/name-constraints.ts",
+    'base.startsWith(".") ? host.endsWith(base) : host === base;',
+    'base.startsWith(".") ? host.length > base.length : host === base;',
+    "x509/path/name-constraints.test.ts",
+  ),
+  control(
+    "x509-constraint-unread",
+    "x509/path/name-constraints.ts",
+    "const unknown = wanted[i] === undefined || given[i] === undefined;",
+    "const unknown = given[i] === undefined;",
+    "x509/path/name-constraints.test.ts",
+  ),
 ];

@@ -34,6 +34,9 @@ describe("name constraints", () => {
       [".example.org", "spiffe://sub.example.org/web", "accepted"],
       [".example.org", "spiffe://a.b.example.org/web", "accepted"],
       [".example.org", "spiffe://example.org/web", refused],
+      [".example.org", "spiffe://a.b.example.com/web", refused],
+      [".example.org", "spiffe://a.badexample.org/web", refused],
+      [".example.org", "spiffe://sub.example.org.evil.net/web", refused],
       [".local", "spiffe://x0tta6bl4.local/web", "accepted"],
     ] as const) {
       assert.equal(await under({ permitted: [{ uri: base }] }, { id }), wanted, `${base} ${id}`);
@@ -143,7 +146,10 @@ describe("name constraints", () => {
       ["example.org", "a.b.example.org", true, true],
       ["example.org", "EXAMPLE.ORG", true, true],
       ["example.org", "badexample.org", false, false],
+      ["example.org", "aexample.org", false, false],
+      ["example.org", "a.b.example.com", false, false],
       [".example.org", "a.example.org", true, true],
+      [".example.org", "a.b.example.com", false, false],
       [".example.org", "example.org", false, true],
       ["", "anything.net", true, true],
       ["example.org", "*.example.org", true, true],
@@ -223,6 +229,7 @@ describe("name constraints", () => {
       ["example.org", "b@sub.example.org", false, false],
       [".example.org", "b@sub.example.org", true, true],
       [".example.org", "b@example.org", false, false],
+      [".example.org", "b@a.b.example.com", false, false],
       ["a b@example.org", "b@example.org", false, true],
       ["", "b@example.org", false, true],
       ["example.org", "b@c@example.org", false, true],
@@ -286,6 +293,8 @@ describe("name constraints", () => {
     assert.equal(await under({ permitted: [{ directory: name([O, "AB"]) }] }, { subject }), refused);
     assert.equal(await under({ excluded: [{ directory: name([O, "CD"]) }] }, { subject }), refused);
     assert.equal(await under({ excluded: [{ directory: name([O, "CD"]) }] }, { subject: name([O, "AB"]) }), "accepted");
+    assert.equal(await under({ permitted: [{ directory: subject }] }, { subject: name([O, "AB"]) }), refused);
+    assert.equal(await under({ excluded: [{ directory: subject }] }, { subject: name([O, "AB"]) }), refused);
   });
 
   it("[S-16] take a mailbox of the subject that can not be read for outside when permitted, inside when excluded", async () => {
