@@ -174,4 +174,11 @@ export const READ_CONTROLS: readonly Control[] = [
     "const unknown = given[i] === undefined;",
     "x509/path/name-constraints.test.ts",
   ),
+  control(
+    "x509-constraint-mailbox-host",
+    "x509/path/name-constraints.ts",
+    "return LOCAL_PART.test(local) && HOST.test(host) ?",
+    "return LOCAL_PART.test(local) ?",
+    "x509/path/name-constraints.test.ts",
+  ),
 ];

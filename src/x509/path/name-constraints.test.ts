@@ -236,6 +236,11 @@ describe("name constraints", () => {
       ["example.org", '"b"@example.org', false, true],
       ["example.org", "example.org", false, true],
       ["example.org", "@example.org", false, true],
+      ["example.org", "b@", false, true],
+      ["example.org", "b@a..b", false, true],
+      ["example.org", "b@a b", false, true],
+      [".example.org", "b@.example.org", false, true],
+      ["a@b..c", "a@example.org", false, true],
     ] as const) {
       for (const leaf of ways(email)) {
         assert.equal(
