@@ -291,6 +291,14 @@ describe("path search", () => {
     const misleading = await issueLeaf(second, { extensions: [authorityKeyId(one)] });
     assert.equal(await judged([misleading], [first, second]), "accepted");
     assert.equal(await judged([misleading], [second]), "accepted");
+    const plain = [await issueCa({ subject: "many" }), await issueCa({ subject: "many" })] as const;
+    for (const anchors of [
+      [first, second],
+      [...plain, second],
+    ])
+      assert.equal(await judged([await issueLeaf(second)], anchors), "accepted", "a leaf that names no key");
+    assert.equal(await judged([await issueLeaf(plain[1], { extensions: [authorityKeyId(one)] })], plain), "accepted");
+    assert.equal(await judged([await issueLeaf(second)], [first]), "x509.signature 0");
   });
 
   it("[X509-37] refuses key identifiers that are critical, which no issuer may make them", async () => {
