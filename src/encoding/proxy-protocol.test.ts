@@ -194,24 +194,25 @@ describe("PROXY header", () => {
       { address: string; port: number },
       { address: string; port: number },
     ];
-    const written = (...ends: Parameters<typeof writeProxyHeader>) => [...writeProxyHeader(...ends)].slice(12);
+    type End = Parameters<typeof writeProxyHeader>[0];
+    const written = (from: End, to: End) => [...writeProxyHeader(from, to)].slice(12);
     assert.deepEqual(written(four, four), [0x21, 0x11, 0, 12, 192, 0, 2, 7, 192, 0, 2, 7, 0, 1, 0, 1]);
-    for (const ends of [
+    for (const [from, to] of [
       [four, six],
       [six, four],
       [six, six],
     ] as const) {
-      assert.deepEqual(written(...ends).slice(0, 4), [0x21, 0x21, 0, 36]);
-      assert.equal((read(writeProxyHeader(...ends)) as ProxyHeader).source?.address, ends[0].address);
+      assert.deepEqual(written(from, to).slice(0, 4), [0x21, 0x21, 0, 36]);
+      assert.equal((read(writeProxyHeader(from, to)) as ProxyHeader).source?.address, from.address);
     }
-    for (const ends of [
+    for (const [from, to] of [
       [none, four],
       [four, none],
       [undefined, four],
       [four, undefined],
       [undefined, undefined],
     ] as const)
-      assert.deepEqual(written(...ends), [0x21, 0, 0, 0]);
+      assert.deepEqual(written(from, to), [0x21, 0, 0, 0]);
   });
 
   it("tells the SPIFFE ID, a verified certificate and the name of the connection", () => {

@@ -20,7 +20,7 @@ describe("Certificate", () => {
     });
   });
 
-  it("[X509-03] shows what a certificate holds", () => {
+  it("[X509-03] shows what a certificate holds", async () => {
     const { certificate } = leaf;
     assert.deepEqual(certificate.uriSans, ["spiffe://example.org/web"]);
     assert.deepEqual(certificate.dnsSans, ["web.example.org"]);
@@ -29,6 +29,7 @@ describe("Certificate", () => {
     assert.equal(certificate.subject.toString(), "CN=leaf");
     assert.equal(certificate.issuer.toString(), "CN=authority");
     assert.deepEqual([...(certificate.keyUsage ?? [])], ["digitalSignature", "keyAgreement"]);
+    assert.equal((await issue()).certificate.keyUsage, undefined);
     assert.match(certificate.serialNumber, /^[0-9a-f]{32}$/);
     assert.equal(certificate.notAfter.toISOString(), "2030-06-02T00:00:00.000Z");
     assert.equal(certificate.publicKey.curve, "P-256");
