@@ -80,7 +80,7 @@ export const READ_CONTROLS: readonly Control[] = [
     "x509/path/name-constraints.ts",
     "budget.left -= Math.max(0, subjects.length - names.length - 1) * bases;",
     "",
-    "x509/path/name-constraints.test.ts",
+    "x509/hostile.test.ts",
   ),
   control(
     "der-arc-below",
@@ -179,6 +179,13 @@ export const READ_CONTROLS: readonly Control[] = [
     "x509/path/name-constraints.ts",
     "return LOCAL_PART.test(local) && HOST.test(host) ?",
     "return LOCAL_PART.test(local) ?",
+    "x509/path/name-constraints.test.ts",
+  ),
+  control(
+    "x509-constraint-string-type",
+    "x509/name.ts",
+    "if (tag !== TAG.utf8String && content.value.some((octet) => octet >= 0x80)) return undefined;",
+    "",
     "x509/path/name-constraints.test.ts",
   ),
 ];
