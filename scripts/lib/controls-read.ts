@@ -188,4 +188,11 @@ export const READ_CONTROLS: readonly Control[] = [
     "",
     "x509/path/name-constraints.test.ts",
   ),
+  control(
+    "x509-bundle-equals-every",
+    "x509/bundle.ts",
+    "return this.authorities.every((authority) => other.has(authority));",
+    "return this.authorities.some((authority) => other.has(authority));",
+    "x509/bundle.test.ts",
+  ),
 ];
