@@ -240,6 +240,13 @@ export const POLICY_CONTROLS: readonly Control[] = [
     "policy/parse.test.ts",
   ),
   control(
+    "policy-end-of-empty-file",
+    "policy/parse.ts",
+    "(after === undefined && rules === 0)",
+    "rules === 0",
+    "policy/parse.test.ts",
+  ),
+  control(
     "policy-end-last",
     "policy/rule-set.ts",
     'else if (Object.keys(block).at(-1) !== "end") {',

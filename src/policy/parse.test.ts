@@ -291,6 +291,19 @@ describe("[S-26] reloads", () => {
     );
   });
 
+  it("a file without rules that had its end does not come back without it", () => {
+    const other = { file: "b.yaml", text: "rules: [{ rule: b, allow: { via: [x509] } }]\n" };
+    const empty = parsePolicy([{ file: "a.yaml", text: "rules: []\nend: true\n" }, other]);
+    const after = (end: string) =>
+      admitReload(
+        empty,
+        parsePolicy([{ file: "a.yaml", text: `rules: [{ rule: a, deny: { via: [jwt] } }]${end}` }, other]),
+      );
+    const verdict = after("\n");
+    assert.equal(verdict.ok ? "accepted" : verdict.reason, "policy.truncated");
+    assert.ok(after("\nend: true\n").ok);
+  });
+
   it("a file with its end does not go away with its rules, and goes without them", () => {
     const kept = { file: "b.yaml", text: FILE.replaceAll("rule: ", "rule: b-") };
     const both = parsePolicy([{ file: "a.yaml", text: FILE }, kept]);
