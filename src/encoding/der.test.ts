@@ -23,10 +23,13 @@ const ROWS: readonly (readonly [rule: string, read: (r: DerReader) => unknown, r
   ["a high tag below 31", (r) => hex(r.element()), "1f1e00", "1f1f00"],
   ["a high tag with a leading zero", (r) => hex(r.element()), "1f801f00", "1f1f00"],
   ["a high tag without an end", (r) => hex(r.element()), "1fffffffffff", "1fffffff7f00"],
+  ["a high tag that ends in a continuation", (r) => hex(r.element()), "1fff8000", "1fff7f00"],
   ["an empty INTEGER", (r) => r.integer(), "0200", "020100"],
   ["a padded positive INTEGER", (r) => r.integer(), "0202007f", "02020080"],
   ["a padded negative INTEGER", (r) => r.integer(), "0202ff80", "0202ff7f"],
   ["a negative INTEGER for an unsigned one", (r) => r.unsigned(), "0201ff", "020200ff"],
+  ["a negative INTEGER for a small one", (r) => r.smallInteger(), "0201ff", "02017f"],
+  ["the least negative octet for a small one", (r) => r.smallInteger(), "020180", "02020080"],
   ["an INTEGER of 2^31", (r) => r.smallInteger(), "02050080000000", "02047fffffff"],
   ["a BOOLEAN of 01", (r) => r.boolean(), "010101", "0101ff"],
   ["a BOOLEAN of two octets", (r) => r.boolean(), "0102ffff", "010100"],
@@ -39,6 +42,8 @@ const ROWS: readonly (readonly [rule: string, read: (r: DerReader) => unknown, r
   ["an empty OBJECT IDENTIFIER", (r) => r.oid(), "0600", "060100"],
   ["an OBJECT IDENTIFIER with a padded arc", (r) => r.oid(), "06032a8001", "06032a8101"],
   ["an OBJECT IDENTIFIER that is cut off", (r) => r.oid(), "06022a81", "06022a01"],
+  ["one that is cut off behind an empty continuation", (r) => r.oid(), "06032a8180", "06032a8101"],
+  ["an OBJECT IDENTIFIER of 65 octets", (r) => r.oid(), `06412a${"01".repeat(64)}`, `06402a${"01".repeat(63)}`],
 ];
 
 describe("DER reader", () => {
@@ -80,6 +85,12 @@ describe("DER reader", () => {
       return verdict.ok ? verdict.value : verdict.message;
     };
     assert.equal(oid("0603551d11"), "2.5.29.17");
+    assert.equal(oid("06042a818001"), "1.2.16385");
+    assert.equal(oid("06052a81808001"), "1.2.2097153");
+    assert.equal(oid("06082a81808080808000"), "1.2.4398046511104");
+    assert.equal(oid("06092a8180808080808000"), "1.2.562949953421312");
+    assert.equal(oid("060781808080808000"), "2.4398046511024");
+    assert.equal(oid("06088180808080808000"), "2.562949953421232");
     assert.equal(oid("06062a864886f70d"), "1.2.840.113549");
     assert.equal(oid("0603883703"), "2.999.3");
     assert.equal(oid("060127"), "0.39");
@@ -111,6 +122,9 @@ describe("DER reader", () => {
       "240100000000Z",
       "240132000000Z",
       "240431000000Z",
+      "240631000000Z",
+      "240931000000Z",
+      "241131000000Z",
     ]) {
       assert.equal(iso("17", wrong), "encoding.der", wrong);
     }
@@ -122,13 +136,26 @@ describe("DER reader", () => {
       "240101000000",
       "2401010000+000Z",
       "24 101000000Z",
+      // neighbours of the digits, where a year could take them
+      "/40101000000Z",
+      ":40101000000Z",
+      "2/0101000000Z",
+      "2:0101000000Z",
+      "240101000000X",
+      "2401010000000",
     ]) {
       assert.equal(iso("17", wrong), "encoding.der", wrong);
     }
     for (const wrong of ["20240101000000.5Z", "20240101000000+0100", "2024010100Z", "19000229000000Z"]) {
       assert.equal(iso("18", wrong), "encoding.der", wrong);
     }
-    assert.equal(iso("16", "240101000000Z"), "encoding.der");
+    for (const tag of ["16", "0c", "04", "30"]) {
+      assert.equal(iso(tag, "240101000000Z"), "encoding.der");
+      assert.equal(iso(tag, "20240101000000Z"), "encoding.der");
+    }
+    assert.equal(iso("18", "20000229000000Z"), "2000-02-29T00:00:00.000Z");
+    assert.equal(iso("18", "20240101000000Z"), "2024-01-01T00:00:00.000Z");
+    assert.equal(iso("17", "240101000000Z"), "2024-01-01T00:00:00.000Z");
   });
 
   it("splits concatenated elements and refuses what is left over", () => {
@@ -137,6 +164,12 @@ describe("DER reader", () => {
     assert.deepEqual(splitDer(new Uint8Array()), { ok: true, value: [] });
     for (const wrong of ["300030", "30000500", "3000ff", "3004020101"])
       assert.equal(splitDer(bytes(wrong)).ok, false, wrong);
+    const three = bytes("300030003000");
+    assert.equal(splitDer(three, 3).ok, true);
+    const many = splitDer(three, 2);
+    assert.equal(!many.ok && many.reason, "encoding.too-large", "none is dropped");
+    for (const other of [null, undefined, "", "30", [], [0x30, 0], new ArrayBuffer(0), { length: 0 }])
+      assert.equal(splitDer(other as never).ok, false, String(other));
     const tooLarge = splitDer(new Uint8Array(LIMITS.bundle + 1));
     assert.equal(!tooLarge.ok && tooLarge.reason, "encoding.too-large");
   });

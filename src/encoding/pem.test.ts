@@ -52,7 +52,12 @@ describe("PEM", () => {
       "missing padding": block.replace("=", ""),
       "no content": "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
       "second block broken": block + block.replace("AAEC", "A*EC"),
+      "second block without its end": block + block.replace(/-----END.*\n/, ""),
+      "second block cut off behind its begin": `${block}-----BEGIN CERTIFICATE-----\n`,
     };
+    for (const other of [null, undefined, 5, [block], new TextEncoder().encode(block)])
+      assert.equal(blocks(other as never), "encoding.pem", String(other));
+    assert.deepEqual(blocks(block + block), ["CERTIFICATE:100", "CERTIFICATE:100"]);
     for (const [name, text] of Object.entries(bad)) assert.equal(blocks(text), "encoding.pem", name);
     assert.deepEqual(blocks(block), ["CERTIFICATE:100"]);
   });

@@ -49,6 +49,20 @@ describe("PROXY header", () => {
     assert.equal(same.source?.address, "192.0.2.7");
   });
 
+  it("of IPv6 is no IPv4 address for what stands in its middle", () => {
+    const from = (address: string) =>
+      (read(writeProxyHeader({ address, port: 1 }, { address: "::1", port: 2 })) as ProxyHeader).source?.address;
+    assert.equal(from("::ffff:192.0.2.7"), "192.0.2.7");
+    for (const address of [
+      "2001:db8::ffff:c000:207",
+      "::1:ffff:c000:207",
+      "1::ffff:c000:207",
+      "::fffe:c000:207",
+      "::c000:207",
+    ])
+      assert.equal(from(address), address);
+  });
+
   it("of a proxy's own connection names nobody, whatever it holds", () => {
     assert.deepEqual([...writeLocalProxyHeader()], [...SIGNATURE, 0x20, 0, 0, 0]);
     assert.equal((read(writeLocalProxyHeader()) as ProxyHeader).source, undefined);
@@ -174,6 +188,33 @@ describe("PROXY header", () => {
     }
   });
 
+  it("of two families is written in the wider one, and of an unknown end without addresses", () => {
+    const [four, six, none] = ["192.0.2.7", "2001:db8::1", "x"].map((address) => ({ address, port: 1 })) as [
+      { address: string; port: number },
+      { address: string; port: number },
+      { address: string; port: number },
+    ];
+    type End = Parameters<typeof writeProxyHeader>[0];
+    const written = (from: End, to: End) => [...writeProxyHeader(from, to)].slice(12);
+    assert.deepEqual(written(four, four), [0x21, 0x11, 0, 12, 192, 0, 2, 7, 192, 0, 2, 7, 0, 1, 0, 1]);
+    for (const [from, to] of [
+      [four, six],
+      [six, four],
+      [six, six],
+    ] as const) {
+      assert.deepEqual(written(from, to).slice(0, 4), [0x21, 0x21, 0, 36]);
+      assert.equal((read(writeProxyHeader(from, to)) as ProxyHeader).source?.address, from.address);
+    }
+    for (const [from, to] of [
+      [none, four],
+      [four, none],
+      [undefined, four],
+      [four, undefined],
+      [undefined, undefined],
+    ] as const)
+      assert.deepEqual(written(from, to), [0x21, 0, 0, 0]);
+  });
+
   it("tells the SPIFFE ID, a verified certificate and the name of the connection", () => {
     const spiffeId = `spiffe://example.org/${"a".repeat(2_000)}`;
     const ends = [
@@ -205,9 +246,14 @@ describe("PROXY header", () => {
       "::12345",
       "::g",
       "1:2:3:4:5:6:7::8:9",
+      "1:2:3::4:5::6:7:8",
+      "::1.2.3.256",
+      "::1.2.3",
+      "1:2:3:4:5:6:7:1.2.3.4",
     ]) {
       assert.equal(addressBytes(text), undefined, text);
     }
+    assert.deepEqual([...(addressBytes("255.0.10.255") ?? [])], [255, 0, 10, 255]);
     assert.equal(addressBytes("::ffff:1.2.3.4")?.length, 16);
     assert.equal(addressBytes("1:2:3:4:5:6:7::")?.length, 16);
   });

@@ -70,7 +70,6 @@ function ipv6(bytes: Uint8Array): string {
 function readTlvs(bytes: Uint8Array): ProxyTlv[] | undefined {
   const tlvs: ProxyTlv[] = [];
   for (let at = 0; at < bytes.length; ) {
-    if (bytes.length - at < 3) return undefined;
     const end = at + 3 + (((bytes[at + 1] as number) << 8) | (bytes[at + 2] as number));
     if (end > bytes.length) return undefined;
     tlvs.push({ type: bytes[at] as number, value: bytes.subarray(at + 3, end) });

@@ -145,6 +145,13 @@ describe("strict JSON", () => {
     assert.equal(({} as Record<string, unknown>).admin, undefined);
   });
 
+  it("tells objects from every other value", () => {
+    assert.equal(isJsonObject(value("{}")), true);
+    for (const text of ["[]", "null", '""', "0", "9007199254740993", "true"])
+      assert.equal(isJsonObject(value(text)), false, text);
+    assert.equal(isJsonObject(undefined), false);
+  });
+
   it("[BND-05] integers are exact: beyond 2^53 - 1 they are bigints", () => {
     assert.equal(value("9007199254740991"), 9007199254740991);
     assert.equal(value("9007199254740992"), 9007199254740992n);
@@ -183,16 +190,27 @@ describe("strict JSON", () => {
       '"\ud800"',
       '"\udc00x"',
       '"\ud800\\udc00"',
+      '"\udc00\udc00"',
+      '"\ue000\udc00"',
+      '"\uffff\udfff"',
+      '"\udfff"',
+      '"\\udfff"',
+      '"\udbff\ue000"',
+      '"\\udbff\\ue000"',
+      '"\\ue000\\udc00"',
     ]) {
       assert.equal(reason(text), "encoding.json", JSON.stringify(text));
     }
     assert.equal(value('"\\ud83d\\ude00"'), "\u{1f600}");
     assert.equal(value('"\u{1f600}"'), "\u{1f600}");
+    assert.equal(value('"\ue000\ud800\udc00\udbff\udfff\uffff"'), "\ue000\u{10000}\u{10ffff}\uffff");
+    assert.equal(value('"\\ue000\\ud800\\udc00\\udbff\\udfff\\uffff"'), "\ue000\u{10000}\u{10ffff}\uffff");
   });
 
   it("[JWT-14] [BND-01] is bounded in size", () => {
     assert.equal(reason('"aaaa"', { maxBytes: 6 }), "accept");
     assert.equal(reason('"aaaaa"', { maxBytes: 6 }), "encoding.too-large");
+    assert.equal(reason(utf8('"aaaa"'), { maxBytes: 6 }), "accept");
     assert.equal(reason(utf8('"aaaaa"'), { maxBytes: 6 }), "encoding.too-large");
     assert.equal(reason('"éé"', { maxBytes: 6 }), "accept");
     assert.equal(reason('"ééa"', { maxBytes: 6 }), "encoding.too-large");

@@ -195,6 +195,11 @@ describe("TrustDomain", () => {
     const domain = TrustDomain.parse("example.org");
     assert.ok(domain.equals("example.org") && domain.equals("spiffe://example.org"));
     assert.ok(domain.equals(TrustDomain.parse("spiffe://example.org/x")));
+    for (const other of ["example.com", "sub.example.org", "example.or"]) {
+      assert.equal(domain.equals(TrustDomain.parse(other)), false, other);
+      assert.equal(SpiffeId.fromPath(domain, "/web").memberOf(TrustDomain.parse(other)), false, other);
+    }
+    assert.ok(Object.isFrozen(domain) && Object.isFrozen(SpiffeId.parse("spiffe://example.org/web").trustDomain));
     assert.ok(
       !domain.equals("Example.org") && !domain.equals("example.org.") && !domain.equals("spiffe://example.org/"),
     );

@@ -113,6 +113,26 @@ describe("[S-26] an external authorizer", () => {
     }
   });
 
+  it("does not begin in plaintext where nobody may look for a proxy", () => {
+    const { env } = process;
+    const unreadable = new Proxy({} as typeof env, {
+      get() {
+        throw new Error("no access to the environment");
+      },
+    });
+    try {
+      process.env = unreadable;
+      assert.throws(
+        () => createAuthorizer({ url }),
+        (error) => isSpiffeError(error, "ERR_SPIFFE_CONFIG") && error.message.includes("unreadable environment"),
+      );
+      assert.ok(createAuthorizer({ url: "https://authorizer.test/check" }));
+    } finally {
+      process.env = env;
+    }
+    assert.ok(createAuthorizer({ url }));
+  });
+
   it("is not asked about what the policy denies, and cannot allow it", async () => {
     says(200, GOOD);
     const before = asked;
@@ -140,6 +160,7 @@ describe("[S-26] an external authorizer", () => {
     ["junk", "answer", () => says(200, "<html>")],
     ["a good answer as text", "answer", () => says(200, GOOD, { "content-type": "text/plain" })],
     ["as two types", "answer", () => says(200, GOOD, { "content-type": "application/json, text/html" })],
+    ["as a type that ends alike", "answer", () => says(200, GOOD, { "content-type": "text/application/json" })],
     ["as a type that begins alike", "answer", () => says(200, GOOD, { "content-type": "application/json2" })],
     [
       "as no type",
@@ -150,6 +171,7 @@ describe("[S-26] an external authorizer", () => {
     ],
     ["an empty body", "answer", () => says(200, "")],
     ["a list", "answer", () => says(200, "[true]")],
+    ["null", "answer", () => says(200, "null")],
     ["a bare true", "answer", () => says(200, "true")],
     ["text in place of true", "answer", () => says(200, '{"allow":"true"}')],
     ["one in place of true", "answer", () => says(200, '{"allow":1}')],
@@ -172,6 +194,15 @@ describe("[S-26] an external authorizer", () => {
       () => says(200, '{"allow":true,"headers":{"x-plan":"a\\r\\nx-spiffe-id: b"}}'),
     ],
     ["a header value that is no text", "answer", () => says(200, '{"allow":true,"headers":{"x-plan":["a"]}}')],
+    ["headers that are a list", "answer", () => says(200, '{"allow":true,"headers":[]}')],
+    ["headers that are null", "answer", () => says(200, '{"allow":true,"headers":null}')],
+    ["headers that are text", "answer", () => says(200, '{"allow":true,"headers":""}')],
+    ["no verdict", "answer", () => says(200, '{"headers":{"x-plan":"gold"}}')],
+    ["a deny with a member it does not know", "answer", () => says(200, '{"allow":false,"unless":"x"}')],
+    ["a header value without a character", "answer", () => says(200, '{"allow":true,"headers":{"x-plan":""}}')],
+    ["a header value that begins with a blank", "answer", () => says(200, '{"allow":true,"headers":{"x-plan":" a"}}')],
+    ["a header value that ends in one", "answer", () => says(200, '{"allow":true,"headers":{"x-plan":"a "}}')],
+    ["a header value beyond ASCII", "answer", () => says(200, '{"allow":true,"headers":{"x-plan":"\u00e4"}}')],
     ["an endless body", "answer", () => says(200, `{"allow":true,${" ".repeat(70_000)}"headers":{}}`)],
     [
       "a reset",
@@ -235,6 +266,21 @@ describe("[S-26] an external authorizer", () => {
     assert.equal(await slow((_, abort) => abort.abort(), false), "deny policy.authorizer-unreachable unreachable");
   });
 
+  it("nor is one asked whose caller has gone before, even by a fetch that never ends", async () => {
+    const never = { clock: new ManualClock(), fetch: () => new Promise<Response>(() => {}) };
+    const abort = new AbortController();
+    const outcome = createAuthorizer({ url }, never).confirm(allowed, peer, facts, abort.signal);
+    abort.abort();
+    assert.equal(told(await outcome), "deny policy.authorizer-unreachable unreachable");
+    const late = createAuthorizer({ url }, never).confirm(allowed, peer, facts, abort.signal);
+    assert.equal(told(await late), "deny policy.authorizer-unreachable unreachable");
+    says(200, GOOD);
+    const again = createAuthorizer({ url, headers: ["x-plan"] });
+    const gone = await again.confirm(allowed, peer, facts, abort.signal);
+    assert.equal(told(gone), "deny policy.authorizer-unreachable unreachable");
+    assert.equal(told(await again.confirm(allowed, peer, facts)), "allow policy.allowed");
+  });
+
   it("a fetch that throws, never settles or follows redirects itself gains nothing", async () => {
     const ask = (fetch: () => Promise<Response>) =>
       createAuthorizer({ url, timeout: "50ms" }, { fetch }).confirm(allowed, peer, facts);
@@ -251,13 +297,56 @@ describe("[S-26] an external authorizer", () => {
     assert.equal(told(await ask(followed)), "deny policy.authorizer-redirect redirect");
     const hidden = async () => ({ status: 0, type: "opaqueredirect", redirected: false, body: null }) as Response;
     assert.equal(told(await ask(hidden)), "deny policy.authorizer-redirect redirect");
+    const bodiless = async () => ({ status: 200, headers: Response.json({}).headers, body: null }) as Response;
+    assert.equal(told(await ask(bodiless)), "deny policy.authorizer-answer answer");
     assert.equal(told(await ask(async () => Response.json({ allow: true }))), "allow policy.allowed");
   });
 });
 
 describe("settings of an authorizer", () => {
   const good = { url: "https://pdp.example/check", timeout: "200ms", headers: ["x-plan"] };
+  const reserved = [
+    "authorization",
+    "connection",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "max-forwards",
+    "proxy-authorization",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "X-Forwarded-Client-Cert",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-real-ip",
+    "x-request-id",
+    "x-rewrite-url",
+  ];
   const cases: [title: string, input: unknown, message: RegExp][] = [
+    ...reserved.map((name): (typeof cases)[number] => {
+      return [name, { ...good, headers: ["x-plan", name] }, /headers\[1\]: ".*" is not for an authorizer to set/];
+    }),
+    ["headers that are no list", { ...good, headers: "x-plan" }, /headers: is not a list of strings/],
+    ["a header name of 65 letters", { ...good, headers: ["x".repeat(65)] }, /is no header name/],
+    ["a header name with a line break", { ...good, headers: ["x-plan\r\nx-a"] }, /is no header name/],
+    ["a fragment", { ...good, url: "https://pdp.example/#a" }, /holds more than an address/],
+    ["a user without a password", { ...good, url: "https://a@pdp.example/" }, /holds more than an address/],
+    ["a password alone", { ...good, url: "https://:b@pdp.example/" }, /holds more than an address/],
+    ["plaintext to a name that ends alike", { ...good, url: "http://evil.localhost/" }, /plaintext to another machine/],
+    ["a timeout that is just too long", { ...good, timeout: "10001ms" }, /is no timeout/],
+    ["no timeout at all", { ...good, timeout: "0ms" }, /is no timeout/],
+    ["a timeout with more behind it", { ...good, timeout: "1s or so" }, /is no timeout/],
+    ["a timeout with more before it", { ...good, timeout: "-1s" }, /is no timeout/],
+    ["null", null, /is not a block of keys/],
+    ["a list", [good], /is not a block of keys/],
     ["no url", { timeout: "1s" }, /authorizer\.url: is missing/],
     ["a url that is none", { ...good, url: "pdp" }, /url: is no address/],
     ["another scheme", { ...good, url: "ftp://a/" }, /url: is no address/],
@@ -280,6 +369,10 @@ describe("settings of an authorizer", () => {
     assert.deepEqual(createAuthorizer(good).headers, ["x-plan"]);
     for (const local of ["http://127.0.0.1:1/", "http://[::1]:1/", "http://localhost/"])
       createAuthorizer({ url: local });
+    for (const timeout of ["10s", "10000ms", "1ms"]) createAuthorizer({ ...good, timeout });
+    const headers = ["x-plan-via", "my-cookie", "tenant", "host-name", "x".repeat(64)];
+    assert.deepEqual(createAuthorizer({ ...good, headers }).headers, headers);
+    assert.deepEqual(createAuthorizer({ url: good.url }).headers, []);
   });
   for (const [title, input, message] of cases) {
     it(`refuses ${title}`, () => {

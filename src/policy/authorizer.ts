@@ -110,10 +110,8 @@ export class Authorizer {
     const late = this.#clock.sleep(this.#settings.timeoutMs, over.signal).then(() => {
       throw new Failed("timeout");
     });
-    const answer = this.#exchange(body, over.signal);
-    for (const each of [aborted, late, answer]) each.catch(() => {});
     try {
-      return await Promise.race([answer, late, aborted]);
+      return await Promise.race([this.#exchange(body, over.signal), late, aborted]);
     } finally {
       signal?.removeEventListener("abort", gone);
       over.abort();

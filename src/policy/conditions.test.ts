@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { type Peer, SpiffeId } from "../id/index.ts";
+import { isProxyHeader } from "./conditions.ts";
 import { Policy, type PolicyRule, type RequestFacts } from "./index.ts";
 
 const expiresAt = new Date(2 ** 42);
@@ -170,6 +171,8 @@ describe("headers", () => {
       ["a header is missing", web, { headers: eu }, false],
       ["no headers are known", web, {}, false],
       ["a header of an object's own names", web, { headers: Object.create({ "x-stage": ["prod"], ...eu }) }, false],
+      ["a header that is said to be absent", web, { headers: { ...eu, "x-stage": undefined } }, false],
+      ["text in place of a list", web, { headers: { ...eu, "x-stage": "prod" as never } }, false],
     ],
     "allow",
   );
@@ -182,6 +185,7 @@ describe("headers", () => {
       ["a header is missing", web, { headers: eu }, true],
       ["no headers are known", web, {}, true],
       ["a header without a value", web, { headers: { ...eu, "x-stage": [] } }, true],
+      ["a header that is said to be absent", web, { headers: { ...eu, "x-stage": undefined } }, true],
     ],
     "deny",
   );
@@ -227,8 +231,26 @@ describe("claims", () => {
       ["a list where a block belongs", jwt("/web", { ...good, realm: [{ admin: true }] }), {}, false],
       ["no token", web, {}, false],
       ["a claim of an object's own names", jwt("/web", { ...good, realm: Object.create({ admin: true }) }), {}, false],
+      ["null where a block belongs", jwt("/web", { ...good, realm: null }), {}, false],
     ],
     "allow",
+  );
+  judge(
+    { claims: { groups: { 0: "ops" }, roles: { length: 1 } } },
+    [
+      ["blocks", jwt("/web", { groups: { 0: "ops" }, roles: { length: 1 } }), {}, true],
+      ["a list has no names", jwt("/web", { groups: ["ops"], roles: { length: 1 } }), {}, false],
+      ["nor a length", jwt("/web", { groups: { 0: "ops" }, roles: ["x"] }), {}, false],
+    ],
+    "allow",
+  );
+  judge(
+    { claims: { account: "9007199254740993" } },
+    [
+      ["an integer beyond exact numbers", jwt("/web", { account: 9007199254740993n }), {}, true],
+      ["its neighbour", jwt("/web", { account: 9007199254740992n }), {}, false],
+    ],
+    "deny",
   );
   judge(
     { claims: { level: 5 } },
@@ -580,6 +602,43 @@ describe("what has neither method nor path, as a TCP connection", () => {
   judge({ path: "/orders" }, [["a path without its slash", web, { path: "xorders" }, true]], "deny");
 });
 
+describe("headers that a gateway writes itself", () => {
+  for (const [name, own] of [
+    ["forwarded", true],
+    ["x-forwarded-for", true],
+    ["x-rewrite-url", true],
+    ["my-forwarded", false],
+    ["x-real-ip-of", false],
+  ] as const) {
+    it(`${name}: ${own}`, () => assert.equal(isProxyHeader(name), own));
+  }
+});
+
+describe("what captures are compared with, where a request has no path", () => {
+  const odd = { path: "/t//acme/x" };
+  const header = (tenant: string) => ({ headers: { "x-tenant": [tenant] } });
+  // nothing was captured of the path: a deny rule takes it, whatever the header says
+  judge(
+    { path: "/t/{tenant}/**", headers: { "x-tenant": "{tenant}" } },
+    [
+      ["a path that is none, and any header", web, { ...odd, ...header("acme") }, true],
+      ["a path that is none, and a token's claim of the same name", jwt("/web", { tenant: "acme" }), odd, true],
+      ["a path, and its own header", web, { path: "/t/acme/x", ...header("acme") }, true],
+      ["a path, and another header", web, { path: "/t/acme/x", ...header("other") }, false],
+    ],
+    "deny",
+  );
+  // what comes of the ID is captured without a path too
+  const who = { ids: ["spiffe://example.org/ns/{tenant}/**"] };
+  const cases: Case[] = [
+    ["a path that is none, and its own header", x509("/ns/acme"), { ...odd, ...header("acme") }, true],
+    ["a path that is none, and another header", x509("/ns/acme"), { ...odd, ...header("other") }, false],
+    ["no path at all, and another header", x509("/ns/acme"), { path: "", ...header("other") }, false],
+  ];
+  judge({ who, headers: { "x-tenant": "{tenant}" } }, cases, "allow");
+  judge({ who, headers: { "x-tenant": "{tenant}" } }, cases, "deny");
+});
+
 describe("paths under a deny rule", () => {
   const deny: Case[] = [
     ["the path", web, { path: "/a:b/c" }, true],
@@ -634,6 +693,11 @@ describe("facts that a program hands over in another spelling than rules know", 
     { method: "get" },
     { method: "GET " },
     { method: "G\u00caT" },
+    // a list of one text looks like the text
+    { path: ["/a/b"] },
+    { path: null },
+    { host: ["a.test"] },
+    { method: ["GET"] },
   ];
   const plain = { path: "/a/b", host: "a.test", method: "GET" };
   for (const spelled of odd) {
@@ -645,9 +709,10 @@ describe("facts that a program hands over in another spelling than rules know", 
       method: { methods: ["GET"] },
     }[key];
     const title = JSON.stringify(spelled).replace(/[^ -~]/g, "?");
-    judge(asks, [[title, web, { ...plain, ...spelled }, true]], "deny");
+    const facts = { ...plain, ...spelled } as RequestFacts;
+    judge(asks, [[title, web, facts, true]], "deny");
     judge(asks, [[`the plain spelling beside ${title}`, web, plain, false]], "deny");
-    judge(takes, [[title, web, { ...plain, ...spelled }, false]], "allow");
+    judge(takes, [[title, web, facts, false]], "allow");
     judge(takes, [[`the plain spelling beside ${title}`, web, plain, true]], "allow");
   }
 });

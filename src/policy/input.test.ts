@@ -108,3 +108,86 @@ describe("[S-22] [S-23] an input is judged as the gateway judges the request", (
     });
   }
 });
+
+describe("an input as people write it", () => {
+  const peer = "spiffe://example.org/web";
+  const token = "spiffe://example.org/cron";
+  const read = (input: unknown) => {
+    const verdict = safeReadInput(input);
+    return verdict.ok ? verdict.value : verdict.message;
+  };
+
+  it("is read with what it leaves out", () => {
+    assert.deepEqual(read({}), {
+      peer: undefined,
+      facts: {
+        method: "GET",
+        path: "/",
+        host: undefined,
+        listener: undefined,
+        route: undefined,
+        headers: undefined,
+        now: undefined,
+      },
+    });
+    const kind = (input: object) => {
+      const one = read({ peer, ...input });
+      if (typeof one === "string" || one.peer === undefined) return one;
+      return [one.peer.via, one.peer.id.uri, one.peer.token?.id.uri, one.peer.token?.claims];
+    };
+    assert.deepEqual(kind({}), ["x509", peer, undefined, undefined]);
+    assert.deepEqual(kind({ via: "x509", claims: { a: 1 } }), ["x509", peer, peer, { a: 1 }]);
+    assert.deepEqual(kind({ token, claims: { a: 1 } }), ["x509", peer, token, { a: 1 }]);
+    assert.deepEqual(kind({ token }), ["x509", peer, token, {}]);
+    assert.deepEqual(kind({ via: "jwt", claims: { a: 1 } }), ["jwt", peer, peer, { a: 1 }]);
+    assert.deepEqual(kind({ via: "jwt" }), ["jwt", peer, peer, {}]);
+  });
+
+  it("has its headers under the names that rules know", () => {
+    const one = read({ headers: { "X-A": "1", x_a: ["2", "3"], b: [] }, listener: "mesh", route: "r" });
+    assert.ok(typeof one !== "string");
+    assert.deepEqual({ ...one.facts.headers }, { "x-a": ["1", "2", "3"], b: [] });
+    assert.deepEqual([one.facts.listener, one.facts.route], ["mesh", "r"]);
+    assert.equal(Object.getPrototypeOf(one.facts.headers), null);
+  });
+
+  for (const [input, fault] of [
+    [null, /is no request/],
+    [5, /is no request/],
+    [[], /is no request/],
+    [{ peers: peer }, /^peers: unknown key/],
+    [{ peer: 5 }, /^peer: 5 is no SPIFFE ID of a workload/],
+    [{ peer: null }, /^peer: null is no SPIFFE ID of a workload/],
+    [{ peer: "spiffe://example.org" }, /^peer: .* is no SPIFFE ID of a workload/],
+    [{ peer: "spiffe://Example.org/web" }, /^peer: .* is no SPIFFE ID of a workload/],
+    [{ peer, token: 5 }, /^token: 5 is no SPIFFE ID of a workload/],
+    [{ peer, token: "spiffe://example.org" }, /^token: .* is no SPIFFE ID of a workload/],
+    [{ via: "jwt" }, /^via: belongs to a caller with an identity/],
+    [{ token }, /^token: belongs to a caller with an identity/],
+    [{ claims: {} }, /^claims: belongs to a caller with an identity/],
+    [{ peer, via: "mtls" }, /^via: "mtls" is no kind of identity/],
+    [{ peer, via: "jwt", token }, /^token: is the peer itself where via is jwt/],
+    [{ peer, claims: [] }, /^claims: is not a block of claims/],
+    [{ peer, claims: null }, /^claims: is not a block of claims/],
+    [{ host: "" }, /^host: is not text/],
+    [{ host: 5 }, /^host: is not text/],
+    [{ listener: [] }, /^listener: is not text/],
+    [{ route: null }, /^route: is not text/],
+    [{ method: "get" }, /^method: "get" is no HTTP method/],
+    [{ method: "xGET" }, /^method: "xGET" is no HTTP method/],
+    [{ method: "GETx" }, /^method: "GETx" is no HTTP method/],
+    [{ method: ["GET"] }, /^method: .* is no HTTP method/],
+    [{ path: 5 }, /^path: is not text/],
+    [{ path: ["/a"] }, /^path: is not text/],
+    [{ headers: [] }, /^headers: is not a block of headers/],
+    [{ headers: { a: 5 } }, /^headers\.a: is not text/],
+    [{ headers: { a: ["b", 5] } }, /^headers\.a: is not text/],
+    [{ time: "tomorrow" }, /^time: "tomorrow" is no time/],
+  ] as const) {
+    it(`is not ${JSON.stringify(input)}`, () => {
+      const told = read(input);
+      assert.ok(typeof told === "string", "accepted");
+      assert.match(told, fault);
+    });
+  }
+});

@@ -186,7 +186,7 @@ const holds = (answer: Answer, deny: boolean): boolean => (deny ? answer !== fal
 
 function fitsHost(test: HostTest, { host: { whole, tail } }: Trial): Answer {
   if (whole === undefined) return undefined;
-  return test.exact.has(whole) || (tail !== "" && test.suffixes.has(tail));
+  return test.exact.has(whole) || test.suffixes.has(tail);
 }
 
 /** An allow rule wants every value of the header to fit as it is, a deny rule any, alone or in a list. */

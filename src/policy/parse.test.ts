@@ -84,7 +84,12 @@ describe("policy files", () => {
     assert.match(faults(FILE.replace("rules:", "rules: &r")), /is an anchor/);
     assert.match(faults(`${FILE}---\nrules: []\n`), /second document/);
     assert.match(faults(""), /is empty/);
-    assert.match(faults("5"), /is no set of rules/);
+    for (const text of ["5", "a"]) assert.match(faults(text), /is no set of rules/, text);
+    assert.match(faults("rules: []\nmodes: audit\n"), /modes: unknown key \(did you mean "mode"/);
+    for (const rules of ["{}", "5", "a", "null", "{ rule: a }"])
+      assert.match(faults(`rules: ${rules}\n`), /is not a list of rules/, rules);
+    assert.match(faults("end: true\n"), /is not a list of rules/);
+    assert.equal(faults("rules: []\n"), "accepted");
   });
 
   it("values of every kind in every place are faults with their place, never a crash", () => {
@@ -93,9 +98,19 @@ describe("policy files", () => {
     for (const odd of ["{}", "[{}]", "!!binary YQ==", "[]", "null", "5", "!x a"])
       assert.match(faults(rule(odd)), /^policy:1:\d+ /, odd);
     for (const key of ["methods", "path", "headers", "claims", "time", "routes", "hosts", "mode", "until"]) {
-      for (const odd of ["{}", "[{}]", "[[]]", "{ a: {} }", "{ a: [[{}]] }", "!!binary YQ=="])
+      for (const odd of ["{}", "[{}]", "[[]]", "{ a: {} }", "{ a: [[{}]] }", "!!binary YQ==", "null"])
         assert.match(faults(rule("a", `, ${key}: ${odd}`)), /^policy:1:\d+ /, `${key}: ${odd}`);
     }
+    for (const odd of [
+      "null",
+      "5",
+      "[]",
+      "{ ids: null }",
+      "{ via: null }",
+      "{ trustDomains: null }",
+      "{ ids: [null] }",
+    ])
+      assert.match(faults(`- { rule: a, allow: ${odd} }`), /^policy:1:\d+ /, odd);
     const compiled = (more: object) => {
       try {
         return Policy.compile([{ rule: "a", allow: { via: ["jwt"] }, ...more } as never]).rules.join();
@@ -187,6 +202,12 @@ describe("policy files", () => {
     assert.deepEqual(parsePolicy(set("")).audits(before), ["a"]);
     assert.deepEqual(parsePolicy(set(", mode: enforce")).audits(before), []);
     assert.match(faults("mode: audit\nrules: []\n"), /mode: audit needs "until"/);
+    const verdict = (rest: string) =>
+      parsePolicy(set(rest).replace("deny", "allow")).decide(peerOf("/web"), { method: "GET", path: "/", now: before })
+        .verdict;
+    assert.deepEqual([verdict(""), verdict(", mode: enforce")], ["deny", "allow"]);
+    const enforced = parsePolicy("mode: enforce\nrules: [{ rule: a, allow: { via: [x509] } }]\n");
+    assert.equal(enforced.decide(peerOf("/web"), { method: "GET", path: "/", now: before }).verdict, "allow");
   });
 
   it("end: true is the last key and nothing but true", () => {
@@ -219,6 +240,15 @@ describe("policy files", () => {
     ]) {
       assert.match(told(rule), /is not for this file to say|alone speaks for everybody/, rule);
     }
+    const two = (rule: string) =>
+      faults([
+        { file: "a.yaml", text: `- { rule: r, ${rule} }`, idPrefixes: ["spiffe://a.test", "spiffe://b.test/x"] },
+      ]);
+    for (const rule of ['ids: ["spiffe://a.test/y", "spiffe://b.test/x/y"]', "trustDomains: [a.test], via: [jwt]"])
+      assert.equal(two(`allow: { ${rule} }`), "accepted", rule);
+    for (const rule of ['ids: ["spiffe://a.test/y", "spiffe://b.test/y"]', "trustDomains: [b.test], via: [jwt]"])
+      assert.match(two(`allow: { ${rule} }`), /is not for this file to say/, rule);
+    assert.match(two('allow: { ids: ["web", "spiffe://a.test/y"] }'), /"web" is no SPIFFE ID/);
     assert.equal(told("allow: { trustDomains: [example.org] }", "spiffe://example.org"), "accepted");
     assert.match(told("allow: { trustDomains: [example.com] }", "spiffe://example.org"), /is not for this file to say/);
     assert.match(
@@ -259,6 +289,19 @@ describe("[S-26] reloads", () => {
     assert.ok(
       admitReload(parsePolicy([{ file: "a.yaml", text: cut }]), parsePolicy([{ file: "a.yaml", text: cut }])).ok,
     );
+  });
+
+  it("a file without rules that had its end does not come back without it", () => {
+    const other = { file: "b.yaml", text: "rules: [{ rule: b, allow: { via: [x509] } }]\n" };
+    const empty = parsePolicy([{ file: "a.yaml", text: "rules: []\nend: true\n" }, other]);
+    const after = (end: string) =>
+      admitReload(
+        empty,
+        parsePolicy([{ file: "a.yaml", text: `rules: [{ rule: a, deny: { via: [jwt] } }]${end}` }, other]),
+      );
+    const verdict = after("\n");
+    assert.equal(verdict.ok ? "accepted" : verdict.reason, "policy.truncated");
+    assert.ok(after("\nend: true\n").ok);
   });
 
   it("a file with its end does not go away with its rules, and goes without them", () => {

@@ -45,6 +45,8 @@ export function canonicalPath(raw: string): Verdict<string> {
 
 /** Whether a path is in its canonical form already. */
 export function isCanonicalPath(path: string): boolean {
+  // a list of one text looks like the text
+  if (typeof path !== "string") return false;
   const canonical = canonicalPath(path);
   return canonical.ok && canonical.value === path;
 }
@@ -63,6 +65,6 @@ export function parsePath(text: string, names: string[], deny: boolean): Segment
   }
   if (!deny) return pattern;
   const texts = pattern.texts.map((part) => (part === undefined ? undefined : decodeSegment(part)));
-  const slash = !pattern.rest && texts.length > 1 && texts.at(-1) === "";
+  const slash = texts.length > 1 && texts.at(-1) === "";
   return slash ? { ...pattern, texts: texts.slice(0, -1), slots: pattern.slots.slice(0, -1) } : { ...pattern, texts };
 }

@@ -145,6 +145,29 @@ describe("policy decisions", () => {
     }
   });
 
+  it("says which headers its rules look at, and whether one speaks of callers without identity", () => {
+    const named = {
+      rule: "b",
+      allow: { ids: ["spiffe://example.org/web"] },
+      headers: { X_B: "1", "x-a": "1" },
+    } as const;
+    const nobody = { rule: "c", deny: { anonymous: true }, headers: { "x-b": "2" } } as const;
+    const both = Policy.compile([...RULES, named, nobody]);
+    assert.deepEqual([both.headers, both.namesAnonymous], [["x-a", "x-b"], true]);
+    const one = Policy.compile([...RULES, named]);
+    assert.deepEqual([one.headers, one.namesAnonymous], [["x-a", "x-b"], false]);
+  });
+
+  it("looks at the machine's clock where it is given no other", () => {
+    const at = (time: object) =>
+      Policy.compile([{ rule: "r", allow: { via: ["x509"] }, time } as PolicyRule]).decide(x509("/web"), {
+        method: "GET",
+        path: "/",
+      }).verdict;
+    assert.equal(at({ from: "2020-01-01T00:00:00Z" }), "allow");
+    assert.equal(at({ to: "2020-01-01T00:00:00Z" }), "deny");
+  });
+
   it("an empty policy denies", () => {
     assert.equal(Policy.compile([]).decide(x509("/web"), { method: "GET", path: "/" }).reason, "policy.default-deny");
   });
@@ -241,6 +264,11 @@ describe("policy rules that do not compile", () => {
     ],
     ["a wildcard inside a segment", { rule: "r", allow: { ids: ["spiffe://example.org/web-*"] } }, /mixes a wildcard/],
     ["** before the end", { rule: "r", allow: { ids: ["spiffe://example.org/**/web"] } }, /has \*\* before its end/],
+    ...["web-{x}", "{x}-web", "{x}{x}", "x{x}"].map((text): (typeof cases)[number] => {
+      const named = { ids: [`spiffe://example.org/${text}/{x}`] };
+      return [`a capture beside text, ${text}`, { rule: "r", allow: named, path: "/a/{x}" }, /" is no capture/];
+    }),
+    ["a capture beside text in a path", { ...good, path: "/a-{x}/{x}" }, /"a-\{x\}" is no capture/],
     ["a capture without a name", { rule: "r", allow: { ids: ["spiffe://example.org/{}"] } }, /"\{\}" is no capture/],
     [
       "a pattern that is no ID",
@@ -277,6 +305,21 @@ describe("policy rules that do not compile", () => {
       /not every caller named here has \{tenant\}/,
     ],
     [
+      "a capture of an ID beside any segment",
+      { rule: "r", allow: { ids: ["spiffe://example.org/{tenant}/*"] } },
+      /nothing else of the rule is compared with \{tenant\}/,
+    ],
+    [
+      "a capture that one of two IDs repeats",
+      { rule: "r", allow: { ids: ["spiffe://example.org/{x}/{x}", "spiffe://example.org/{x}/b"] } },
+      /nothing else of the rule is compared with \{x\}/,
+    ],
+    [
+      "a header compared with what nothing captures, where there is no path",
+      { rule: "r", deny: { via: ["jwt"] }, headers: { "x-tenant": "{tenant}" } },
+      /nothing captures \{tenant\}/,
+    ],
+    [
       "a header compared with what nothing captures",
       { ...good, headers: { "x-tenant": "{tenant}" } },
       /nothing captures \{tenant\}/,
@@ -311,6 +354,7 @@ describe("policy rules that do not compile", () => {
     ],
     ["claims that are a list", { ...good, claims: ["a"] }, /claims: is not a block of claims/],
     ["a claim without value", { ...good, claims: { a: null } }, /claims\.a: null is no value/],
+    ["a claim that is not finite", { ...good, claims: { a: Number.NaN } }, /claims\.a: .* is no value/],
     ["a claim beyond exact numbers", { ...good, claims: { a: 2 ** 60 } }, /is no value/],
     [
       "a host with a port",
@@ -324,6 +368,8 @@ describe("policy rules that do not compile", () => {
     ],
     ["a short form of an address", { ...good, hosts: ["127.1"] }, /is no host \(did you mean "127\.0\.0\.1"\?\)/],
     ["a star before an address", { ...good, hosts: ["*.0.0.1"] }, /"\*\.0\.0\.1" is no host/],
+    ["a label that ends in a dash", { ...good, hosts: ["a-.example"] }, /"a-\.example" is no host/],
+    ["a label of 64 letters", { ...good, hosts: [`${"a".repeat(64)}.example`] }, /" is no host/],
     ["a host with a star inside", { ...good, hosts: ["a.*.example"] }, /"a\.\*\.example" is no host/],
     [
       "a window that ends before it begins",
@@ -331,6 +377,11 @@ describe("policy rules that do not compile", () => {
         ...good,
         time: { from: "2026-12-15T00:00:00Z", to: "2026-12-14T00:00:00Z" },
       },
+      /time: ends before it begins/,
+    ],
+    [
+      "a window that ends where it begins",
+      { ...good, time: { from: "2026-12-15T00:00:00Z", to: "2026-12-15T01:00:00+01:00" } },
       /time: ends before it begins/,
     ],
     ["an empty window", { ...good, time: {} }, /time: is no window of time/],
@@ -341,13 +392,30 @@ describe("policy rules that do not compile", () => {
     ],
     ["nobody by name", { rule: "r", allow: { anonymous: false } }, /anonymous: is not true/],
     ["a value twice", { ...good, methods: ["GET", "GET"] }, /methods\[1\]: "GET" stands here twice/],
+    ...["web", "http://example.org/web", "spiffe://example.org/a b", "spiffe://example.org/web/"].map(
+      (text): (typeof cases)[number] => {
+        // beside \`via\`, which alone would name everybody
+        return [
+          `the ID ${text}`,
+          { rule: "r", allow: { ids: [text], via: ["x509"] } },
+          /ids\[0\]: ".*" is no SPIFFE ID/,
+        ];
+      },
+    ),
     ["a trust domain as ID", { rule: "r", allow: { ids: ["spiffe://example.org"] } }, /names a trust domain/],
     [
       "an ID as trust domain",
       { rule: "r", allow: { trustDomains: ["spiffe://example.org/web"] } },
       /is no trust domain name/,
     ],
+    [
+      "a trust domain that is none",
+      { rule: "r", allow: { trustDomains: ["exa mple"], via: ["x509"] } },
+      /trustDomains\[0\]: "exa mple" is no trust domain name/,
+    ],
     ["an unknown kind of identity", { rule: "r", allow: { via: ["mtls"] } }, /via\[0\]: "mtls" is no kind/],
+    ["letters before a method", { ...good, methods: ["xGET"] }, /methods\[0\]: "xGET" is no HTTP method/],
+    ["letters behind a method", { ...good, methods: ["GETx"] }, /methods\[0\]: "GETx" is no HTTP method/],
     ["a method in small letters", { ...good, methods: ["GET", "post"] }, /methods\[1\]: "post" is no HTTP method/],
     ["a path with a wildcard inside a segment", { ...good, path: "/a*/b" }, /"a\*" mixes a wildcard with text/],
     [
@@ -363,6 +431,24 @@ describe("policy rules that do not compile", () => {
   it("the twin of all of them compiles", () => {
     assert.deepEqual(Policy.compile([good]).rules, ["r"]);
   });
+  const twins: [title: string, rule: object][] = [
+    [
+      "a capture that both of two IDs repeat",
+      { allow: { ids: ["/{x}/{x}", "/{x}/b/{x}"].map((one) => `spiffe://a${one}`) } },
+    ],
+    ["a capture that one ID repeats beside an ID without", { allow: { ids: ["spiffe://a/{x}/{x}", "spiffe://a/b"] } }],
+    ["a capture of a whole segment", { allow: { ids: ["spiffe://a/{x}/{x}"] }, path: "/a/{x}" }],
+    ["a capture that the path repeats", { allow: { via: ["jwt"] }, path: "/{x}/{x}" }],
+    ["a trust domain beside via", { allow: { trustDomains: ["example"], via: ["x509"] } }],
+    ["a claim that is no integer", { allow: { via: ["jwt"] }, claims: { a: 0.5 } }],
+    ["a window of a millisecond", { ...good, time: { from: "2026-12-15T00:00:00Z", to: "2026-12-15T00:00:00.001Z" } }],
+    ["a label of 63 letters", { ...good, hosts: [`${"a".repeat(63)}.example`, "a-a.example"] }],
+  ];
+  for (const [title, rule] of twins) {
+    it(`but ${title} does`, () => {
+      assert.deepEqual(Policy.compile([{ rule: "r", ...rule } as PolicyRule]).rules, ["r"]);
+    });
+  }
   for (const [title, rule, message] of cases) {
     it(title, () => {
       assert.throws(

@@ -85,7 +85,7 @@ function readIdOrPattern(value: string, path: Path, names: string[], report: Rep
   const slash = value.indexOf("/", "spiffe://".length);
   const domain = slash < 0 ? value : value.slice(0, slash);
   if (!/^spiffe:\/\//i.test(value)) return reportId(value, path, report);
-  if (slash < 0 || /[*{}]/.test(domain)) {
+  if (/[*{}]/.test(domain)) {
     const why = "one root of trust must not stand for another";
     report({
       path,

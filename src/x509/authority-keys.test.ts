@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
+import { LIMITS } from "../base/index.ts";
 import { testKey } from "../crypto/keys.testing.ts";
-import { authorityKey } from "./authority-keys.ts";
+import { authorityKey, decodedAuthorityKey } from "./authority-keys.ts";
 import { type Issued, issueCa, issueLeaf } from "./issue.testing.ts";
 
 describe("keys of authorities", () => {
@@ -36,6 +37,16 @@ describe("keys of authorities", () => {
     }
     assert.equal(authorityKey(spki), good);
     assert.ok(good.value.spki.every((octet, i) => octet === spki[i]));
+  });
+
+  it("are kept where they are taken; octets that are no key, of whatever length, are not", () => {
+    const spki = ca.certificate.spki;
+    for (const refused of [spki.subarray(1), new Uint8Array(LIMITS.certificate)]) {
+      assert.equal(authorityKey(refused).ok, false);
+      assert.equal(decodedAuthorityKey(refused), undefined);
+    }
+    const good = authorityKey(spki);
+    assert.ok(good.ok && decodedAuthorityKey(spki) === good);
   });
 
   it("are kept in bounds", async () => {

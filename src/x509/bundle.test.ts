@@ -110,12 +110,14 @@ describe("X509Bundle", () => {
     }
   });
 
-  it("compares by trust domain and certificates, in any order", () => {
+  it("compares by trust domain and certificates, in any order", async () => {
     const bundle = X509Bundle.fromDer("example.org", concat(a.der, b.der));
     assert.equal(bundle.equals(X509Bundle.fromDer("example.org", concat(b.der, a.der))), true);
     assert.equal(bundle.equals(X509Bundle.fromDer("example.org", a.der)), false);
     assert.equal(X509Bundle.fromDer("example.org", a.der).equals(bundle), false, "one that has more is another");
     assert.equal(X509Bundle.fromDer("example.org", a.der).equals(X509Bundle.fromDer("example.org", b.der)), false);
+    const c = await issueCa({ subject: "b" });
+    assert.equal(bundle.equals(X509Bundle.fromDer("example.org", concat(a.der, c.der))), false, "one is replaced");
     assert.equal(bundle.equals(X509Bundle.fromDer("other.org", concat(a.der, b.der))), false);
   });
 

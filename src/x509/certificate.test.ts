@@ -20,7 +20,7 @@ describe("Certificate", () => {
     });
   });
 
-  it("[X509-03] shows what a certificate holds", () => {
+  it("[X509-03] shows what a certificate holds", async () => {
     const { certificate } = leaf;
     assert.deepEqual(certificate.uriSans, ["spiffe://example.org/web"]);
     assert.deepEqual(certificate.dnsSans, ["web.example.org"]);
@@ -29,6 +29,7 @@ describe("Certificate", () => {
     assert.equal(certificate.subject.toString(), "CN=leaf");
     assert.equal(certificate.issuer.toString(), "CN=authority");
     assert.deepEqual([...(certificate.keyUsage ?? [])], ["digitalSignature", "keyAgreement"]);
+    assert.equal((await issue()).certificate.keyUsage, undefined);
     assert.match(certificate.serialNumber, /^[0-9a-f]{32}$/);
     assert.equal(certificate.notAfter.toISOString(), "2030-06-02T00:00:00.000Z");
     assert.equal(certificate.publicKey.curve, "P-256");
@@ -176,6 +177,8 @@ describe("Certificate", () => {
       ["2.5.29.17", "30028200", "3000"],
       ["2.5.29.17", "30068704 7f000001", "30058703 7f0000"],
       ["2.5.29.17", "3003820161", "30038201ff"],
+      ["2.5.29.17", "3003810161", "30038101ff"],
+      ["2.5.29.17", "3003860161", "3003860180"],
       ["2.5.29.17", "3003820161", "3003890161"],
       ["2.5.29.17", "3004a4023000", "3006a40430023100"],
       ["2.5.29.19", "3000", "30030201ff"],
@@ -186,6 +189,7 @@ describe("Certificate", () => {
       ["2.5.29.30", "300ea00c300a87087f000000ff000000", "300ea00c300a87087f000000ff00ff00"],
       ["2.5.29.30", "300ea00c300a87087f000000ff000000", "300aa008300687047f000000"],
       ["2.5.29.35", "3004800201 02", "3004840201 02"],
+      ["2.5.29.35", "300c80020102a103820161820105", "300d80020102a10382016182020005"],
       ["2.5.29.37", "300406022a03", "3000"],
     ] as const) {
       const given = async (...values: readonly string[]) =>

@@ -45,6 +45,16 @@ describe("X509Svid", () => {
       assert.equal(await parsed(leaf.der, odd), "x509.key-mismatch");
     }
     assert.equal(await parsed(leaf.der, concat(leaf.pkcs8, Uint8Array.of(0))), "x509.key-mismatch");
+    const away = Uint8Array.from(leaf.pkcs8);
+    structuredClone(away.buffer, { transfer: [away.buffer] });
+    assert.equal(await parsed(leaf.der, away), "x509.key-mismatch", "its octets were given away");
+  });
+
+  it("[S-15] wants a key of a kind that is taken", async () => {
+    const spki = Uint8Array.from([48, 18, 48, 9, 6, 7, 42, 134, 72, 206, 56, 4, 1, 3, 5, 0, 2, 1, 0, 0]);
+    const foreign = await issueLeaf(between, { spki });
+    assert.equal(await parsed(foreign.der, foreign.pkcs8), "key.unsupported 0");
+    assert.equal(await parsed(leaf.der, leaf.pkcs8), "accepted");
   });
 
   it("[S-11] wants all DER consumed and the leaf first", async () => {

@@ -329,6 +329,8 @@ describe("verification of a peer", () => {
     assert.equal(await judged(filled(LIMITS.chainLength), [ca]), "accepted");
     assert.equal(await judged(filled(LIMITS.chainLength + 1), [ca]), "x509.chain-too-large");
     assert.equal(await judged([], [ca]), "x509.chain-empty");
+    for (const chain of [null, undefined, "", leaf.der, { length: 1, 0: leaf.der }] as never[])
+      assert.equal(summary(safeVerifyX509SvidSync(chain, sourceOf([ca]))), "x509.chain-empty");
     const huge = { extensions: [{ oid: "1.2.3", value: new Uint8Array(LIMITS.chainBytes / 2) }] };
     const large = await issueCa({ subject: "large", ...huge });
     assert.equal(await judged([leaf, large], [ca]), "accepted");

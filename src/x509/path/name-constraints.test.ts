@@ -34,6 +34,9 @@ describe("name constraints", () => {
       [".example.org", "spiffe://sub.example.org/web", "accepted"],
       [".example.org", "spiffe://a.b.example.org/web", "accepted"],
       [".example.org", "spiffe://example.org/web", refused],
+      [".example.org", "spiffe://a.b.example.com/web", refused],
+      [".example.org", "spiffe://a.badexample.org/web", refused],
+      [".example.org", "spiffe://sub.example.org.evil.net/web", refused],
       [".local", "spiffe://x0tta6bl4.local/web", "accepted"],
     ] as const) {
       assert.equal(await under({ permitted: [{ uri: base }] }, { id }), wanted, `${base} ${id}`);
@@ -121,6 +124,9 @@ describe("name constraints", () => {
       "https://[::1]/",
       "https://10.0.0.1/",
       "urn:example.org",
+      "urn:a://example.org/",
+      "1://example.org",
+      "urn:x y://example.org/",
       "mailto:a@example.org",
       "//example.org/",
       "example.org",
@@ -140,7 +146,10 @@ describe("name constraints", () => {
       ["example.org", "a.b.example.org", true, true],
       ["example.org", "EXAMPLE.ORG", true, true],
       ["example.org", "badexample.org", false, false],
+      ["example.org", "aexample.org", false, false],
+      ["example.org", "a.b.example.com", false, false],
       [".example.org", "a.example.org", true, true],
+      [".example.org", "a.b.example.com", false, false],
       [".example.org", "example.org", false, true],
       ["", "anything.net", true, true],
       ["example.org", "*.example.org", true, true],
@@ -220,12 +229,18 @@ describe("name constraints", () => {
       ["example.org", "b@sub.example.org", false, false],
       [".example.org", "b@sub.example.org", true, true],
       [".example.org", "b@example.org", false, false],
+      [".example.org", "b@a.b.example.com", false, false],
       ["a b@example.org", "b@example.org", false, true],
       ["", "b@example.org", false, true],
       ["example.org", "b@c@example.org", false, true],
       ["example.org", '"b"@example.org', false, true],
       ["example.org", "example.org", false, true],
       ["example.org", "@example.org", false, true],
+      ["example.org", "b@", false, true],
+      ["example.org", "b@a..b", false, true],
+      ["example.org", "b@a b", false, true],
+      [".example.org", "b@.example.org", false, true],
+      ["a@b..c", "a@example.org", false, true],
     ] as const) {
       for (const leaf of ways(email)) {
         assert.equal(
@@ -283,6 +298,52 @@ describe("name constraints", () => {
     assert.equal(await under({ permitted: [{ directory: name([O, "AB"]) }] }, { subject }), refused);
     assert.equal(await under({ excluded: [{ directory: name([O, "CD"]) }] }, { subject }), refused);
     assert.equal(await under({ excluded: [{ directory: name([O, "CD"]) }] }, { subject: name([O, "AB"]) }), "accepted");
+    assert.equal(await under({ permitted: [{ directory: subject }] }, { subject: name([O, "AB"]) }), refused);
+    assert.equal(await under({ excluded: [{ directory: subject }] }, { subject: name([O, "AB"]) }), refused);
+  });
+
+  it("[S-16] compare directory values by what all readers read: string types, every attribute", async () => {
+    const attribute = (tag: number, ...octets: number[]) =>
+      encodeDer(TAG.sequence, Uint8Array.of(6, 3, 0x55, 4, 10), encodeDer(tag, Uint8Array.from(octets)));
+    const named = (...attributes: Uint8Array[]) => encodeDer(TAG.sequence, encodeDer(TAG.set, ...attributes));
+    const both = async (base: Uint8Array, subject: Uint8Array) => [
+      await under({ permitted: [{ directory: base }] }, { subject }),
+      await under({ excluded: [{ directory: base }] }, { subject }),
+    ];
+    const [inside, outside, doubt] = [
+      ["accepted", refused],
+      [refused, "accepted"],
+      [refused, refused],
+    ];
+    const ab = attribute(TAG.utf8String, 0x41, 0x42);
+    assert.deepEqual(await both(named(ab), named(attribute(TAG.ia5String, 0x41, 0x42))), inside);
+    assert.deepEqual(await both(named(ab), named(attribute(TAG.ia5String, 0x41, 0x43))), outside);
+    const accent = [0xc3, 0xa9];
+    assert.deepEqual(
+      await both(named(attribute(TAG.utf8String, ...accent)), named(attribute(TAG.utf8String, ...accent))),
+      inside,
+    );
+    for (const tag of [TAG.printableString, TAG.ia5String])
+      assert.deepEqual(await both(named(ab), named(attribute(tag, 0x41, ...accent))), doubt, "no text of that type");
+    const bmp = attribute(0x1e, 0, 0x43);
+    assert.deepEqual(await both(named(ab), named(ab, bmp)), doubt, "one of two can not be read");
+    assert.deepEqual(await both(named(ab), named(ab, attribute(TAG.utf8String, 0x43))), outside);
+  });
+
+  it("[S-16] take a mailbox of the subject that can not be read for outside when permitted, inside when excluded", async () => {
+    const oid = Uint8Array.of(6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1);
+    const bmp = Uint8Array.of(0x1e, 4, 0, 0x41, 0, 0x42);
+    const subject = encodeDer(TAG.sequence, encodeDer(TAG.set, encodeDer(TAG.sequence, oid, bmp)));
+    assert.equal(await under({ permitted: [{ email: "a.test" }] }, { subject }), refused);
+    assert.equal(await under({ excluded: [{ email: "a.test" }] }, { subject }), refused);
+    assert.equal(await under({ excluded: [{ dns: "a.test" }] }, { subject }), "accepted");
+  });
+
+  it("[X509-06] [S-16] do not speak of an empty subject", async () => {
+    const empty = { subject: name(), namesCritical: true };
+    const lists = { permitted: [{ directory: name([O, "Example"]) }] };
+    assert.equal(await under(lists, empty), "accepted");
+    assert.equal(await under(lists, { ...empty, subject: name([O, "Other"]) }), refused);
   });
 
   it("[S-16] refuse names of a kind that can not be judged, once a constraint speaks of it", async () => {

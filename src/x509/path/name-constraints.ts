@@ -165,7 +165,7 @@ function matches(base: Form, name: Form, kind: GeneralNameKind, list: "permitted
 
 /** A constraint with a leading dot takes hosts below it, one without takes that host. */
 function hostMatches(base: string, host: string): boolean {
-  return base.startsWith(".") ? host.length > base.length && host.endsWith(base) : host === base;
+  return base.startsWith(".") ? host.endsWith(base) : host === base;
 }
 
 /** A DNS constraint takes its own name and those below; a leading dot, which is not in the RFC, takes those below. */

@@ -245,6 +245,16 @@ describe("path search", () => {
     assert.deepEqual([right.checks.length, right.verdict], [1, "accepted"]);
   });
 
+  it("[S-15] foresees nothing of a key that is not of the signature's kind", async () => {
+    const between = await below(root, "between");
+    const twin = await issueCa({ subject: "between", keyType: "RSA-2048" });
+    const key = between.certificate.publicKey; // decoded, so that what may follow is said
+    const foreseen = async (signer: Issued) =>
+      traced([await issueLeaf(signer), between], [root], () => true).checks.map(({ next }) => next?.key.equals(key));
+    assert.deepEqual(await foreseen(between), [true, undefined]);
+    assert.deepEqual(await foreseen(twin), [undefined]);
+  });
+
   it("[S-16] [A-8] gives up after a fixed count of steps", async () => {
     // thirty signatures make hundreds of paths; expired certificates beside them cost steps and no signature
     const twins = await Promise.all(Array.from({ length: 5 }, () => below(root, "root")));
@@ -281,6 +291,14 @@ describe("path search", () => {
     const misleading = await issueLeaf(second, { extensions: [authorityKeyId(one)] });
     assert.equal(await judged([misleading], [first, second]), "accepted");
     assert.equal(await judged([misleading], [second]), "accepted");
+    const plain = [await issueCa({ subject: "many" }), await issueCa({ subject: "many" })] as const;
+    for (const anchors of [
+      [first, second],
+      [...plain, second],
+    ])
+      assert.equal(await judged([await issueLeaf(second)], anchors), "accepted", "a leaf that names no key");
+    assert.equal(await judged([await issueLeaf(plain[1], { extensions: [authorityKeyId(one)] })], plain), "accepted");
+    assert.equal(await judged([await issueLeaf(second)], [first]), "x509.signature 0");
   });
 
   it("[X509-37] refuses key identifiers that are critical, which no issuer may make them", async () => {
