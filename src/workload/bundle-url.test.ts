@@ -189,6 +189,29 @@ describe("BundleSource.fromUrl", () => {
     assert.deepEqual(held(source), ["j"]);
   });
 
+  it("[FED-31] takes a document in which one kind of key alone changed, and counts one that says the same", async () => {
+    const next = X509Bundle.fromDer("example.org", (await TestCa.create({ trustDomain: "example.org" })).rootDer);
+    const say = (authorities: X509Bundle, kid: string) => {
+      const { jwt } = SpiffeBundle.parse("example.org", document(kid));
+      answers = [ok(SpiffeBundle.of("example.org", { x509: authorities, jwt }).toJson())];
+    };
+    say(x509, "a");
+    await using source = await open();
+    const steps: [X509Bundle, string, number][] = [
+      [x509, "a", 1],
+      [next, "a", 2],
+      [next, "b", 3],
+      [next, "b", 3],
+    ];
+    for (const [authorities, kid, updates] of steps) {
+      say(authorities, kid);
+      await clock.advance(5 * MINUTE);
+      assert.equal(source.x509BundleFor(OWN)?.equals(authorities), true);
+      assert.deepEqual(held(source), [kid]);
+      assert.equal(source.counters.updates, updates);
+    }
+  });
+
   for (const [hint, intervalMs] of [
     [undefined, 5 * MINUTE],
     [0, MINUTE],
