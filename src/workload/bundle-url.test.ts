@@ -340,6 +340,36 @@ describe("BundleSource.fromUrl", () => {
     assert.deepEqual(held(source), ["b"]);
     assert.equal(asked.length, 3);
   });
+
+  it("on demand: with nothing held, ready() asks at once, says why nothing came, and ends with its caller", async () => {
+    await using source = await open({ refresh: "on-demand", maxAgeMs: 4 * MINUTE });
+    await clock.advance(4 * MINUTE + 1);
+    answers = [ok("", { status: 500 })];
+    await assert.rejects(source.ready(), { code: "ERR_SPIFFE_EXPIRED" });
+    assert.match(source.lastError?.message ?? "", /status 500/);
+    answers = [() => new Promise<Response>(() => {})];
+    const caller = new AbortController();
+    const waiting = source.ready(caller.signal);
+    await eventually(() => asked.length === 3, "the caller's fetch");
+    caller.abort();
+    await assert.rejects(waiting, { code: "ERR_SPIFFE_ABORTED" });
+    assert.match(source.lastError?.message ?? "", /status 500/, "who left is no trouble of the endpoint");
+    answers = [ok(document("b"))];
+    assert.equal(await source.ready(), source.current);
+    assert.deepEqual(held(source), ["b"]);
+    assert.equal(asked.length, 4);
+  });
+
+  it("on demand: opening asks again until the first bundle is there", async () => {
+    answers = [ok("", { status: 500 }), ok()];
+    const opening = open({ refresh: "on-demand" });
+    await clock.advance(0);
+    assert.equal(asked.length, 1);
+    await clock.advance(1_000);
+    assert.equal(asked.length, 2);
+    await using source = await opening;
+    assert.deepEqual(held(source), ["first"]);
+  });
 });
 
 /** What a sender gives that followed a redirect by itself. */
