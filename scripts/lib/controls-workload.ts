@@ -219,6 +219,20 @@ export const WORKLOAD_CONTROLS: readonly Control[] = [
     workload("bundle-url.test.ts"),
   ),
   control(
+    "workload-closed-tokens",
+    workload("jwt-source.ts"),
+    'if (state === "closed" || state === "revoked") throw',
+    'if (state === "revoked") throw',
+    workload("jwt-source.test.ts"),
+  ),
+  control(
+    "agent-answer-tokens",
+    workload("jwt-messages.ts"),
+    "if (message.svids.length > LIMITS.svids) {",
+    "if (false) {",
+    workload("jwt-source.test.ts"),
+  ),
+  control(
     "helper-key-mode",
     helper("generation.ts"),
     "takes nothing from it.\n    fchmodSync(handle, mode);",
