@@ -14,6 +14,12 @@ const REFUSED: [id: string, value: string, corrected: string, means: Endpoint][]
   ["WE-09", "http://127.0.0.1:1", "unix:///run/spire/agent/public/api.sock", unix("/run/spire/agent/public/api.sock")],
   ["WE-09", "npipe:pipe", "unix:///run/spire/agent/public/api.sock", unix("/run/spire/agent/public/api.sock")],
   ["WE-09", "://x", "unix:///run/spire/agent/public/api.sock", unix("/run/spire/agent/public/api.sock")],
+  [
+    "WE-09",
+    " unix:///run/api.sock",
+    "unix:///run/spire/agent/public/api.sock",
+    unix("/run/spire/agent/public/api.sock"),
+  ],
   ["WE-10", "unix:rel/api.sock", "unix:///rel/api.sock", unix("/rel/api.sock")],
   ["WE-10", "unix:", "unix:///run/spire/agent/public/api.sock", unix("/run/spire/agent/public/api.sock")],
   ["WE-10", "unix://", "unix:///run/spire/agent/public/api.sock", unix("/run/spire/agent/public/api.sock")],
