@@ -254,13 +254,6 @@ export const WORKLOAD_CONTROLS: readonly Control[] = [
     workload("oauth.test.ts"),
   ),
   control(
-    "endpoint-scheme-first",
-    workload("endpoint.ts"),
-    "= /^([A-Za-z]",
-    "= /([A-Za-z]",
-    workload("endpoint.test.ts"),
-  ),
-  control(
     "helper-key-mode",
     helper("generation.ts"),
     "takes nothing from it.\n    fchmodSync(handle, mode);",
