@@ -70,6 +70,13 @@ export const CRYPTO_CONTROLS: readonly Control[] = [
     "jwt/bundle.test.ts",
   ),
   control(
+    "jwt-every-audience",
+    "jwt/claims.ts",
+    "const known = values.length === 1 ? ",
+    "const known = values.length >= 1 ? ",
+    "jwt/validate.test.ts",
+  ),
+  control(
     "jwt-bundle-equals",
     "jwt/bundle.ts",
     "return mine.size === theirs.size && [...mine].every(",
