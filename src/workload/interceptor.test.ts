@@ -99,7 +99,7 @@ describe("jwtSvid interceptor", () => {
         tokens.push(request.header.get("authorization") ?? "");
         throw new ConnectError("no", code);
       };
-      const jwt = { fetch: async ({ fresh }: { fresh?: true }) => (fresh ? other : one) };
+      const jwt = { fetch: async ({ fresh }: { fresh?: true | undefined }) => (fresh ? other : one) };
       const call = jwtSvid({ jwt }, { audience }) as (next: unknown) => (request: unknown) => Promise<unknown>;
       const { signal } = new AbortController();
       const request = { url: "https://orders.internal/x", header: new Headers(), signal, stream };
