@@ -254,6 +254,13 @@ export const WORKLOAD_CONTROLS: readonly Control[] = [
     workload("oauth.test.ts"),
   ),
   control(
+    "workload-judged-after-the-end",
+    workload("watch.ts"),
+    "        if (signal.aborted) break;\n",
+    "",
+    workload("watch.test.ts"),
+  ),
+  control(
     "helper-key-mode",
     helper("generation.ts"),
     "takes nothing from it.\n    fchmodSync(handle, mode);",
