@@ -261,6 +261,20 @@ export const WORKLOAD_CONTROLS: readonly Control[] = [
     workload("watch.test.ts"),
   ),
   control(
+    "authority-entry-domain",
+    "src/authority/entries.ts",
+    "if (!id.value.memberOf(trustDomain)) throw",
+    "if (false) throw",
+    "src/authority/entries.test.ts",
+  ),
+  control(
+    "authority-entry-socket",
+    "src/authority/entries.ts",
+    "const SOCKET_NAME = /^[A-Za-z0-9_-]",
+    "const SOCKET_NAME = /[A-Za-z0-9_-]",
+    "src/authority/entries.test.ts",
+  ),
+  control(
     "helper-key-mode",
     helper("generation.ts"),
     "takes nothing from it.\n    fchmodSync(handle, mode);",
