@@ -1,6 +1,7 @@
 /** The controls whose absence some test must notice, on each runtime. */
 import { AHEAD_CONTROLS } from "./controls-ahead.ts";
 import { ATTACK_CONTROLS } from "./controls-attacks.ts";
+import { CRYPTO_CONTROLS } from "./controls-crypto.ts";
 import { DIAL_CONTROLS } from "./controls-dial.ts";
 import { HTTP_CONTROLS } from "./controls-http.ts";
 import { JWT_CONTROLS } from "./controls-jwt.ts";
@@ -1041,6 +1042,7 @@ export const CONTROLS: readonly Control[] = [
   },
   ...AHEAD_CONTROLS,
   ...ATTACK_CONTROLS,
+  ...CRYPTO_CONTROLS,
   ...DIAL_CONTROLS,
   ...HTTP_CONTROLS,
   ...JWT_CONTROLS,

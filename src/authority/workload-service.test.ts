@@ -224,6 +224,18 @@ describe("Workload API server", () => {
     assert.deepEqual(Object.keys(aloneJwt.bundles), ["spiffe://example.org"]);
   });
 
+  it("federates with no other authority of its own trust domain, and with one of another", async () => {
+    const twin = await Authority.start({ trustDomain: "example.org", entries: [web] });
+    try {
+      assert.throws(() => authority.federate(twin), { code: "ERR_SPIFFE_CONFIG" });
+      authority.federate(other);
+      const { bundles } = await first(call(authority.socketFor("two"), "FetchX509Bundles", X509_BUNDLES, {}));
+      assert.deepEqual(Object.keys(bundles), ["spiffe://example.org", "spiffe://other.test"]);
+    } finally {
+      await twin.close();
+    }
+  });
+
   it("takes the bundle away when the federation ends, and brings it back", async () => {
     const stream = call(authority.socketFor("two"), "FetchX509Bundles", X509_BUNDLES, {});
     assert.equal(Object.keys((await stream.next()).bundles).length, 2);

@@ -175,6 +175,8 @@ describe("SPIFFE bundle map", () => {
     assert.match(map.toJson(), /^\{"trust_domains":\{"example\.org":\{"keys".*"other\.org":\{"keys"/);
     assert.equal(BundleMap.of().toJson(), '{"trust_domains":{}}');
     assert.ok(!BundleMap.of(bundles[0]!).equals(map) && !map.equals(BundleMap.of(bundles[0]!)));
+    const changed = SpiffeBundle.parse(OTHER, JSON.stringify({ keys: [], spiffe_sequence: 9 }));
+    assert.ok(!BundleMap.of(changed, bundles[1]!).equals(map) && !map.equals(BundleMap.of(changed, bundles[1]!)));
     const usage = (error: unknown) => isSpiffeError(error, "ERR_SPIFFE_USAGE");
     assert.throws(() => BundleMap.of(bundles[0]!, bundles[0]!), usage);
     assert.throws(() => BundleMap.of(bundles[0]!.x509 as never), usage);

@@ -12,7 +12,7 @@ import { SpiffeBundle } from "./index.ts";
 
 type Jwk = Record<string, unknown>;
 
-const authority = async (subject: string, keyType: "P-256" | "RSA-2048" | "Ed25519" = "P-256") =>
+const authority = async (subject: string, keyType: "P-256" | "RSA-1024" | "RSA-2048" | "Ed25519" = "P-256") =>
   (
     await issue({
       subject,
@@ -93,7 +93,8 @@ describe("SPIFFE bundle", () => {
     }
   });
 
-  it("[X509-52] [X509-54] an element without a usable CA certificate is left out, the rest kept", () => {
+  it("[X509-52] [X509-54] an element without a usable CA certificate is left out, the rest kept", async () => {
+    const weak = await authority("weak", "RSA-1024");
     const text = encodeBase64(root.der);
     const odd: Record<string, Jwk> = {
       missing: x509(root, { x5c: undefined }),
@@ -112,6 +113,7 @@ describe("SPIFFE bundle", () => {
       truncated: x509(root, { x5c: [encodeBase64(root.der.slice(0, -1))] }),
       "leaf certificate": x509(leaf),
       "private parameters": x509(root, { d: privateJwk.d }),
+      "weak key": x509(root, { x5c: [encodeBase64(weak.der)] }),
     };
     for (const [name, element] of Object.entries(odd)) {
       assert.deepEqual(left(read([element, x509(next), jwk])), { x509: "next", jwt: "k", ignored: "0" }, name);
@@ -291,6 +293,20 @@ describe("SPIFFE bundle", () => {
     assert.equal(JSON.parse(JSON.stringify(big)).sequence, "18446744073709551615");
   });
 
+  it("[FED-31] is equal to another one by each of its parts", () => {
+    const parts: [Jwk[], Jwk][] = [
+      [[x509(), jwk], { spiffe_sequence: 7, spiffe_refresh_hint: 300 }],
+      [[x509(next), jwk], { spiffe_sequence: 7, spiffe_refresh_hint: 300 }],
+      [[x509(), { ...jwk, kid: "other" }], { spiffe_sequence: 7, spiffe_refresh_hint: 300 }],
+      [[x509(), jwk], { spiffe_sequence: 8, spiffe_refresh_hint: 300 }],
+      [[x509(), jwk], { spiffe_sequence: 7, spiffe_refresh_hint: 301 }],
+    ];
+    for (const [i, [keys, members]] of parts.entries()) {
+      for (const [j, [others, more]] of parts.entries())
+        assert.equal(read(keys, members).equals(read(others, more)), i === j, `${i} and ${j}`);
+    }
+  });
+
   it("[BND-13] [JWT-30] [X509-50] gives all keys as JWKs, each with its use, none of which jose takes for a key", async () => {
     const bundle = read([x509(), jwk, { ...jwk, use: "wit-svid", kid: "w" }]);
     const jwks = bundle.toJwks();
@@ -330,7 +346,9 @@ describe("SPIFFE bundle", () => {
     );
     assert.throws(() => SpiffeBundle.of("example.org", { sequence: -1n }), usage);
     assert.throws(() => SpiffeBundle.of("example.org", { sequence: 2n ** 64n }), usage);
-    assert.throws(() => SpiffeBundle.of("example.org", { refreshHintMs: -1 }), usage);
+    for (const refreshHintMs of [-1, 0.5, Number.NaN, 2 ** 53])
+      assert.throws(() => SpiffeBundle.of("example.org", { refreshHintMs }), usage, `${refreshHintMs}`);
+    assert.equal(SpiffeBundle.of("example.org", { sequence: 0n, refreshHintMs: 0 }).sequence, 0n);
     assert.ok(
       !SpiffeBundle.of("example.org", { x509: new X509Bundle(TrustDomain.parse("example.org"), [root]) }).isEmpty,
     );

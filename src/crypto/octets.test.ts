@@ -21,6 +21,8 @@ describe("octets", () => {
     assert.ok(equalOctets(a, Uint8Array.from(a)));
     assert.equal(equalOctets(a, b), false);
     assert.equal(equalOctets(a, a.subarray(1)), false);
+    assert.equal(equalOctets(a.subarray(0, 2), a), false, "the beginning of a longer one");
+    assert.equal(equalOctets(a, a.subarray(0, 2)), false);
   });
 
   it("become one character each, however many", () => {

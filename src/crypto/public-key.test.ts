@@ -4,7 +4,7 @@ import type { Reason } from "../base/index.ts";
 import { TAG } from "../encoding/der.ts";
 import { encodeDer, encodeDerUnsigned } from "../encoding/encode-der.ts";
 import { EC_KEY_IDENTIFIERS, ED25519_IDENTIFIER, pssIdentifiers, RSA_KEY_IDENTIFIER } from "./algorithms.ts";
-import { isSquare } from "./curves.ts";
+import { CURVES, isSquare, modPow } from "./curves.ts";
 import { type TestKey, testKey } from "./keys.testing.ts";
 import { fromBigInt, fromHex, toBigInt, toHex } from "./octets.ts";
 import { PublicKey } from "./public-key.ts";
@@ -150,6 +150,19 @@ describe("PublicKey from SubjectPublicKeyInfo", () => {
     }
   });
 
+  it("[S-15] refuses the modulus itself as a coordinate, and takes zero", () => {
+    const { p, b, size } = CURVES["P-256"];
+    const y = modPow(b, (p + 1n) / 4n, p);
+    assert.equal((y * y) % p, b);
+    for (const [x, wanted] of [
+      [0n, "accepted"],
+      [p, "key.not-on-curve"],
+    ] as const) {
+      const point = Uint8Array.from([4, ...fromBigInt(x, size), ...fromBigInt(y, size)]);
+      assert.equal(reasonOf(PublicKey.fromSpki(spki(EC_KEY_IDENTIFIERS["P-256"], point))), wanted);
+    }
+  });
+
   it("[S-15] takes named curves alone: no explicit parameters, no other curve, no other algorithm", () => {
     const point = ec.spki.subarray(-65);
     const oid = fromHex("06072a8648ce3d0201");
@@ -282,6 +295,27 @@ describe("PublicKey from JWK", () => {
     ]) {
       assert.notEqual(reasonOf(PublicKey.fromJwk({ ...jwk, ...change })), "accepted", JSON.stringify(change));
     }
+  });
+
+  it("[S-15] refuses a point that is cut elsewhere than between its coordinates", async () => {
+    const { publicKey } = await testKey("P-256");
+    const { numbers } = publicKey;
+    assert.ok(numbers.kind === "ec");
+    const point = [...numbers.x, ...numbers.y];
+    for (const cut of [31, 32, 33, 0, 64]) {
+      const [x, y] = [point.slice(0, cut), point.slice(cut)].map((part) => base64url(Uint8Array.from(part)));
+      const verdict = PublicKey.fromJwk({ kty: "EC", crv: "P-256", x, y });
+      assert.equal(reasonOf(verdict), cut === 32 ? "accepted" : "key.invalid", `${cut}`);
+    }
+  });
+
+  it("[S-15] refuses an Ed25519 point under a type that is not its own", async () => {
+    const { publicKey } = await testKey("Ed25519");
+    const jwk = publicKey.toJwk();
+    assert.equal(reasonOf(PublicKey.fromJwk(jwk)), "accepted");
+    for (const kty of ["okp", "AKP", "oct", undefined, null])
+      assert.equal(reasonOf(PublicKey.fromJwk({ ...jwk, kty })), "key.unsupported", `${kty}`);
+    assert.equal(reasonOf(PublicKey.fromJwk({ ...jwk, crv: "X25519" })), "key.unsupported");
   });
 
   it("[S-15] refuses private parameters, whatever their value", async () => {

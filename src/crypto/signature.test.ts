@@ -67,6 +67,18 @@ describe("signature encodings, before any backend", () => {
     assert.equal(pass({ family: "ecdsa", hash: "SHA-256", encoding: "der" }, ec.publicKey, long), false);
   });
 
+  it("[S-15] take no octet of an s that is too long for one of r", () => {
+    const made = (s: number) =>
+      encodeDer(
+        TAG.sequence,
+        encodeDer(TAG.integer, new Uint8Array(32).fill(1)),
+        encodeDer(TAG.integer, new Uint8Array(s).fill(1)),
+      );
+    const alg: SignatureAlgorithm = { family: "ecdsa", hash: "SHA-256", encoding: "der" };
+    assert.deepEqual(normalSignature(alg, ec.publicKey, made(32)), new Uint8Array(64).fill(1));
+    assert.equal(normalSignature(alg, ec.publicKey, made(33)), undefined);
+  });
+
   it("[S-15] let RSA pass as long as the modulus and below it", () => {
     const { numbers } = rsa.publicKey;
     assert.ok(numbers.kind === "rsa");
@@ -110,6 +122,20 @@ describe("signature encodings, before any backend", () => {
     assert.equal(fine(made(ED25519_ORDER)), false);
     assert.equal(fine(made(2n ** 256n - 1n)), false);
     assert.equal(fine(made(0n).subarray(1)), false);
+  });
+
+  it("[S-15] let Ed25519 pass with an R of large order, in each spelling of those of small order", () => {
+    const p = 2n ** 255n - 19n;
+    const fine = (y: bigint, sign = 0) => {
+      const point = fromBigInt(y, 32).reverse();
+      point[31]! |= sign;
+      return pass({ family: "ed25519" }, ed.publicKey, Uint8Array.from([...point, ...new Uint8Array(32).fill(1)]));
+    };
+    const eighth = 2707385501144840649318225287225658788936804267575313519463743609750303402022n;
+    for (const sign of [0, 0x80]) {
+      for (const y of [0n, 1n, p - 1n, p, p + 1n, eighth, p - eighth]) assert.equal(fine(y, sign), false, `${y}`);
+      for (const y of [2n, p - 2n, eighth + 1n]) assert.equal(fine(y, sign), true, `${y}`);
+    }
   });
 
   it("[JWT-21] let nothing pass whose algorithm is not the key's", () => {

@@ -6,6 +6,7 @@ import { encodeDer, encodeDerUnsigned } from "../encoding/encode-der.ts";
 import { type Hash, JWS_ALGORITHMS, type SignatureAlgorithm } from "./algorithms.ts";
 import { CURVES } from "./curves.ts";
 import { verifyEcdsa } from "./ecdsa.ts";
+import { ED25519_ORDER } from "./edwards.ts";
 import { signTest, type TestKey, testKey } from "./keys.testing.ts";
 import { webcryptoVerifier } from "./native/webcrypto.ts";
 import { fromBigInt, toBigInt } from "./octets.ts";
@@ -146,6 +147,23 @@ describe("signature backends", () => {
     assert.equal(await verdict(alg, key.publicKey, above), false);
   });
 
+  it("[S-15] refuse an Ed25519 signature of the key's owner whose R is the neutral point", async () => {
+    const key = keyOf("Ed25519");
+    const alg: SignatureAlgorithm = { family: "ed25519" };
+    const numberOf = (octets: Uint8Array) => toBigInt(Uint8Array.from(octets).reverse());
+    const sha512 = async (octets: Uint8Array) =>
+      new Uint8Array(await crypto.subtle.digest("SHA-512", Uint8Array.from(octets)));
+    const secret = (await sha512(key.pkcs8.subarray(-32))).subarray(0, 32);
+    secret[0]! &= 0xf8;
+    secret[31] = (secret[31]! & 0x3f) | 0x40;
+    const neutral = Uint8Array.of(1, ...new Uint8Array(31));
+    const challenge = numberOf(await sha512(Uint8Array.of(...neutral, ...key.spki.subarray(-32), ...data)));
+    const s = (challenge * numberOf(secret)) % ED25519_ORDER;
+    // the equation of RFC 8032 holds for it, as it does for the honest one
+    assert.equal(await verdict(alg, key.publicKey, Uint8Array.of(...neutral, ...fromBigInt(s, 32).reverse())), false);
+    assert.equal(await verdict(alg, key.publicKey, await signTest(key, alg, data)), true);
+  });
+
   it("[S-15] leave a signature in a Buffer as it was", async () => {
     const key = keyOf("Ed25519");
     const signature = Buffer.from(await signTest(key, { family: "ed25519" }, data));
@@ -204,6 +222,24 @@ describe("signature backends", () => {
     }
   });
 
+  it("[JWT-21] refuse a right signature under the name of another scheme of the same hash", async () => {
+    const hash = "SHA-256";
+    const schemes: readonly (readonly [string, SignatureAlgorithm])[] = [
+      ["P-256", { family: "ecdsa", hash, encoding: "der" }],
+      ["P-256", { family: "ecdsa", hash, encoding: "p1363" }],
+      ["RSA-2048", { family: "rsa-pkcs1", hash }],
+      ["RSA-2048", { family: "rsa-pss", hash }],
+      ["Ed25519", { family: "ed25519" }],
+    ];
+    for (const [type, alg] of schemes) {
+      const key = keyOf(type);
+      const signature = await signTest(key, alg, data);
+      const made = alg.family === "ecdsa" && alg.encoding === "der" ? ecdsaP1363ToDer(signature) : signature;
+      for (const [, named] of schemes)
+        assert.equal(await verdict(named, key.publicKey, made), named === alg, `${JSON.stringify([type, alg, named])}`);
+    }
+  });
+
   it("[JWT-21] refuse a key of another kind than the algorithm's", async () => {
     const ec = keyOf("P-256");
     const alg: SignatureAlgorithm = { family: "ecdsa", hash: "SHA-256", encoding: "p1363" };
@@ -216,7 +252,7 @@ describe("signature backends", () => {
   });
 
   it("[S-15] agree with ECDSA by BigInt, which stands in for P-521 with SHA-256 on Deno", async () => {
-    for (const type of ["P-256", "P-384", "P-521"]) {
+    for (const type of ["P-256", "P-384", "P-521"] as const) {
       for (const hash of HASHES) {
         const key = keyOf(type);
         const signature = await signTest(key, { family: "ecdsa", hash, encoding: "p1363" }, data);
@@ -224,6 +260,12 @@ describe("signature backends", () => {
         assert.equal(verifyEcdsa(key.publicKey, digest, signature), true, `${type} ${hash}`);
         assert.equal(verifyEcdsa(key.publicKey, digest, flipped(signature)), false);
         assert.equal(verifyEcdsa(key.publicKey, flipped(digest, 0), signature), false);
+        const { n, size } = CURVES[type];
+        const s = toBigInt(signature.subarray(size)) + n;
+        // of P-521 alone a coordinate's length leaves room above the order
+        if (s >= 2n ** BigInt(8 * size)) continue;
+        const above = Uint8Array.from([...signature.subarray(0, size), ...fromBigInt(s, size)]);
+        assert.equal(verifyEcdsa(key.publicKey, digest, above), false, `${type} ${hash}, s plus the order`);
       }
     }
   });

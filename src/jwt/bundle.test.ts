@@ -85,6 +85,9 @@ describe("JWT bundle", () => {
       "alg of another key": good({ alg: "RS256" }),
       "alg unknown": good({ alg: "ES256K" }),
       "alg no text": good({ alg: null }),
+      "key_ops without verify": good({ key_ops: ["sign"] }),
+      "key_ops no list": good({ key_ops: "verify" }),
+      "key_ops null": good({ key_ops: null }),
     };
     for (const profile of PROFILES) {
       for (const [name, element] of Object.entries(bad)) {
@@ -99,6 +102,10 @@ describe("JWT bundle", () => {
       }
     }
     assert.equal(names(read([good({ alg: "ES256" }), good({ kid: "x", x5c: [], unknown: { a: 1 } })])), "good,x");
+    assert.equal(
+      names(read([good({ key_ops: ["verify"] }), good({ kid: "x", key_ops: ["sign", "verify"] })])),
+      "good,x",
+    );
   });
 
   it("[JWT-33] [BND-11] no usable key is a bundle that trusts nothing", () => {
@@ -171,6 +178,25 @@ describe("JWT bundle", () => {
     assert.ok(!read([good()]).equals(read([good({ kid: "x" })])));
     assert.ok(!read([good()]).equals(bundleOf([good()], "other.org")));
     assert.ok(!read([good({ kid: "r" })]).equals(read([r])));
+  });
+
+  it("[FED-31] a key more, or one in another's place, is another bundle, whichever is asked", () => {
+    const one = good();
+    const [two, three] = [rsa, world.keys.es384.publicJwk].map((jwk, at) => ({
+      ...jwk,
+      use: "jwt-svid",
+      kid: `k${at}`,
+    }));
+    assert.ok(read([one, two]).equals(read([one, two])));
+    const pairs = [
+      [[one], [one, two]],
+      [
+        [one, two],
+        [one, three],
+      ],
+      [[], [one]],
+    ];
+    for (const [a, b] of pairs) assert.ok(!read(a!).equals(read(b!)) && !read(b!).equals(read(a!)));
   });
 
   it("[JWT-20] as a source it answers for its own trust domain only", () => {

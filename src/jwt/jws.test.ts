@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHmac, createPublicKey } from "node:crypto";
 import { before, describe, it } from "node:test";
+import { LIMITS } from "../base/index.ts";
 import { ALGORITHMS, base64url, sign, signRaw } from "./sign.testing.ts";
 import { claims, makeWorld, type World } from "./world.testing.ts";
 
@@ -83,6 +84,7 @@ describe("the JWS of a JWT-SVID", () => {
       "..",
       "...",
       `${protectedHeader}.${body}`,
+      `${protectedHeader}A`,
       `${token}.`,
       `.${token}`,
       `${token}.e30`,
@@ -278,6 +280,13 @@ describe("the JWS of a JWT-SVID", () => {
     const header = (length: number) => raw(`{"alg":"ES256","kid":"es256"${" ".repeat(length)}}`);
     assert.equal(await world.verdict(await header(4_000)), "accept");
     assert.equal(await world.verdict(await header(4_100)), "jwt.too-large");
+    const sized = (length: number) => raw(`${HEADER} `, payload().padEnd(length));
+    const room = ((LIMITS.token - (await raw(`${HEADER} `, "")).length) / 4) * 3;
+    assert.equal((await sized(room)).length, LIMITS.token);
+    assert.equal(await world.verdict(await sized(room)), "accept");
+    assert.equal(await world.verdict(await sized(room + 1)), "jwt.too-large");
+    assert.equal(await world.verdict(await header(LIMITS.joseHeader - HEADER.length)), "accept");
+    assert.equal(await world.verdict(await header(LIMITS.joseHeader - HEADER.length + 1)), "jwt.too-large");
   });
 
   it("[A-12] [JWT-14] no change of a single character of a token is accepted", async () => {

@@ -23,7 +23,9 @@ describe("JwtSvid", () => {
   });
 
   it("[JWT-02] [JWT-04] [JWT-06] [JWT-07] [JWT-08] [JWT-12] refuses a wrong shape all the same", async () => {
+    const whole = await world.token();
     const bad = {
+      "jwt.signature": whole.slice(0, whole.lastIndexOf(".") + 1),
       "jwt.subject": await world.token({ sub: "web" }),
       "jwt.audience-missing": await world.token({ aud: [] }),
       "jwt.expiry-missing": await world.token({ exp: undefined }),
@@ -40,7 +42,7 @@ describe("JwtSvid", () => {
         (error) => isSpiffeError(error, "ERR_SPIFFE_JWT_SVID") && error.reason === reason,
       );
     }
-    assert.ok(JwtSvid.safeParseUnverified(await world.token()).ok);
+    assert.ok(JwtSvid.safeParseUnverified(whole).ok);
   });
 
   it("[JWT-19] gives the token only to who asks for it", async () => {

@@ -100,6 +100,20 @@ describe("claims of a JWT-SVID", () => {
     assert.equal(await verdictOf({ aud: ["__proto__", "constructor"] }), "jwt.audience");
   });
 
+  it("[JWT-08] an SVID has all the audiences of its token, in their order, whichever of them is the validator's", async () => {
+    const options = { audience: [AUDIENCE, "b"], clock: clockAt(NOW_MS) };
+    for (const aud of [[AUDIENCE], [AUDIENCE, "other"], [AUDIENCE, "b"], ["other", AUDIENCE], ["b", "other", "b"]]) {
+      const {
+        audience,
+        claims: all,
+        identity,
+      } = await validateJwtSvid(await world.token({ aud }), world.bundle, options);
+      assert.deepEqual([audience, all.aud, identity.audience], [aud, aud, aud]);
+    }
+    const { audience, claims: all } = await validateJwtSvid(await world.token({ aud: "b" }), world.bundle, options);
+    assert.deepEqual([audience, all.aud], [["b"], "b"]);
+  });
+
   it("[JWT-22] a validator without an audience is an error, never any audience", async () => {
     const token = await world.token();
     for (const audience of ["", [], [""], [AUDIENCE, ""], undefined, null, [undefined], [1], {}, new Set([AUDIENCE])]) {

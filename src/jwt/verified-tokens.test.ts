@@ -265,6 +265,26 @@ describe("[S-19] verified tokens", () => {
     assert.equal(tokens.counters.hits, 1);
   });
 
+  it("[A-12] who joins the flight of a refused token hears the refusal; a flight costs one check", async () => {
+    const { verdict, tokens, clock } = setting();
+    let checks = 0;
+    const verify: SignatureVerifier["verify"] = (...check) => {
+      checks++;
+      return webcryptoVerifier.verify(...check);
+    };
+    const judge = tokens.judge({ audience: AUDIENCE, clock, verifier: { ...webcryptoVerifier, verify } });
+    const token = await world.token();
+    for (const [shown, wanted] of [
+      [spoilt(token, 9), "jwt.signature"],
+      [token, GOOD],
+    ] as const) {
+      checks = 0;
+      assert.deepEqual(await Promise.all([1, 2, 3].map(() => verdict(shown, judge))), [wanted, wanted, wanted]);
+      assert.equal(checks, 1, wanted);
+    }
+    assert.equal(await verdict(undefined as never, judge), "jwt.malformed");
+  });
+
   it("[A-12] tokens of one turn are judged together, each by itself, whatever stands beside it", async () => {
     const { source, clock } = setting();
     const own = chooseSyncVerifier();
@@ -340,6 +360,14 @@ describe("[S-19] verified tokens", () => {
     assert.deepEqual(await Promise.all(pending), ["jwt.no-bundle", GOOD, "jwt.no-bundle"]);
     assert.equal(await verdict(token, slow, nothing), "jwt.no-bundle");
     assert.equal(await verdict(token, slow, source), GOOD);
+  });
+
+  it("a token that two flights remember is counted once", async () => {
+    const { verdict, slow, source, tokens } = setting();
+    const token = await world.token();
+    const same = { jwtBundleFor: () => source.bundle };
+    assert.deepEqual(await Promise.all([verdict(token, slow), verdict(token, slow, same)]), [GOOD, GOOD]);
+    assert.deepEqual(tokens.size, { entries: 1, bytes: token.length });
   });
 
   it("what another verifier has found does not count", async () => {

@@ -189,6 +189,29 @@ describe("BundleSource.fromUrl", () => {
     assert.deepEqual(held(source), ["j"]);
   });
 
+  it("[FED-31] takes a document in which one kind of key alone changed, and counts one that says the same", async () => {
+    const next = X509Bundle.fromDer("example.org", (await TestCa.create({ trustDomain: "example.org" })).rootDer);
+    const say = (authorities: X509Bundle, kid: string) => {
+      const { jwt } = SpiffeBundle.parse("example.org", document(kid));
+      answers = [ok(SpiffeBundle.of("example.org", { x509: authorities, jwt }).toJson())];
+    };
+    say(x509, "a");
+    await using source = await open();
+    const steps: [X509Bundle, string, number][] = [
+      [x509, "a", 1],
+      [next, "a", 2],
+      [next, "b", 3],
+      [next, "b", 3],
+    ];
+    for (const [authorities, kid, updates] of steps) {
+      say(authorities, kid);
+      await clock.advance(5 * MINUTE);
+      assert.equal(source.x509BundleFor(OWN)?.equals(authorities), true);
+      assert.deepEqual(held(source), [kid]);
+      assert.equal(source.counters.updates, updates);
+    }
+  });
+
   for (const [hint, intervalMs] of [
     [undefined, 5 * MINUTE],
     [0, MINUTE],
@@ -316,6 +339,36 @@ describe("BundleSource.fromUrl", () => {
     await source.ready();
     assert.deepEqual(held(source), ["b"]);
     assert.equal(asked.length, 3);
+  });
+
+  it("on demand: with nothing held, ready() asks at once, says why nothing came, and ends with its caller", async () => {
+    await using source = await open({ refresh: "on-demand", maxAgeMs: 4 * MINUTE });
+    await clock.advance(4 * MINUTE + 1);
+    answers = [ok("", { status: 500 })];
+    await assert.rejects(source.ready(), { code: "ERR_SPIFFE_EXPIRED" });
+    assert.match(source.lastError?.message ?? "", /status 500/);
+    answers = [() => new Promise<Response>(() => {})];
+    const caller = new AbortController();
+    const waiting = source.ready(caller.signal);
+    await eventually(() => asked.length === 3, "the caller's fetch");
+    caller.abort();
+    await assert.rejects(waiting, { code: "ERR_SPIFFE_ABORTED" });
+    assert.match(source.lastError?.message ?? "", /status 500/, "who left is no trouble of the endpoint");
+    answers = [ok(document("b"))];
+    assert.equal(await source.ready(), source.current);
+    assert.deepEqual(held(source), ["b"]);
+    assert.equal(asked.length, 4);
+  });
+
+  it("on demand: opening asks again until the first bundle is there", async () => {
+    answers = [ok("", { status: 500 }), ok()];
+    const opening = open({ refresh: "on-demand" });
+    await clock.advance(0);
+    assert.equal(asked.length, 1);
+    await clock.advance(1_000);
+    assert.equal(asked.length, 2);
+    await using source = await opening;
+    assert.deepEqual(held(source), ["first"]);
   });
 });
 

@@ -90,6 +90,8 @@ describe("FileSource", () => {
         timeoutMs,
         clock: quick,
       });
+    put("all.pem", "no PEM");
+    await assert.rejects(open(), { code: "ERR_SPIFFE_TIMEOUT", message: /all\.pem: / });
     put("all.pem", certPem + keyPem);
     await assert.rejects(open(), {
       code: "ERR_SPIFFE_TIMEOUT",
@@ -106,6 +108,7 @@ describe("FileSource", () => {
     const { certPem, keyPem } = await issue();
     put("credential-bundle.pem", keyPem + certPem);
     put("example.org.spiffe-trust-bundle.pem", bundleOf(ca));
+    put("other.example.spiffe-trust-bundle.pem.bak", bundleOf(otherCa, "other.example"));
     await using source = await FileSource.open({ folder, clock: quick });
     assert.deepEqual([...source.current!.bundles.keys()], ["example.org"]);
     put("other.example.spiffe-trust-bundle.pem", bundleOf(otherCa, "other.example"));

@@ -91,6 +91,29 @@ describe("jwtSvid interceptor", () => {
     assert.equal(seen.length, 4);
   });
 
+  it("[S-20] [S-24] sends a call again only if it is unary, was not authenticated, and there is another token", async () => {
+    const [one, two] = [await workload.jwt.fetch({ audience }), await workload.jwt.fetch({ audience: `${audience}2` })];
+    const sent = async (code: Code, { stream = false, other = two } = {}) => {
+      const tokens: string[] = [];
+      const next = async (request: { header: Headers }) => {
+        tokens.push(request.header.get("authorization") ?? "");
+        throw new ConnectError("no", code);
+      };
+      const jwt = { fetch: async ({ fresh }: { fresh?: true | undefined }) => (fresh ? other : one) };
+      const call = jwtSvid({ jwt }, { audience }) as (next: unknown) => (request: unknown) => Promise<unknown>;
+      const { signal } = new AbortController();
+      const request = { url: "https://orders.internal/x", header: new Headers(), signal, stream };
+      await assert.rejects(call(next)(request), { code });
+      return tokens;
+    };
+    const [first, second] = [`Bearer ${one.token}`, `Bearer ${two.token}`];
+    assert.deepEqual(await sent(Code.Unauthenticated), [first, second]);
+    assert.deepEqual(await sent(Code.Unauthenticated, { stream: true }), [first]);
+    assert.deepEqual(await sent(Code.Unauthenticated, { other: one }), [first]);
+    for (const code of [Code.PermissionDenied, Code.Unavailable, Code.Unknown])
+      assert.deepEqual(await sent(code), [first], Code[code]);
+  });
+
   it("[S-20] serves one origin: a second one gets no token", async () => {
     const [first, second] = [await serve(), await serve()];
     const interceptor = jwtSvid(workload, { audience });

@@ -237,8 +237,16 @@ describe("createJwtFetch", () => {
         assert.equal(answer.headers.get("location"), elsewhere);
         await answer.text();
       }
-      here.answer = redirectTo(status, here.origin.replace("http://", "http://user:password@"));
-      assert.equal((await call(`${here.origin}/from`)).status, status);
+      for (const beside of ["user:password@", "user@", ":password@"]) {
+        here.answer = redirectTo(status, here.origin.replace("http://", `http://${beside}`));
+        assert.equal((await call(`${here.origin}/from`)).status, status);
+      }
+      here.answer = (_, response) => response.writeHead(status).end();
+      assert.equal((await call(`${here.origin}/from`)).status, status, "nowhere to go");
+    }
+    for (const status of [200, 201, 300, 304, 404]) {
+      here.answer = redirectTo(status, "/moved");
+      assert.equal((await call(`${here.origin}/from`)).status, status, "no redirect");
     }
     assert.equal(there.seen.length, 0);
     assert.ok(here.seen.every(({ token }) => token !== ""));
@@ -288,9 +296,11 @@ describe("createJwtFetch", () => {
       const { method: then, type, body } = here.seen[1]!;
       assert.equal(`${then} ${type} ${body}`, becomes, `${status} ${method}`);
     }
+    const stream = () => ({ method: "POST", body: new Blob(["x"]).stream(), duplex: "half" }) as RequestInit;
+    here.answer = redirectTo(303, "/moved");
+    assert.equal((await call(`${here.origin}/`, stream())).status, 200, "what becomes a GET needs it no more");
     here.answer = redirectTo(307, "/moved");
-    const init = { method: "POST", body: new Blob(["x"]).stream(), duplex: "half" } as RequestInit;
-    assert.equal((await call(`${here.origin}/`, init)).status, 307, "a stream can not be sent again");
+    assert.equal((await call(`${here.origin}/`, stream())).status, 307, "a stream can not be sent again");
   });
 
   it('ends a chain of redirects, and takes none with redirect: "error"', async () => {

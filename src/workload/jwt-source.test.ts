@@ -376,9 +376,48 @@ describe("JwtSource", () => {
     await eventually(() => source.jwtBundleFor(OWN)?.isEmpty === true, "the empty key set");
   });
 
+  it("takes 100 tokens and refuses 101", async () => {
+    await using client = new WorkloadApiClient({ socket: server.socket, clock });
+    const many = (count: number) => {
+      answer = async (request) => {
+        const [svid] = (await answerFor(request)).svids!;
+        return { svids: Array.from({ length: count }, () => svid!) };
+      };
+    };
+    many(101);
+    const wanted = { code: "ERR_SPIFFE_WORKLOAD_API", reason: "workload.too-large" };
+    await assert.rejects(client.fetchJwtSvids({ audience: "a" }), wanted);
+    many(100);
+    assert.equal((await client.fetchJwtSvids({ audience: "a" })).length, 100);
+  });
+
+  it("[S-20] caches a token without key ID, and one of a trust domain whose keys nobody told", async () => {
+    const sub = "spiffe://other.org/web";
+    answer = async (request) => {
+      const claims = { sub: request.spiffeId, aud: request.audience, exp: clock.now() / 1_000 + LIFE_S };
+      const header = request.spiffeId === ID ? { kid: undefined } : {};
+      return { svids: [{ spiffeId: request.spiffeId, svid: await signTestJwt({ key, header, claims }) }] };
+    };
+    for (const id of [ID, sub]) {
+      const first = await source.fetch({ audience: "a", id });
+      assert.equal(first.keyId, id === ID ? undefined : key.kid);
+      assert.equal(await source.fetch({ audience: "a", id }), first, id);
+    }
+    assert.equal(calls.length, 2);
+  });
+
   it("is closed for good", async () => {
     await source.close();
     await assert.rejects(source.fetch({ audience: "a" }), { code: "ERR_SPIFFE_CLOSED" });
+  });
+
+  it("gives out nothing once it is closed, though its client goes on", async () => {
+    await using client = new WorkloadApiClient({ socket: server.socket, clock });
+    const shared = new JwtSource({ client });
+    assert.equal((await shared.fetch({ audience: "a" })).id.uri, ID);
+    await shared.close();
+    await assert.rejects(shared.fetch({ audience: "a" }), { code: "ERR_SPIFFE_CLOSED" });
+    assert.equal((await client.fetchJwtSvid({ audience: "a" })).id.uri, ID);
   });
 });
 

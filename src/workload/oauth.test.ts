@@ -220,6 +220,7 @@ describe("OAuth 2.0", () => {
     ["too much", 200, JSON.stringify({ ...whole, more: "x".repeat(70_000) }), /no access_token/],
     ["another status", 201, JSON.stringify(whole), /status 201$/],
     ["a refusal with an odd code", 400, JSON.stringify({ error: "a b\n" }), /status 400$/],
+    ["a refusal with an odd code in front", 400, JSON.stringify({ error: "a b\ninvalid_grant" }), /status 400$/],
     ["a refusal with a page", 500, "<html>", /status 500$/],
   ];
   for (const [what, status, body, says] of answers) {
@@ -229,6 +230,33 @@ describe("OAuth 2.0", () => {
       else await assert.rejects(exchange(), { code: "ERR_SPIFFE_UPSTREAM", message: says });
     });
   }
+
+  it("tells how long the new token lives where the server says it in seconds, and nothing else", async () => {
+    for (const [said, told] of [
+      [60, 60_000],
+      [0, 0],
+      [-1, undefined],
+      ["60", undefined],
+      [null, undefined],
+      [undefined, undefined],
+    ] as const) {
+      server.scripted = { status: 200, body: JSON.stringify({ ...whole, expires_in: said }) };
+      assert.equal((await exchange()).expiresInMs, told, `${said}`);
+    }
+  });
+
+  it("gives the caller's signal to the sender, and says so when an answer breaks off", async () => {
+    const { signal } = new AbortController();
+    const signals: unknown[] = [];
+    const answer = new ReadableStream({ pull: (controller) => controller.error(new Error("gone")) });
+    const send = async (_: unknown, init?: RequestInit) => {
+      signals.push(init?.signal);
+      return signals.length === 1 ? new Response(answer) : new Response(JSON.stringify(whole));
+    };
+    await assert.rejects(exchange({ signal, fetch: send }), { code: "ERR_SPIFFE_UPSTREAM", message: /broke off$/ });
+    assert.equal((await exchange({ fetch: send })).accessToken, "t");
+    assert.deepEqual(signals, [signal, undefined]);
+  });
 
   it("no token is in an error, in JSON or in a log of the result", async () => {
     const token = await exchange();

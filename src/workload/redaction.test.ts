@@ -177,8 +177,11 @@ describe("redaction of a source", () => {
     const held = x509.current;
     webAgent.redact();
     await eventually(() => x509.counters.denied === 1, "the refusal");
+    // Each further refusal is within the same grace, which one return ends.
+    await clock.advance(4_000);
+    await eventually(() => x509.counters.denied > 1, "another refusal");
     await webAgent.heal();
-    await clock.advance(2_000);
+    await clock.advance(10_000);
     await eventually(() => x509.state === "ready", "the return");
     await clock.advance(70_000);
     assert.equal(x509.current, held);

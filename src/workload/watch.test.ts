@@ -216,4 +216,43 @@ describe("watch", () => {
     }).run();
     await gone;
   });
+
+  it("hands on nothing that was judged after its signal, and gives up an open stream alone, once", async () => {
+    const stop = new AbortController();
+    const lost = new SpiffeError("ERR_SPIFFE_TIMEOUT", "given up");
+    const [events, givenUp]: [string[], boolean[]] = [[], []];
+    const watch: Watch<string, string> = new Watch({
+      async *open(signal) {
+        yield* events.length === 1 ? ["a", "b"] : ["c", "last", "d"];
+        if (!signal.aborted) await new Promise((resolve) => signal.addEventListener("abort", resolve));
+      },
+      async decode(message) {
+        if (message === "last") stop.abort();
+        return accept(message);
+      },
+      failure: () => ({ kind: "transient", error: new SpiffeError("ERR_SPIFFE_INTERNAL", "unexpected") }),
+      phase: "watch-names",
+      socket: "unix:///none",
+      clock: { now: () => 0, monotonic: () => 0, sleep: async () => {} },
+      signal: stop.signal,
+      events: {
+        opening: () => void events.push("open"),
+        update(name) {
+          events.push(name);
+          if (name === "b") givenUp.push(watch.abandon(lost), watch.abandon(lost));
+        },
+        invalid: () => {},
+        denied: () => {},
+        disconnected(error) {
+          events.push(error === lost ? "lost" : "ended");
+          givenUp.push(watch.abandon(lost));
+        },
+      },
+    });
+    assert.equal(watch.abandon(lost), false);
+    await watch.run();
+    assert.deepEqual(events, ["open", "a", "b", "lost", "open", "c"]);
+    assert.deepEqual(givenUp, [true, false, false]);
+    assert.equal(watch.abandon(lost), false);
+  });
 });

@@ -4,6 +4,8 @@ import { sayAndStay, WorkloadServer, type X509Answer } from "../../test/support/
 import { TestCa, type TestCertificateOptions } from "../authority/testing.ts";
 import { type Reason, SpiffeError } from "../base/index.ts";
 import { WorkloadApiClient } from "./client.ts";
+import type { X509Context } from "./snapshot.ts";
+import { sameX509Context } from "./x509-messages.ts";
 
 type Svid = NonNullable<X509Answer["svids"]>[number] & { x509Svid: Uint8Array; x509SvidKey: Uint8Array };
 
@@ -193,6 +195,36 @@ describe("X.509 messages", () => {
     const many = (count: number) => ({ svids: Array.from({ length: count }, () => good) });
     await refused(many(101), "workload.too-large");
     assert.equal((await fetched(many(100))).svids.length, 100);
+  });
+
+  it("[S-11] tells a state in which anything changed from the one before, and from no other", async () => {
+    const own = ca.certificateDer;
+    const inner = await ca.intermediate({ trustDomain: "example.org" });
+    const through = async (options: TestCertificateOptions = {}) => svid(options, inner);
+    const [low, again] = [await through(), await through()];
+    const federated = { "spiffe://partner.example": partnerCa.certificateDer };
+    const more = { ...federated, "spiffe://other.example": partnerCa.certificateDer };
+    const states: X509Answer[] = [
+      { svids: [good, second], federatedBundles: federated },
+      { svids: [second, good], federatedBundles: federated },
+      { svids: [good], federatedBundles: federated },
+      { svids: [await svid(), second], federatedBundles: federated },
+      { svids: [good, await svid({ id: "spiffe://example.org/second" })], federatedBundles: federated },
+      { svids: [{ ...good, hint: "internal" }, second], federatedBundles: federated },
+      { svids: [good, second], federatedBundles: more },
+      { svids: [good, second], federatedBundles: { "spiffe://partner.example": otherCa.certificateDer } },
+      { svids: [good, second].map((one) => ({ ...one, bundle: bytes(own, otherCa.certificateDer) })) },
+      { svids: [low] },
+      { svids: [again] },
+      { svids: [{ ...low, x509Svid: bytes(low.x509Svid, own) }] },
+    ];
+    const contexts: X509Context[] = [];
+    for (const state of states) contexts.push(await fetched(state));
+    for (const [i, context] of contexts.entries()) {
+      for (const [j, other] of contexts.entries())
+        assert.equal(sameX509Context(context, other), i === j, `states ${i} and ${j}`);
+      assert.equal(sameX509Context(context, await fetched(states[i]!)), true, `state ${i}, fetched again`);
+    }
   });
 
   it("[WL-26] reads over revocation lists, whatever stands in them", async () => {
