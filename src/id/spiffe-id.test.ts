@@ -100,6 +100,14 @@ describe("SpiffeId", () => {
     assert.ok(accepted > 2_000 && accepted < 18_000, `${accepted} accepted`);
   });
 
+  it("stays what was verified", () => {
+    const id = SpiffeId.parse("spiffe://example.org/web");
+    for (const made of [id, id.trustDomain.id, SpiffeId.parseConfig("spiffe://EXAMPLE.org/web")]) {
+      assert.throws(() => Object.assign(made, { uri: "spiffe://example.org/admin" }), TypeError);
+    }
+    assert.equal(id.uri, "spiffe://example.org/web");
+  });
+
   it("shows itself as text", () => {
     const id = SpiffeId.parse("spiffe://td/a");
     assert.equal(`${id}`, "spiffe://td/a");

@@ -114,6 +114,7 @@ export class SpiffeId {
   private constructor(uri: string, trustDomainEnd: number) {
     this.uri = uri as SpiffeUri;
     this.#trustDomainEnd = trustDomainEnd;
+    Object.freeze(this);
   }
 
   /** The trust domain this ID belongs to. */
