@@ -1,10 +1,13 @@
 /** docs/gateway.md says what is so: its file is read, its tables are compared with a running gateway. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
+import { EXIT } from "../src/cli/exit.ts";
 import { parseGatewayConfig } from "../src/gateway/index.ts";
 import { GatewayWorld, idOf } from "./support/gateway.ts";
-import { root } from "./support/programs.ts";
+import { root, spiffeEdge } from "./support/programs.ts";
 
 const guide = readFileSync(`${root}docs/gateway.md`, "utf8");
 
@@ -39,6 +42,26 @@ describe("docs/gateway.md", () => {
     const { store } = parseGatewayConfig(whole, { env: {} }).limits.perIdentity!;
     assert.deepEqual([store?.host, store?.timeoutMs], ["valkey", 50]);
     assert.deepEqual(namesBelow("Rate limits").sort(), [...gatewayKeys("rateStore")].sort());
+  });
+
+  it("its unit starts a gateway, gives it the time to drain, and knows its exit codes", async () => {
+    const unit = /<!-- unit -->\n```ini\n([\s\S]*?)```/.exec(guide)?.[1] ?? "";
+    const value = (key: string) => new RegExp(`^${key}=(.*)$`, "m").exec(unit)?.[1] ?? "";
+    const folder = mkdtempSync(join(tmpdir(), "unit-"));
+    const file = join(folder, "gateway.yaml");
+    const text = /<!-- config: whole -->\n```yaml\n([\s\S]*?)```/.exec(guide)?.[1] ?? "";
+    writeFileSync(file, text);
+    const [, command = ""] = value("ExecStart").split("/node_modules/.bin/spiffe-edge ");
+    const args = command.replace("/etc/spiffe-edge/gateway.yaml", file).split(" ");
+    const checked = await spiffeEdge([...args, "--check"]);
+    rmSync(folder, { recursive: true });
+    assert.equal(checked.code, 0, checked.stderr);
+    const { delayMs, deadlineMs } = parseGatewayConfig(text, { env: {} }).drain;
+    assert.ok(Number(value("TimeoutStopSec")) * 1_000 > delayMs + deadlineMs);
+    assert.deepEqual(
+      [value("SuccessExitStatus"), value("RestartPreventExitStatus")],
+      [`${EXIT.drainDeadline}`, `${EXIT.usage}`],
+    );
   });
 
   it("its metrics are those that a gateway has, and its log fields those of the log", async () => {

@@ -18,9 +18,11 @@ describe("a gateway that starts", () => {
   it("a status port that is taken: code 1 and one sentence; the same with another port serves", async () => {
     const { port, free } = await takenPort();
     world.write(world.config({ status: { port } }));
-    const { code, stderr } = await world.program().ended;
+    const { code, stderr, stdout } = await world.program().ended;
     await free();
     assert.equal(code, 1);
+    assert.match(stderr, /\[ERR_SPIFFE_PORT_IN_USE\]\n$/);
+    assert.match(stdout, /"level":"error","message":"the gateway could not start","code":"ERR_SPIFFE_PORT_IN_USE"/);
     assert.match(stderr, new RegExp(`^spiffe-edge: [^\\n]*the status port on 127\\.0\\.0\\.1:${port}[^\\n]*\\n$`));
     const gateway = await world.gateway(world.config({ status: { port } }));
     assert.equal(await gateway.ask(world.web), "200 ok");

@@ -1,6 +1,6 @@
 /** Options that all commands with a Workload API share. */
 import process from "node:process";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { WorkloadApiClient } from "../workload/index.ts";
 import { usageError } from "./exit.ts";
 
@@ -14,7 +14,12 @@ export interface ConnectionOptions {
 export function withConnection(command: Command): Command {
   return command
     .option("--socket <uri>", "address of the Workload API (default: SPIFFE_ENDPOINT_SOCKET)")
-    .option("--timeout <duration>", "how long to wait for an answer: 500ms, 10s, 1m", parseDuration, 10_000);
+    .addOption(timeoutOption("how long to wait for an answer", 10_000, "10s"));
+}
+
+/** `--timeout`, in milliseconds. */
+export function timeoutOption(what: string, ms: number, shown: string): Option {
+  return new Option("--timeout <duration>", `${what}: 500ms, 10s, 1m`).argParser(parseDuration).default(ms, shown);
 }
 
 /** A client for the address given on the command line, else in the environment. */

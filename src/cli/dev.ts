@@ -97,7 +97,7 @@ async function start(
   const issuer = world.embedded ? "the embedded authority (npm run bench measures a real SPIRE)" : "the real agent";
   say(`issuance      p99 ${ms(demo.issuanceP99)} of ${demo.issuances} by ${issuer}`);
   const hint = world.embedded
-    ? "Real SPIRE: SPIFFE_ENDPOINT_SOCKET=unix:///… npm start. Ctrl-C drains and removes the sockets."
+    ? "Real SPIRE: set SPIFFE_ENDPOINT_SOCKET=unix:///… before. Ctrl-C drains and removes the sockets."
     : "Ctrl-C drains.";
   say(`ready in ${(performance.now() / 1000).toFixed(1)} s. ${hint}`);
   return { gateway, faults: demo.faults };

@@ -1,13 +1,25 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { SpiffeError } from "../base/index.ts";
-import { EXIT, exitCodeOf, sentenceOf, usageError } from "./exit.ts";
+import { EXIT, exitCodeOf, fieldsOf, lastWords, sentenceOf, usageError } from "./exit.ts";
 
 describe("how a failure is told", () => {
   it("puts message and hint into one line", () => {
     const error = new SpiffeError("ERR_SPIFFE_WORKLOAD_API", "Nothing\n  listens there", { hint: "Start the agent" });
     assert.equal(sentenceOf(error), "Nothing listens there. Start the agent");
     assert.equal(sentenceOf(new SpiffeError("ERR_SPIFFE_TIMEOUT", "No answer!")), "No answer!");
+  });
+
+  it("ends with the code to look for, unless the command line or the file is the remedy", () => {
+    const error = new SpiffeError("ERR_SPIFFE_TIMEOUT", "No answer", {
+      hint: "Wait longer",
+      reason: "upstream.timeout",
+    });
+    assert.equal(lastWords(error), "No answer. Wait longer [ERR_SPIFFE_TIMEOUT]");
+    assert.equal(lastWords(usageError("Expected a port", "Name one")), "Expected a port. Name one");
+    assert.equal(lastWords(new TypeError("x")), "unexpected failure: x");
+    const told = { code: "ERR_SPIFFE_TIMEOUT", reason: "upstream.timeout", phase: undefined };
+    assert.deepEqual(fieldsOf(error), { ...told, error: "No answer. Wait longer" });
   });
 
   it("keeps a line for each fault of a configuration", () => {

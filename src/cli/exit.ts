@@ -36,6 +36,18 @@ export function sentenceOf(error: unknown): string {
   return oneLine([message, error.hint ?? ""]);
 }
 
+/** {@link sentenceOf} as the command ends with it: where the remedy is not the command line, with the code to look for. */
+export function lastWords(error: unknown): string {
+  const told = sentenceOf(error);
+  return isSpiffeError(error) && exitCodeOf(error) === EXIT.failed ? `${told} [${error.code}]` : told;
+}
+
+/** The error as a log line has it. */
+export function fieldsOf(error: unknown): Readonly<Record<string, unknown>> {
+  const { code, reason, phase } = isSpiffeError(error) ? error : ({} as Partial<SpiffeError>);
+  return { code, reason, phase, error: sentenceOf(error) };
+}
+
 function oneLine(parts: readonly string[]): string {
   return parts
     .map((part) => part.replace(/\s*\n\s*/g, " ").trim())

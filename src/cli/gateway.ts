@@ -9,7 +9,7 @@ import { LineBuffer } from "../telemetry/line-buffer.ts";
 import { writeAll } from "../telemetry/log-file.ts";
 import { jsonLogger, type Logger } from "../telemetry/logger.ts";
 import { withFields } from "../telemetry/with-fields.ts";
-import { EXIT, type ExitCode, usageError } from "./exit.ts";
+import { EXIT, type ExitCode, fieldsOf, usageError } from "./exit.ts";
 import { untilSignal } from "./signals.ts";
 import { VERSION } from "./version.ts";
 import { parseWorkers, superviseWorkers } from "./workers.ts";
@@ -106,7 +106,10 @@ async function serve(config: GatewayConfig, { file, worker, sockets }: Place, lo
   const signal = untilSignal(() => process.exit(EXIT.drainDeadline), ["SIGINT", "SIGTERM"]);
   // a worker does not outlive the process that started it
   if (worker !== undefined) process.stdin.resume().once("close", () => process.kill(process.pid, "SIGTERM"));
-  const opening = createGateway(config, { logger, file, worker, sockets });
+  const opening = createGateway(config, { logger, file, worker, sockets }).catch((error: unknown) => {
+    logger.error("the gateway could not start", fieldsOf(error));
+    throw error;
+  });
   const running = await Promise.race([opening, signal.then(() => undefined)]);
   // Told to end before there was an identity to serve with: nothing is open yet.
   if (running === undefined) return EXIT.done;

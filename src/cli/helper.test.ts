@@ -264,6 +264,7 @@ describe("spiffe-edge helper", () => {
     for (const more of [[], ["--once"]]) {
       const second = await spiffeEdge([...args, ...more]);
       assert.equal(second.code, 2);
+      assert.match(second.stdout, /"level":"error","message":"the helper ends","code":"ERR_SPIFFE_CONFIG"/);
       assert.match(
         second.stderr,
         /^spiffe-edge: Expected to be the only helper that writes to \S+, but another one does already\. Stop that one, or give each a cert_dir of its own\.?\n$/,

@@ -4,8 +4,8 @@ import { Command as CliCommand, Option } from "commander";
 import { systemClock } from "../base/index.ts";
 import { jsonLogger, type Logger } from "../telemetry/logger.ts";
 import { Workload } from "../workload/index.ts";
-import { parseDuration } from "./connection.ts";
-import { EXIT, type ExitCode } from "./exit.ts";
+import { timeoutOption } from "./connection.ts";
+import { EXIT, type ExitCode, fieldsOf } from "./exit.ts";
 import { type HelperConfig, loadHelperConfig } from "./helper/config.ts";
 import { openHealth } from "./helper/health.ts";
 import { FolderLock } from "./helper/lock.ts";
@@ -26,7 +26,7 @@ export function helperCommand(finish: (code: ExitCode) => void): CliCommand {
     .description("write certificates, key, bundles and tokens to disk, and keep them current")
     .addOption(new Option("--config <file>", "the helper's file, YAML or JSON").makeOptionMandatory())
     .option("--once", "write all files once and end; nothing is run or signalled")
-    .option("--timeout <duration>", "how long to wait for them with --once: 500ms, 10s, 1m", parseDuration, 30_000)
+    .addOption(timeoutOption("how long to wait for them with --once", 30_000, "30s"))
     .addHelpText(
       "after",
       `
@@ -50,6 +50,9 @@ async function helper({ config: file, once, timeout }: HelperOptions): Promise<E
     await lock.hold();
     const isOnce = once === true || !config.daemon;
     return await (isOnce ? writeOnce(config, lock, logger, timeout) : keepWritten(config, lock, logger));
+  } catch (error) {
+    logger.error("the helper ends", fieldsOf(error));
+    throw error;
   } finally {
     lock.release();
   }

@@ -1,7 +1,7 @@
 /** The command line: which subcommands there are, and how a failure of any of them is told. */
 import process from "node:process";
 import { Command, CommanderError } from "commander";
-import { EXIT, type ExitCode, exitCodeOf, sentenceOf } from "./exit.ts";
+import { EXIT, type ExitCode, exitCodeOf, lastWords } from "./exit.ts";
 import { VERSION } from "./version.ts";
 
 type Finish = (code: ExitCode) => void;
@@ -49,7 +49,7 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
     return code;
   } catch (error) {
     if (error instanceof CommanderError) return usage(error, args);
-    process.stderr.write(`spiffe-edge: ${sentenceOf(error)}\n`);
+    process.stderr.write(`spiffe-edge: ${lastWords(error)}\n`);
     return exitCodeOf(error);
   }
 }

@@ -2,6 +2,7 @@
 import { type Clock, SpiffeError, systemClock } from "../base/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { gatewayMetrics } from "../telemetry/metrics.ts";
+import { withFields } from "../telemetry/with-fields.ts";
 import { listen } from "../tls/index.ts";
 import { thatNeverThrows } from "../tls/quiet-logger.ts";
 import { Workload } from "../workload/index.ts";
@@ -15,6 +16,7 @@ import { requestHandler } from "./handler.ts";
 import { type Grounds, Live, successor } from "./live.ts";
 import { Rates } from "./rates/rates.ts";
 import { type Readiness, readinessOf } from "./readiness.ts";
+import { logReadiness } from "./readiness-log.ts";
 import { readingsOf } from "./readings.ts";
 import { Reloader } from "./reload.ts";
 import { takesUpgrades } from "./restart.ts";
@@ -206,6 +208,8 @@ class RunningGateway implements Gateway {
     this.#state = "serving";
     this.#follow();
     this.#logger.info("gateway serves", { listeners: this.listeners, status: this.status });
+    const lines = { clock: this.#clock, logger: this.#logger, signal: this.#stop.signal };
+    void logReadiness(() => this.readiness(), lines);
   }
 
   #follow(): void {
@@ -312,7 +316,7 @@ class RunningGateway implements Gateway {
       maxConnections: config.maxConnections,
       maxHeaderBytes: limits.headerBytes,
       clock: this.#clock,
-      logger: this.#logger,
+      logger: withFields(this.#logger, { listener: config.name }),
       ...(config.proxies === undefined ? {} : { proxyProtocol: { from: config.proxies } }),
       ...(config.maxConnectionAgeMs === undefined ? {} : { maxConnectionAgeMs: config.maxConnectionAgeMs }),
     });

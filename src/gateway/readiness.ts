@@ -1,5 +1,6 @@
 /** Whether a gateway can serve, and if not, why. */
 import { isSpiffeError, timeOf } from "../base/index.ts";
+import { trustWarnings } from "./trust-warnings.ts";
 import type { View } from "./view.ts";
 
 /** Whether the gateway can serve. */
@@ -38,7 +39,8 @@ function identityFaults({ identity, config }: View): string[] {
   return faults;
 }
 
-function warningsOf({ config, clock, reload, live }: View): string[] {
+function warningsOf(view: View): string[] {
+  const { config, clock, reload, live } = view;
   const { last } = reload ?? {};
   const plain = [...config.upstreams, ...config.bytes.upstreams].filter((upstream) => upstream.unsafePlain);
   return [
@@ -46,6 +48,7 @@ function warningsOf({ config, clock, reload, live }: View): string[] {
     ...config.routes
       .filter((route) => route.forwardsToken)
       .map(({ name, upstream }) => `route ${name} hands JWT-SVIDs of its callers on to upstream ${upstream}`),
+    ...trustWarnings(view),
     ...rateWarnings(live?.rates?.store?.up, config.limits.perIdentity?.store?.unsafePlain),
     ...config.policy.audits(timeOf(clock)).map((rule) => `rule ${rule} is in audit and not enforced`),
     ...(last?.result === "refused"

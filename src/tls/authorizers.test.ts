@@ -69,6 +69,24 @@ describe("authorizers", () => {
       (error) => isSpiffeError(error, "ERR_SPIFFE_USAGE"),
     );
   });
+
+  it("what is no SPIFFE ID is told with the option's name, its own reason, and what to write", () => {
+    for (const [peer, reason] of [
+      ["orders", "id.scheme"],
+      ["spiffe://example.org/*", "id.path-character"],
+      [[WEB, ""], "id.empty"],
+    ] as const) {
+      assert.throws(
+        () => authorizerFor(peer),
+        (error) =>
+          isSpiffeError(error, "ERR_SPIFFE_ID") &&
+          error.reason === reason &&
+          error.message.startsWith('"peer" does not say who must answer: Expected ') &&
+          /authorizeIdPrefix/.test(error.hint ?? ""),
+      );
+    }
+    assert.equal(typeof authorizerFor([WEB]), "function");
+  });
 });
 
 describe("what an authorizer expects, by value", () => {

@@ -1,5 +1,5 @@
 /** Which verified peers are welcome: values that turn a verified SVID into a verdict. */
-import { SpiffeError } from "../base/errors.ts";
+import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { accept, refuse, type Verdict } from "../base/verdict.ts";
 import {
   type IdMatcher,
@@ -99,6 +99,23 @@ export const unsafeAnyPeer: Authorizer = named("any", (peer) => accept(peer.id))
 
 /** Turns an expectation into an authorizer; throws for anything that names nobody. */
 export function authorizerFor(peer: PeerExpectation): Authorizer {
+  try {
+    return readPeer(peer);
+  } catch (error) {
+    if (!isSpiffeError(error, "ERR_SPIFFE_ID")) throw error;
+    const { code, message, reason } = error;
+    throw new SpiffeError(code, `"peer" does not say who must answer: ${message}`, {
+      reason,
+      cause: error,
+      hint: HINT,
+    });
+  }
+}
+
+const HINT =
+  'Set peer: "spiffe://<trust domain>/<path>", a list of them, { trustDomain }, or authorizeIdPrefix() for all below an ID';
+
+function readPeer(peer: PeerExpectation): Authorizer {
   if (typeof peer === "function") return peer;
   if (typeof peer === "string" || peer instanceof SpiffeId) return authorizeId(peer);
   if (Array.isArray(peer)) return authorizeOneOf(...(peer as readonly (string | SpiffeId)[]));
@@ -111,6 +128,6 @@ function usage(came: string): SpiffeError {
   return new SpiffeError(
     "ERR_SPIFFE_USAGE",
     `Expected "peer" to say who must answer: a SPIFFE ID, a list, { trustDomain } or an authorizer; got ${came}`,
-    { phase: "options", hint: 'Set peer: "spiffe://<trust domain>/<path>"' },
+    { phase: "options", hint: HINT },
   );
 }

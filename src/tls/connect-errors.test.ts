@@ -148,6 +148,17 @@ const FAILURES: readonly Failure[] = [
     dial: async () => at(await tls(shown(await (await TestCa.create()).issue({ id: ORDERS })))),
   },
   {
+    what: "a peer of a trust domain without a bundle",
+    code: "ERR_SPIFFE_PEER_REFUSED",
+    phase: "verify",
+    retryable: false,
+    reason: "x509.no-bundle",
+    async dial() {
+      const other = await TestCa.create({ trustDomain: "other.example" });
+      return at(await tls(shown(await other.issue({ id: "spiffe://other.example/orders" }))));
+    },
+  },
+  {
     what: "a peer whose certificate has ended",
     code: "ERR_SPIFFE_PEER_REFUSED",
     phase: "verify",
@@ -342,6 +353,33 @@ describe("failures of a dial", () => {
     const stream = await sessionManager.request("GET", "/", {});
     await new Promise((resolve) => stream.once("close", resolve).resume().end());
     sessionManager.close();
+  });
+
+  it("a peer that nothing vouches for is told apart from one with another ID, and from an identity that was closed", async () => {
+    const other = await TestCa.create({ trustDomain: "other.example" });
+    const foreign = await tls(shown(await other.issue({ id: "spiffe://other.example/orders" })));
+    const closed = await identityOf("spiffe://example.org/client", ca);
+    closed.x509.x509Svid = () => {
+      throw new SpiffeError("ERR_SPIFFE_CLOSED", "The test closed it");
+    };
+    for (const [port, identity, peer, says, hint] of [
+      [foreign, own, "spiffe://other.example/orders", /could not be verified: .*other\.example/, /^Federate/],
+      [good.port, own, `${ORDERS}2`, /is not who was expected: /, /^Compare its SPIFFE ID/],
+      [good.port, closed, ORDERS, /The test closed it/, /^This program closed it/],
+    ] as const) {
+      const error = await caught(connect(identity, { host: HOST, port, peer }));
+      assert.ok(isSpiffeError(error), String(error));
+      assert.match(error.message, says);
+      assert.match(error.hint ?? "", hint);
+    }
+  });
+
+  it("a wrong peer at the end of an open stream is named by its address, where there is one", async () => {
+    const socket = dialTcp(good.port, HOST);
+    await new Promise((resolve) => socket.once("connect", resolve));
+    const error = await caught(connect(own, { socket, peer: `${ORDERS}2` }));
+    assert.ok(isSpiffeError(error, "ERR_SPIFFE_PEER_REFUSED"), String(error));
+    assert.match(error.message, new RegExp(`^The peer at ${HOST}:${good.port} is not who`));
   });
 
   it("a peer that does not choose HTTP/2, and a session that is over, are errors with a phase", async () => {

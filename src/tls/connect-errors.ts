@@ -15,8 +15,14 @@ export type DialAddress =
 /** The address as errors name it. */
 export function nameOf(address: DialAddress): string {
   if ("path" in address) return `unix:${address.path}`;
-  if ("socket" in address) return "the given stream";
+  if ("socket" in address) return farEndOf(address.socket) ?? "the given stream";
   return `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`;
+}
+
+/** Whom a stream that is open already leads to, where it is a socket. */
+function farEndOf(stream: object): string | undefined {
+  const { remoteAddress: host, remotePort: port } = stream as { remoteAddress?: unknown; remotePort?: unknown };
+  return typeof host === "string" && typeof port === "number" ? nameOf({ host, port }) : undefined;
 }
 
 /** What the identity threw, with the step and what to do. */
@@ -26,10 +32,13 @@ export function identityError(cause: unknown): SpiffeError {
     reason: known?.reason,
     phase: "identity",
     retryable: known?.retryable ?? true,
-    hint: known?.hint ?? "Nothing can be dialled until the Workload API gives an SVID again: look at the agent",
+    hint: known?.hint ?? (known?.code === "ERR_SPIFFE_CLOSED" ? CLOSED : NO_SVID),
     cause,
   });
 }
+
+const NO_SVID = "Nothing can be dialled until the Workload API gives an SVID again: look at the agent";
+const CLOSED = "This program closed it: dial before that, or open another one";
 
 /** An error of the network or of TLS. */
 export function dialError(cause: Error & { code?: unknown }, address: DialAddress, phase: DialPhase): SpiffeError {
@@ -92,17 +101,17 @@ function isProtocol(code: string): boolean {
 /** The peer finished the handshake and is not welcome. */
 export function refusedError(refusal: Refusal, address: DialAddress): SpiffeError {
   const { reason, message } = refusal;
-  return new SpiffeError(
-    "ERR_SPIFFE_PEER_REFUSED",
-    `The peer at ${nameOf(address)} is not who was expected: ${message}`,
-    {
-      reason,
-      phase: "verify",
-      // Its next certificate may be in time; what else is wrong with it stays wrong.
-      retryable: reason === "x509.expired" || reason === "x509.not-yet-valid",
-      hint: "Compare its SPIFFE ID with `peer`, and its trust domain with the bundles of this workload",
-    },
-  );
+  const what = reason.startsWith("peer.") ? "is not who was expected" : "could not be verified";
+  return new SpiffeError("ERR_SPIFFE_PEER_REFUSED", `The peer at ${nameOf(address)} ${what}: ${message}`, {
+    reason,
+    phase: "verify",
+    // Its next certificate may be in time; what else is wrong with it stays wrong.
+    retryable: reason === "x509.expired" || reason === "x509.not-yet-valid",
+    hint:
+      reason === "x509.no-bundle"
+        ? "Federate with its trust domain, or correct the address: only bundles of this workload vouch for peers"
+        : "Compare its SPIFFE ID with `peer`, and its trust domain with the bundles of this workload",
+  });
 }
 
 /** The end of a connection that had been verified (S-9). */

@@ -31,7 +31,7 @@ export interface DialTarget {
 }
 
 /** Takes the outcome of a dial: an error, or the socket of a verified connection. Called once, never before the verdict. */
-export type OnConnection = (error: Error | null, socket: TLSSocket) => void;
+export type OnConnection = (...outcome: [error: null, socket: TLSSocket] | [error: Error, socket: never]) => void;
 
 /** What {@link tlsOptions} gives. Frozen. */
 export interface VerifiedTlsOptions {

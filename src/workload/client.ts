@@ -8,6 +8,7 @@ import type { JwtSvid } from "../jwt/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { type CallOptions, Connection, type Profile } from "./connection.ts";
 import { endpointFromEnvironment, parseEndpoint } from "./endpoint.ts";
+import { hintFor } from "./failure.ts";
 import { decodeJwtSvids, decodeValidation, type ValidatedJwtSvid } from "./jwt-messages.ts";
 import { JWT_BUNDLES, X509_BUNDLES, X509_CONTEXT } from "./profiles.ts";
 import { checkGrace, checkTimeout } from "./signals.ts";
@@ -198,7 +199,11 @@ export class WorkloadApiClient {
   #accept<T>(phase: string, verdict: Verdict<T>): T {
     if (verdict.ok) return verdict.value;
     const sentence = `The answer of the Workload API at ${this.#connection.socket} was refused: ${verdict.message}`;
-    throw new SpiffeError("ERR_SPIFFE_WORKLOAD_API", sentence, { reason: verdict.reason, phase });
+    throw new SpiffeError("ERR_SPIFFE_WORKLOAD_API", sentence, {
+      reason: verdict.reason,
+      phase,
+      hint: hintFor(verdict.reason),
+    });
   }
 }
 

@@ -86,6 +86,7 @@ describe("connection", () => {
       assert.equal(error.phase, "fetch-jwt");
       assert.match(error.message, new RegExp(`${server.path}.*${Code[code]}.*said so`));
       assert.equal(error.retryable, kind !== "final");
+      assert.equal(/public socket/.test(error.hint ?? ""), code === Code.Unimplemented);
       assert.equal(connection.failure(error.cause, "x").kind, kind);
       fail = false;
       await fetchToken(connection);

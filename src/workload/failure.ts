@@ -86,7 +86,12 @@ function judgeAnswer(code: Code, validating: boolean): Judgement {
         return { kind: "final", code: "ERR_SPIFFE_JWT_VERIFY", what: "refused the token (InvalidArgument)" };
       return { kind: "final", code: "ERR_SPIFFE_WORKLOAD_API", what: "called the request invalid (InvalidArgument)" };
     case Code.Unimplemented:
-      return { kind: "final", code: "ERR_SPIFFE_WORKLOAD_API", what: "does not offer this call (Unimplemented)" };
+      return {
+        kind: "final",
+        code: "ERR_SPIFFE_WORKLOAD_API",
+        what: "does not offer this call (Unimplemented)",
+        hint: "If this is an admin socket, or the server's, take the agent's public socket.",
+      };
     case Code.PermissionDenied:
       return {
         kind: "denied",
@@ -112,6 +117,12 @@ function judgeAnswer(code: Code, validating: boolean): Judgement {
         reason: "workload.unavailable",
       };
   }
+}
+
+/** What to do about a message that broke a rule, where somebody here can do something. */
+export function hintFor(reason: Reason): string | undefined {
+  if (!/\.(?:expired|not-yet-valid)$/.test(reason)) return undefined;
+  return "Compare this machine's clock with the issuer's, and see whether the agent renews: spiffe-edge doctor tells.";
 }
 
 /**

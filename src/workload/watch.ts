@@ -2,7 +2,7 @@
 import type { Clock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import type { Verdict } from "../base/verdict.ts";
-import type { Failure } from "./failure.ts";
+import { type Failure, hintFor } from "./failure.ts";
 import { newestOf } from "./newest.ts";
 import { ReconnectPace, type StreamEnd } from "./pace.ts";
 import { type LinkedSignal, linkSignals } from "./signals.ts";
@@ -99,7 +99,9 @@ export class Watch<M, T> {
         } else {
           const sentence = `The Workload API at ${socket} sent an update that was dropped: ${verdict.message}`;
           const { reason } = verdict;
-          events.invalid(new SpiffeError("ERR_SPIFFE_WORKLOAD_API", sentence, { reason, phase }));
+          events.invalid(
+            new SpiffeError("ERR_SPIFFE_WORKLOAD_API", sentence, { reason, phase, hint: hintFor(reason) }),
+          );
         }
       }
     } catch (thrown) {

@@ -76,12 +76,14 @@ describe("X509Source", () => {
       [{ svids: [good], federatedBundles: { "spiffe://partner.example": new Uint8Array() } }, "workload.field-missing"],
       [{ svids: [{ ...good, bundle: new Uint8Array() }] }, "workload.field-missing"],
       [{ svids: [] }, "workload.no-svid"],
+      [{ svids: [await svid({ notBefore: new Date(0), notAfter: new Date(1_000) })] }, "x509.expired"],
     ];
     for (const [index, [message, reason]] of bad.entries()) {
       feed.push(message);
       await eventually(() => source.counters.invalid === index + 1, `update ${index} was dropped`);
       assert.equal(source.lastError?.reason, reason);
       assert.equal(source.lastError?.phase, "watch-x509");
+      assert.equal(/clock/.test(source.lastError?.hint ?? ""), reason === "x509.expired");
       assert.equal(source.current, held);
       assert.equal(source.state, "stale");
       assert.equal(source.x509Svid().id.uri, ID);

@@ -14,7 +14,7 @@ let undici: Undici;
 /** Sends one request over a dispatcher of its own. */
 async function call({ Agent, request }: Undici, port: number): Promise<string> {
   const [workload, peer] = [world.app, SERVER];
-  const connect = tlsOptions(workload, { peer }).createConnection as never; // undici types its callback in a way of its own
+  const connect = tlsOptions(workload, { peer }).createConnection;
   const dispatcher = new Agent({ connect });
   try {
     const { body } = await request(`https://127.0.0.1:${port}/`, { method: "POST", body: "a secret", dispatcher });
@@ -45,7 +45,7 @@ describe("undici with tlsOptions", () => {
   });
 
   it("fetch and pools work, before and after a rotation", async () => {
-    const connect = tlsOptions(world.app, { peer: SERVER }).createConnection as never;
+    const connect = tlsOptions(world.app, { peer: SERVER }).createConnection;
     const dispatcher = new undici.Agent({ connect, connections: 1 });
     const url = `https://127.0.0.1:${listener.port}/`;
     const fetched = async () => (await undici.fetch(url, { dispatcher })).text();
@@ -72,7 +72,7 @@ describe("undici with tlsOptions", () => {
   });
 
   it("the runtime's own fetch takes the dispatcher on Node alone", async () => {
-    const dispatcher = new undici.Agent({ connect: tlsOptions(world.app, { peer: SERVER }).createConnection as never });
+    const dispatcher = new undici.Agent({ connect: tlsOptions(world.app, { peer: SERVER }).createConnection });
     const fetched = fetch(`https://127.0.0.1:${listener.port}/`, { dispatcher } as object);
     if (runtime.name === "node") assert.match(await (await fetched).text(), /^spiffe:/);
     else await assert.rejects(fetched);

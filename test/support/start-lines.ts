@@ -17,6 +17,6 @@ export const START_LINES: readonly RegExp[] = [
   /^ {2}✗ 403 GET \/orders {2}as guest {2}mTLS {6}policy\.default-deny: no rule allows spiffe:\/\/x0tta6bl4\.local\/guest {6}\(as intended\)$/,
   line(`issuance {6}p99 ${NUMBER} ms of 50 by the embedded authority \\(npm run bench measures a real SPIRE\\)`),
   line(
-    `ready in ${NUMBER} s\\. Real SPIRE: SPIFFE_ENDPOINT_SOCKET=unix:///… npm start\\. Ctrl-C drains and removes the sockets\\.`,
+    `ready in ${NUMBER} s\\. Real SPIRE: set SPIFFE_ENDPOINT_SOCKET=unix:///… before\\. Ctrl-C drains and removes the sockets\\.`,
   ),
 ];

@@ -163,6 +163,17 @@ health_checks: { listener_enabled: true, bind_port: 9000, liveness_path: /l, rea
     });
   }
 
+  it("says of spiffe-helper's own form what it is, and what to write", () => {
+    const hcl =
+      '# the agent\n\nagent_address = "/run/agent.sock"\ncert_dir = "certs"\nhealth_checks { listener_enabled = true }\n';
+    assert.throws(
+      () => parseHelperConfig(hcl, "helper.conf", {}),
+      (error: unknown) =>
+        isSpiffeError(error, "ERR_SPIFFE_CONFIG") && /^helper\.conf: is HCL.*cert_dir: certs$/.test(error.message),
+    );
+    assert.equal(parse(`# the agent\n\n${GOOD}cmd: a\ncmd_args: x = y\n`).folder, "certs");
+  });
+
   it("tells all faults at once, a line each", () => {
     assert.throws(
       () => parse(`${GOOD}hints: x\ncert_file_mode: 7\nrenew_signal: X`),

@@ -98,8 +98,13 @@ export function parseHelperConfig(
   file: string,
   env: Readonly<Record<string, string | undefined>>,
 ): HelperConfig {
-  const source = readConfigText(text, { file, env });
   const refuse = (faults: readonly string[]) => new SpiffeError("ERR_SPIFFE_CONFIG", formatFaults(faults));
+  // what spiffe-helper reads, which YAML takes for one long text
+  const first = text.split("\n").find((line) => /^\s*[^\s#/]/.test(line)) ?? "";
+  if (/^\s*\w+\s*=/.test(first)) {
+    throw refuse([`${file}: is HCL, the form of spiffe-helper. Expected: YAML with the same keys, as cert_dir: certs`]);
+  }
+  const source = readConfigText(text, { file, env });
   if (source.faults.length > 0) throw refuse(source.faults);
   const read = new Settings();
   const config = readConfig(read, read.object(source.value, [], KEYS), env);

@@ -177,12 +177,19 @@ describe("a signal to the process of a pid file", () => {
     assert.deepEqual(received, ["signal"]);
     made.notify("2");
     await eventually(() => lines("got").length === 2, "the second signal");
+    // as PostgreSQL writes it
+    writeFileSync(at("pid"), `${lines("pid")[0]}\n/var/lib/postgresql/data\n1795792720\n5432\n`);
+    made.notify("3");
+    await eventually(() => lines("got").length === 3, "the signal by the first line");
+    assert.deepEqual(received, ["signal", "signal", "signal"]);
   });
 
   for (const [what, content, says] of [
     ["is not there", undefined, /can not be read \(ENOENT\)/],
     ["is empty", "", /holds no other process's ID/],
     ["holds words", "one", /holds no other/],
+    ["holds words above a number", "one\n2147483000", /holds no other/],
+    ["holds two numbers in a line", "1 2", /holds no other/],
     ["holds zero, a whole group", "0", /holds no other/],
     ["holds a negative number, a whole group", "-1", /holds no other/],
     ["holds this process", `${process.pid}\n`, /holds no other/],

@@ -100,7 +100,7 @@ export class Notifier {
   }
 }
 
-/** Signals the process whose number is in a file, which is read anew each time. */
+/** Signals the process whose number is in the first line of a file, which is read anew each time. */
 export class PidFileSignal implements Renewal {
   readonly kind = "signal";
   readonly #file: string;
@@ -114,7 +114,8 @@ export class PidFileSignal implements Renewal {
   async run(): Promise<void> {
     let text: string;
     try {
-      text = readFileSync(this.#file, "utf8").slice(0, 100).trim();
+      // more lines may follow, as in the file of PostgreSQL
+      [text = ""] = readFileSync(this.#file, "utf8").slice(0, 100).trim().split(/\s*\n/);
     } catch (cause) {
       const code = (cause as NodeJS.ErrnoException).code ?? "unknown error";
       throw failed(`the process ID in ${this.#file} can not be read (${code})`, cause);

@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { some } from "hono/combine";
-import { isSpiffeError } from "../../base/index.ts";
+import { isSpiffeError, systemClock } from "../../base/index.ts";
 import { type Peer, SpiffeId, type TokenIdentity, type X509Peer } from "../../id/index.ts";
 import { markConnection } from "../../tls/peer.ts";
 import { GATEWAY, idOf, World } from "../world.testing.ts";
@@ -198,6 +198,11 @@ describe("an app without a socket", () => {
     const config = (make: () => unknown, message: RegExp) =>
       assert.throws(make, (error: unknown) => isSpiffeError(error) && message.test(error.message));
     config(() => spiffe(workload, { jwt: { audience: "" } }), /audience/);
+    const misspelt = { audience: GATEWAY } as object;
+    config(() => spiffe(workload, misspelt), /^Expected options of spiffe\(\) among jwt, clock, logger; got audience$/);
+    const door = { audience: GATEWAY, audiences: [] } as { audience: string };
+    config(() => spiffe(workload, { jwt: door }), /^Expected options of spiffe\(\{ jwt \}\) .*; got audiences$/);
+    assert.ok(spiffe(workload, { jwt: { audience: GATEWAY }, clock: systemClock, logger: errors() }));
     config(() => spiffe(workload, { jwt: { audience: [] } }), /audience/);
     config(() => spiffe(workload, { jwt: {} as never }), /audience/);
     config(() => authorize({}), /authorize\(\): does not say who/);

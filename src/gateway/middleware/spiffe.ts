@@ -3,6 +3,7 @@ import type { Context, MiddlewareHandler, Next } from "hono";
 import { type Clock, SpiffeError, systemClock } from "../../base/index.ts";
 import type { Peer, X509Peer } from "../../id/index.ts";
 import { type JwtBundleSource, VerifiedTokens } from "../../jwt/index.ts";
+import { onlyKnown } from "../../tls/check-options.ts";
 import { connectionPeer } from "../../tls/peer.ts";
 import { type Authentication, authenticate, type JwtDoor } from "./authenticate.ts";
 import { refusal } from "./exception.ts";
@@ -106,7 +107,7 @@ function connectionOf(c: Context, jwt: boolean): Connection {
  *
  * @param workload the source of the JWT bundles, a `Workload`
  * @param options `jwt: { audience }` opens the door for tokens
- * @throws `ERR_SPIFFE_USAGE` when the audience is empty
+ * @throws `ERR_SPIFFE_USAGE` when the audience is empty, and for an option it does not know
  *
  * @example
  * ```ts
@@ -129,9 +130,12 @@ export function spiffe(
 ): MiddlewareHandler<SpiffeX509Env>;
 // biome-ignore lint/suspicious/noExplicitAny: the overloads above are the types
 export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): MiddlewareHandler<any> {
+  // a misspelt door would be a closed one, and nobody told
+  onlyKnown("spiffe()", options, ["jwt", "clock", "logger"]);
   const { clock = systemClock, logger = consoleLog } = options;
   let door: JwtDoor | undefined;
   if (options.jwt !== undefined) {
+    onlyKnown("spiffe({ jwt })", options.jwt, ["audience", "tokens"]);
     const audience =
       typeof options.jwt.audience === "string" ? [options.jwt.audience] : [...(options.jwt.audience ?? [])];
     if (audience.length === 0 || !audience.every((entry) => typeof entry === "string" && entry !== "")) {

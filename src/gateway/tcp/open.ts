@@ -1,5 +1,6 @@
 /** Opens all that carries bytes: listeners with their routes, and the ways out. */
 import { SpiffeError } from "../../base/index.ts";
+import { withFields } from "../../telemetry/with-fields.ts";
 import { listen, type TlsIdentity, type TlsListener } from "../../tls/index.ts";
 import type { ByteConfig } from "../config-tcp.ts";
 import { placeOf } from "../sockets.ts";
@@ -141,7 +142,7 @@ export async function openByteRoutes(config: ByteConfig, room: ByteSurroundings)
         maxConnections,
         handshakeTimeoutMs: room.handshakeMs,
         clock,
-        logger,
+        logger: withFields(logger, { listener: name }),
         ...(alpn === undefined ? {} : { alpn }),
         ...(proxies === undefined ? {} : { proxyProtocol: { from: proxies } }),
         ...(maxConnectionAgeMs === undefined ? {} : { maxConnectionAgeMs }),
