@@ -2,6 +2,7 @@
 import { AHEAD_CONTROLS } from "./controls-ahead.ts";
 import { ATTACK_CONTROLS } from "./controls-attacks.ts";
 import { DIAL_CONTROLS } from "./controls-dial.ts";
+import { GATEWAY_CONTROLS } from "./controls-gateway.ts";
 import { HTTP_CONTROLS } from "./controls-http.ts";
 import { JWT_CONTROLS } from "./controls-jwt.ts";
 import { POLICY_CONTROLS } from "./controls-policy.ts";
@@ -1042,6 +1043,7 @@ export const CONTROLS: readonly Control[] = [
   ...AHEAD_CONTROLS,
   ...ATTACK_CONTROLS,
   ...DIAL_CONTROLS,
+  ...GATEWAY_CONTROLS,
   ...HTTP_CONTROLS,
   ...JWT_CONTROLS,
   ...POLICY_CONTROLS,

@@ -28,12 +28,18 @@ export async function confirmAll<T>(all: readonly T[], { clock, ask, denied }: C
     () => late.abort(),
     () => {},
   );
+  const answerOn = async (one: T) => {
+    try {
+      return late.signal.aborted ? UNCONFIRMED : await ask(one, late.signal);
+    } catch {
+      return UNCONFIRMED;
+    }
+  };
   let next = 0;
   const lane = async () => {
     for (let at = next++; at < all.length; at = next++) {
       const one = all[at] as T;
-      const asked = late.signal.aborted ? UNCONFIRMED : ask(one, late.signal);
-      const said = await Promise.resolve(asked).catch(() => UNCONFIRMED);
+      const said = await answerOn(one);
       if (said !== undefined && said.verdict !== "allow") denied(one, late.signal.aborted ? UNCONFIRMED : said);
     }
   };

@@ -53,6 +53,27 @@ describe("running requests", () => {
     assert.deepEqual(ended, ["stayed"]);
   });
 
+  it("[S-26] that cannot be judged are denied, and the others judged all the same", async () => {
+    const running = new RunningRequests();
+    const ended: string[] = [];
+    const why: Decision[] = [];
+    const fails = () => {
+      throw new Error("no verdict");
+    };
+    const rejudged = (by: (listener: string) => Room) => running.rejudge(by).catch(String);
+    const broken = { ...request("broken", ended, fails), end: (decision: Decision) => void why.push(decision) };
+    running.enter(broken);
+    running.enter(request("allowed", ended, () => ALLOW));
+    running.enter(request("denied", ended, () => DENY));
+    assert.equal(await rejudged(room), 2);
+    assert.deepEqual([why, ended], [[DENY], ["denied"]]);
+    // nor is there a listener that it came by
+    const gone = (listener: string) => (listener === "gone" ? fails() : room());
+    running.enter({ ...request("of no listener", ended, () => ALLOW), listener: "gone" });
+    assert.equal(await rejudged(gone), 3);
+    assert.deepEqual([why.length, ended], [2, ["denied", "denied", "of no listener"]]);
+  });
+
   it("hold their upstream until the last of them is over", async () => {
     const running = new RunningRequests();
     const first = running.enter(request("first", [], () => ALLOW));

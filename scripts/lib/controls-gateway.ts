@@ -1,0 +1,37 @@
+/** Controls of the gateway that hold where something fails: what cannot be judged, confirmed or read. */
+import { controlsIn } from "./control-row.ts";
+import type { Control } from "./controls.ts";
+
+const inGateway = controlsIn("src/gateway");
+const control: typeof inGateway = (name, ...rest) => inGateway(`gateway-${name}`, ...rest);
+
+export const GATEWAY_CONTROLS: readonly Control[] = [
+  control(
+    "rejudge-fails",
+    "running.ts",
+    "  } catch {\n    return {",
+    "  } catch (error) {\n    if (request !== undefined) throw error;\n    return {",
+    "running.test.ts",
+  ),
+  control(
+    "authorizer-again-fails",
+    "confirming.ts",
+    "    } catch {\n      return UNCONFIRMED;",
+    "    } catch (error) {\n      if (one !== undefined) throw error;\n      return UNCONFIRMED;",
+    "confirming.test.ts",
+  ),
+  control(
+    "authorizer-again-late",
+    "confirming.ts",
+    "return late.signal.aborted ? UNCONFIRMED : await",
+    "return await",
+    "confirming.test.ts",
+  ),
+  control(
+    "grpc-timeout-refused",
+    "judge.ts",
+    "    if (!callMs.ok) return badRequest(callMs.reason, callMs.message);\n    return { target, route, peer, clientCert: clientCert?.value, callMs: callMs.value };",
+    "    return { target, route, peer, clientCert: clientCert?.value, callMs: callMs.ok ? callMs.value : undefined };",
+    "grpc-timeout.test.ts",
+  ),
+];
