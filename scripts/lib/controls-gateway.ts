@@ -34,4 +34,26 @@ export const GATEWAY_CONTROLS: readonly Control[] = [
     "    return { target, route, peer, clientCert: clientCert?.value, callMs: callMs.ok ? callMs.value : undefined };",
     "grpc-timeout.test.ts",
   ),
+  control("policy-file-utf8", "policy-files.ts", "{ fatal: true }", "{ fatal: false }", "policy-files.test.ts"),
+  control(
+    "policy-file-size",
+    "policy-files.ts",
+    "if (statSync(path).size > LIMITS.configText)",
+    "if (false)",
+    "policy-files.test.ts",
+  ),
+  control(
+    "file-size",
+    "config-file.ts",
+    "if ((await stat(file)).size > LIMITS.configText)",
+    "if (false)",
+    "policy-files.test.ts",
+  ),
+  control(
+    "policy-file-prefixes",
+    "config-policy.ts",
+    "    if (block.idPrefixes === undefined) {\n",
+    "    if (false) {\n",
+    "policy.test.ts",
+  ),
 ];

@@ -291,7 +291,16 @@ describe("policy of a gateway file", () => {
     );
     assert.match(await faults({ files: [{ ...one, glob: "t*/a.yaml" }] }), /not in that of a folder/);
     assert.match(await faults({ files: [{ ...one, glob: "teams/z.yaml" }] }), /cannot be read \(ENOENT\)/);
-    assert.match(await faults({ files: [{ glob: "teams/*.yaml" }] }), /needs "idPrefixes"; a file may speak only/);
+    assert.match(
+      await faults({
+        rules: [{ rule: "web", allow: { ids: [idOf("web")] } }],
+        files: [{ idPrefixes: one!.idPrefixes }],
+      }),
+      /files\[0\]: needs "glob"/,
+    );
+    const unbounded = await faults({ files: [{ glob: "teams/*.yaml" }] });
+    assert.match(unbounded, /needs "idPrefixes"; a file may speak only/);
+    assert.equal(unbounded.split("\n").length, 1);
     assert.match(await faults({ file: files }), /policy\.file: unknown key \(did you mean "files"\?\)/);
     assert.match(await faults({ mode: "audit", rules: [] }), /needs "until"/);
     const audit = { mode: "audit", until: far };
@@ -403,6 +412,9 @@ end: true
       ["a*b*c", "abc", true],
       ["a*b*c", "a--b--c", true],
       ["a*b*c", "acb", false],
+      ["a*.yaml", "b.yaml", false],
+      ["*ab*b", "abb", true],
+      ["*ab*b", "ab", false],
       ["ab*ba", "aba", false],
       ["*a*a*", "a", false],
       ["*a*a*", "aa", true],
