@@ -22,7 +22,7 @@ describe("the octets of a gateway file and of a policy file", () => {
     });
 
   /** What is said of a policy file, and of a gateway file, with these octets behind a comment sign. */
-  async function said(comment: Uint8Array): Promise<string[]> {
+  async function said(comment: Uint8Array<ArrayBuffer>): Promise<string[]> {
     const file = join(folder, "own.yaml");
     const write = (name: string, text: string, octets = new Uint8Array()) =>
       writeFileSync(join(folder, name), Buffer.concat([Buffer.from(`${text}\n#`), octets]));

@@ -1,0 +1,120 @@
+/** What a gateway makes of a store's answers, and what it asks; the store is a few lines that speak its protocol. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { eventually } from "../../../test/support/eventually.ts";
+import { ManualClock } from "../../authority/testing.ts";
+import { isSpiffeError } from "../../base/index.ts";
+import { SpiffeId } from "../../id/index.ts";
+import { silentLogger } from "../../telemetry/logger.ts";
+import { MAX_ROWS } from "../rate-limits.ts";
+import { idOf, World } from "../world.testing.ts";
+import type { RateStoreConfig } from "./config-store.ts";
+import { Rates } from "./rates.ts";
+import { RateStore, type StoreGrounds } from "./store.ts";
+
+const id = (name: string, domain = "example.org") => SpiffeId.parse(idOf(name, domain));
+
+/** Answers a number to each question but the first, by which a connection is tried; notes the keys. */
+class Store {
+  readonly keys: string[] = [];
+  answer = 0;
+  readonly #sockets = new Set<Socket>();
+  readonly #server: Server = createServer((socket) => {
+    this.#sockets.add(socket.on("error", () => {}));
+    socket.on("data", (chunk) => {
+      // the only such text in a question is its key
+      const asked = [...chunk.toString().matchAll(/\r\n(spiffe-edge:[^\r]+)\r\n/g)].map(([, key]) => key as string);
+      for (const key of asked) socket.write(key === "spiffe-edge:probe" ? ":0\r\n" : `:${this.answer}\r\n`);
+      this.keys.push(...asked.filter((key) => key !== "spiffe-edge:probe"));
+    });
+  });
+
+  async start(): Promise<RateStoreConfig> {
+    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
+    const { port } = this.#server.address() as { port: number };
+    const place = { url: `redis://127.0.0.1:${port}`, host: "127.0.0.1", port };
+    const rest = { id: undefined, unsafePlain: false, username: undefined, passwordFile: undefined };
+    return { ...place, ...rest, prefix: "spiffe-edge:", timeoutMs: 1_000 };
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#server.close();
+  }
+}
+
+describe("limits that a store has a say in", () => {
+  let grounds: StoreGrounds;
+  let folder: string;
+  before(async () => {
+    const identity = await (await World.create()).identity("gateway");
+    grounds = { identity, clock: new ManualClock(), logger: silentLogger };
+    folder = mkdtempSync(join(tmpdir(), "rates-"));
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  /** Limits with a store, from before it is reached. */
+  async function limits(config: { rate: number; burst: number }, use: (rates: Rates, store: Store) => Promise<void>) {
+    const store = new Store();
+    const rates = Rates.after(undefined, { ...config, store: await store.start() }, grounds);
+    try {
+      await use(rates, store);
+    } finally {
+      await Rates.change(rates, undefined);
+      store.close();
+    }
+  }
+  const open = async (rates: Rates) => {
+    await Rates.change(undefined, rates);
+    await eventually(() => rates.store?.up === true, "a store that is reached");
+  };
+
+  it("[S-27] who has no bucket of its own is counted under its trust domain's name there too", async () => {
+    await limits({ rate: 1, burst: 3 }, async (rates, store) => {
+      const own = id("first");
+      assert.deepEqual(await rates.take(own), { ok: true, shared: false });
+      for (let i = 1; i < MAX_ROWS; i++) await rates.take(id(`w/${i}`));
+      await open(rates);
+      for (const one of [id("a"), id("b"), id("c", "partner.example"), own])
+        assert.deepEqual(await rates.take(one), { ok: true, shared: one !== own });
+      const [a, b, partner, first] = store.keys;
+      assert.equal(a, b);
+      assert.equal(new Set([a, partner, first]).size, 3);
+    });
+  });
+
+  it("[S-27] a store cannot make anybody wait longer than the limit itself does", async () => {
+    await limits({ rate: 4, burst: 3 }, async (rates, store) => {
+      await open(rates);
+      store.answer = 249;
+      assert.deepEqual(await rates.take(id("a")), { ok: false, shared: false, waitMs: 249 });
+      store.answer = 86_400_000;
+      assert.deepEqual(await rates.take(id("a")), { ok: false, shared: false, waitMs: 250 });
+      store.answer = 0;
+      assert.deepEqual(await rates.take(id("a")), { ok: true, shared: false });
+    });
+  });
+
+  it("a password is one line of a file, neither empty nor too long", async () => {
+    const store = new Store();
+    const place = await store.start();
+    store.close();
+    const passwordFile = join(folder, "password");
+    const made = (text: string) => {
+      writeFileSync(passwordFile, text);
+      try {
+        return new RateStore({ ...place, passwordFile }, grounds).state.up ? "up" : "made";
+      } catch (error) {
+        assert.ok(isSpiffeError(error, "ERR_SPIFFE_CONFIG"));
+        return error.message.replace(/^.* cannot be used: /, "");
+      }
+    };
+    const refused = "Expected one line of at most 4096 characters";
+    for (const text of ["x".repeat(4_096), "x\n", "x\r\n", " "]) assert.equal(made(text), "made");
+    for (const text of ["x".repeat(4_097), "", "\n", "\r\n", "x\ny", "x\n\n"]) assert.equal(made(text), refused);
+  });
+});
