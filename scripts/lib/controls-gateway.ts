@@ -56,4 +56,26 @@ export const GATEWAY_CONTROLS: readonly Control[] = [
     "    if (false) {\n",
     "policy.test.ts",
   ),
+  control(
+    "unaccepted-connection",
+    "judge.ts",
+    "  if (verdict?.accepted !== true)\n    throw",
+    "  if (verdict === undefined || verdict.accepted === undefined)\n    throw",
+    "judge.test.ts",
+  ),
+  control(
+    "authorizer-again-gone",
+    "running.ts",
+    "entry.at < 0 || room(entry.request.listener) !== then;",
+    "room(entry.request.listener) !== then;",
+    "running.test.ts",
+  ),
+  control(
+    "token-platform-plaintext",
+    "middleware/spiffe.ts",
+    ' && c.req.url.startsWith("https://")',
+    "",
+    "middleware/middleware.test.ts",
+  ),
+  control("policy-file-glob", "policy-files.ts", "if (!name.startsWith(first) || ", "if (", "policy.test.ts"),
 ];

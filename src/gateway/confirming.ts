@@ -21,7 +21,6 @@ export interface Confirming<T> {
 
 /** Asks about each; resolves when all are answered or denied, within {@link CONFIRM_MS}. */
 export async function confirmAll<T>(all: readonly T[], { clock, ask, denied }: Confirming<T>): Promise<void> {
-  if (all.length === 0) return;
   const late = new AbortController();
   const over = new AbortController();
   clock.sleep(CONFIRM_MS, over.signal).then(
