@@ -78,4 +78,6 @@ export const GATEWAY_CONTROLS: readonly Control[] = [
     "middleware/middleware.test.ts",
   ),
   control("policy-file-glob", "policy-files.ts", "if (!name.startsWith(first) || ", "if (", "policy.test.ts"),
+  control("odd-host", "target.ts", "(hosts.length > 0 && host === undefined) || ", "", "target.test.ts"),
+  control("odd-authority", "target.ts", " || (pseudo.length > 0 && stated === undefined)", "", "target.test.ts"),
 ];
