@@ -80,4 +80,11 @@ export const GATEWAY_CONTROLS: readonly Control[] = [
   control("policy-file-glob", "policy-files.ts", "if (!name.startsWith(first) || ", "if (", "policy.test.ts"),
   control("odd-host", "target.ts", "(hosts.length > 0 && host === undefined) || ", "", "target.test.ts"),
   control("odd-authority", "target.ts", " || (pseudo.length > 0 && stated === undefined)", "", "target.test.ts"),
+  control(
+    "reload-admit-candidate",
+    "live.ts",
+    "if (live.config.candidate !== undefined && config.candidate !== undefined)",
+    "if (false)",
+    "live.test.ts",
+  ),
 ];

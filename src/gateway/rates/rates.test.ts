@@ -33,9 +33,13 @@ class Store {
     });
   });
 
-  async start(): Promise<RateStoreConfig> {
-    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
-    const { port } = this.#server.address() as { port: number };
+  async start(socketPath?: string): Promise<RateStoreConfig> {
+    await new Promise<void>((resolve) =>
+      socketPath === undefined
+        ? this.#server.listen(0, "127.0.0.1", resolve)
+        : this.#server.listen(socketPath, resolve),
+    );
+    const { port } = (socketPath === undefined ? this.#server.address() : { port: 0 }) as { port: number };
     const place = { url: `redis://127.0.0.1:${port}`, host: "127.0.0.1", port };
     const rest = { id: undefined, unsafePlain: false, username: undefined, passwordFile: undefined };
     return { ...place, ...rest, prefix: "spiffe-edge:", timeoutMs: 1_000 };
@@ -97,6 +101,57 @@ describe("limits that a store has a say in", () => {
       store.answer = 0;
       assert.deepEqual(await rates.take(id("a")), { ok: true, shared: false });
     });
+  });
+
+  it("[S-27] buckets go on where the limit is the same, and begin anew where it is another", async () => {
+    const before = Rates.after(undefined, { rate: 1, burst: 1 }, grounds);
+    assert.deepEqual(await before.take(id("a")), { ok: true, shared: false });
+    const same = Rates.after(before, { rate: 1, burst: 1 }, grounds);
+    assert.deepEqual(await same.take(id("a")), { ok: false, shared: false, waitMs: 1_000 });
+    for (const other of [
+      { rate: 1, burst: 2 },
+      { rate: 2, burst: 1 },
+    ])
+      assert.deepEqual(await Rates.after(same, other, grounds).take(id("a")), { ok: true, shared: false });
+  });
+
+  it("a store is reached over a unix socket", async () => {
+    const store = new Store();
+    const socketPath = join(folder, "store.sock");
+    const { host: _, port: __, ...place } = await store.start(socketPath);
+    const rates = Rates.after(undefined, { rate: 4, burst: 3, store: { ...place, socketPath } }, grounds);
+    try {
+      await open(rates);
+      store.answer = 100;
+      assert.deepEqual(await rates.take(id("a")), { ok: false, shared: false, waitMs: 100 });
+    } finally {
+      await Rates.change(rates, undefined);
+      store.close();
+    }
+  });
+
+  it("a store that is away is tried again after 100 ms, twice as long each time, and never more than 5 s", async () => {
+    const store = new Store();
+    const place = await store.start();
+    store.close();
+    const slept: number[] = [];
+    const clock = {
+      now: () => 0,
+      monotonic: () => 0,
+      sleep: (ms: number, signal?: AbortSignal) => {
+        slept.push(ms);
+        if (slept.length < 9) return Promise.resolve();
+        return new Promise<void>((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+      },
+    };
+    const rates = Rates.after(undefined, { rate: 1, burst: 1, store: place }, { ...grounds, clock });
+    await Rates.change(undefined, rates);
+    try {
+      await eventually(() => slept.length === 9);
+      assert.deepEqual(slept, [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000, 5_000]);
+    } finally {
+      await Rates.change(rates, undefined);
+    }
   });
 
   it("a password is one line of a file, neither empty nor too long", async () => {
