@@ -87,4 +87,18 @@ export const GATEWAY_CONTROLS: readonly Control[] = [
     "if (false)",
     "live.test.ts",
   ),
+  control(
+    "rule-times-no-timer",
+    "rule-times.ts",
+    "        await rest(systemClock, TICK_MS, signal).catch(() => {});\n",
+    "        return;\n",
+    "rule-times.test.ts",
+  ),
+  control(
+    "rule-times-no-time",
+    "rule-times.ts",
+    "return Number.isNaN(now) ? -1 : times",
+    "return times",
+    "rule-times.test.ts",
+  ),
 ];

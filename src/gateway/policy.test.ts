@@ -59,7 +59,11 @@ describe("policy at the gateway", () => {
     await upstream.close();
   });
 
-  async function open(policy: GatewayInput["policy"], clientCertificate: "require" | "optional" = "require") {
+  async function open(
+    policy: GatewayInput["policy"],
+    clientCertificate: "require" | "optional" = "require",
+    limits: GatewayInput["limits"] = {},
+  ) {
     gateway = await createGateway(
       {
         status: { port: 0 },
@@ -67,6 +71,7 @@ describe("policy at the gateway", () => {
         upstreams: { up: { url: upstream.url } },
         routes: [{ name: "up", path: "/**", upstream: "up", audience: [GATEWAY] }],
         policy,
+        limits,
       },
       { workload: await world.identity("gateway"), logger: log },
     );
@@ -146,6 +151,20 @@ describe("policy at the gateway", () => {
     assert.equal(upstream.heads, 1);
     await until(() => log.lines.length === 2);
     assert.deepEqual([log.lines[0]?.rule, log.lines[0]?.peer], ["open", undefined]);
+  });
+
+  it("[S-27] a caller without identity is not counted, and where the authorizer denies it, it is not asked for one", async () => {
+    const rules = [
+      { rule: "open", allow: { anonymous: true as const }, path: "/open" },
+      { rule: "known", allow: { trustDomains: ["example.org"] } },
+    ];
+    const limits = { perIdentity: { rate: "1/h", burst: 1 } };
+    const call = await open({ rules, authorizer: authorizer.at() }, "optional", limits);
+    assert.deepEqual([await withoutCertificate("/open"), await withoutCertificate("/open")], ["200", "200"]);
+    assert.deepEqual([await call("web", "/"), await call("web", "/")], ["200", "429 request.rate-limited"]);
+    authorizer.answer = (question) => question.say(false);
+    assert.equal(await withoutCertificate("/open"), "403 policy.authorizer-denied");
+    assert.equal(await withoutCertificate("/other"), "401 request.no-credentials");
   });
 
   it("[S-18] whose token does not verify is nobody without identity: 401 also where those pass", async () => {
