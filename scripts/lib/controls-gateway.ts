@@ -78,8 +78,8 @@ export const GATEWAY_CONTROLS: readonly Control[] = [
     "middleware/middleware.test.ts",
   ),
   control("policy-file-glob", "policy-files.ts", "if (!name.startsWith(first) || ", "if (", "policy.test.ts"),
-  control("odd-host", "target.ts", "(hosts.length > 0 && host === undefined) || ", "", "target.test.ts"),
-  control("odd-authority", "target.ts", " || (pseudo.length > 0 && stated === undefined)", "", "target.test.ts"),
+  control("odd-host", "target.ts", "(hosts.length > 0 && host === undefined) || ", "", "judge.test.ts"),
+  control("odd-authority", "target.ts", " || (pseudo.length > 0 && stated === undefined)", "", "judge.test.ts"),
   control(
     "reload-admit-candidate",
     "live.ts",
@@ -100,5 +100,12 @@ export const GATEWAY_CONTROLS: readonly Control[] = [
     "return Number.isNaN(now) ? -1 : times",
     "return times",
     "rule-times.test.ts",
+  ),
+  control(
+    "rejudge-end-fails",
+    "running.ts",
+    "  } catch {\n    // its connection",
+    "  } catch (error) {\n    if (why !== undefined) throw error;\n    // its connection",
+    "running.test.ts",
   ),
 ];

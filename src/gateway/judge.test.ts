@@ -13,22 +13,33 @@ import { idOf } from "./world.testing.ts";
 const room = { routes: { isElsewhere: () => false, find: () => undefined } } as unknown as Room;
 const peer: X509Peer = { via: "x509", id: SpiffeId.parse(idOf("web")), expiresAt: new Date(2 ** 42) };
 
-describe("[S-1] a request over a connection that nobody accepted", () => {
-  const ask = (socket: object) => {
-    const head = { method: "GET", url: "/", httpVersionMajor: 1, headers: {}, rawHeaders: ["Host", "edge.example"] };
-    const journey: Journey = { requestId: "r", startedAt: 0, address: undefined };
-    const act = async (_: Room, judged: object) => (judged as { reason?: string }).reason;
-    return judgeCurrent(() => room, { ...head, socket } as unknown as ListenerRequest, journey, act).catch(
-      ({ code }: { code?: string }) => code,
-    );
-  };
+/** The reason for which a request over a connection is refused, or the code of the error. */
+function ask(socket: object, rawHeaders: readonly string[] = ["Host", "edge.example"]): Promise<string | undefined> {
+  const head = { method: "GET", url: "/", httpVersionMajor: 1, headers: {}, rawHeaders };
+  const journey: Journey = { requestId: "r", startedAt: 0, address: undefined };
+  const act = async (_: Room, judged: object) => (judged as { reason?: string }).reason;
+  const judged = judgeCurrent(() => room, { ...head, socket } as unknown as ListenerRequest, journey, act);
+  return judged.catch(({ code }: { code?: string }) => code);
+}
+/** A connection that a listener has judged. */
+function connection(accepted: boolean): object {
+  const socket = {};
+  markConnection(socket, accepted ? { accepted, peer } : { accepted });
+  return socket;
+}
 
-  it("is not judged, whatever it asks for", async () => {
-    const refused = {};
-    markConnection(refused, { accepted: false });
-    assert.deepEqual([await ask({}), await ask(refused)], ["ERR_SPIFFE_NO_PEER", "ERR_SPIFFE_NO_PEER"]);
-    const accepted = {};
-    markConnection(accepted, { accepted: true, peer });
-    assert.equal(await ask(accepted), "request.no-route");
+describe("a request", () => {
+  it("[S-1] over a connection that nobody accepted is not judged, whatever it asks for", async () => {
+    assert.deepEqual(await ask({}), "ERR_SPIFFE_NO_PEER");
+    assert.deepEqual(await ask(connection(false)), "ERR_SPIFFE_NO_PEER");
+    assert.equal(await ask(connection(true)), "request.no-route");
+  });
+
+  it("[S-23] [A-10] whose host or :authority can be none is refused, though the other one is good", async () => {
+    const both = (authority: string, host: string) =>
+      ask(connection(true), [":scheme", "https", ":authority", authority, "host", host]);
+    assert.equal(await both("u@edge.example", "edge.example"), "request.authority");
+    assert.equal(await both("edge.example", "u@edge.example"), "request.authority");
+    assert.equal(await both("edge.example", "edge.example"), "request.no-route");
   });
 });

@@ -76,6 +76,22 @@ describe("running requests", () => {
     assert.deepEqual([why.length, ended], [2, ["denied", "denied", "of no listener"]]);
   });
 
+  it("[S-8] [S-26] that fail while they are ended keep no other one alive", async () => {
+    const running = new RunningRequests();
+    const ended: string[] = [];
+    const end = () => {
+      throw new Error("in no state to be ended");
+    };
+    const asking = { clock: new ManualClock(), authorizer: {} } as unknown as Room;
+    const confirm = (_: Room, decision: Decision) => Promise.resolve({ ...decision, verdict: "deny" as const });
+    for (const verdict of [DENY, ALLOW]) {
+      running.enter({ ...request("stuck", ended, () => verdict), confirm, end });
+      running.enter({ ...request(verdict.verdict, ended, () => verdict), confirm });
+    }
+    assert.equal(await running.rejudge(() => asking).catch(String), 4);
+    assert.deepEqual(ended, ["deny", "allow"]);
+  });
+
   it("[S-26] of whom the authorizer is asked again: who leaves meanwhile is left alone, who stays is ended", async () => {
     const running = new RunningRequests();
     const ended: string[] = [];
