@@ -21,14 +21,18 @@ const id = (name: string, domain = "example.org") => SpiffeId.parse(idOf(name, d
 /** Answers a number to each question but the first, by which a connection is tried; notes the keys. */
 class Store {
   readonly keys: string[] = [];
-  answer = 0;
+  /** A number, or a refusal in place of one. */
+  answer: number | string = 0;
+  connections = 0;
   readonly #sockets = new Set<Socket>();
   readonly #server: Server = createServer((socket) => {
     this.#sockets.add(socket.on("error", () => {}));
+    this.connections++;
     socket.on("data", (chunk) => {
       // the only such text in a question is its key
       const asked = [...chunk.toString().matchAll(/\r\n(spiffe-edge:[^\r]+)\r\n/g)].map(([, key]) => key as string);
-      for (const key of asked) socket.write(key === "spiffe-edge:probe" ? ":0\r\n" : `:${this.answer}\r\n`);
+      const answer = typeof this.answer === "number" ? `:${this.answer}` : `-${this.answer}`;
+      for (const key of asked) socket.write(key === "spiffe-edge:probe" ? ":0\r\n" : `${answer}\r\n`);
       this.keys.push(...asked.filter((key) => key !== "spiffe-edge:probe"));
     });
   });
@@ -113,6 +117,21 @@ describe("limits that a store has a say in", () => {
       { rate: 2, burst: 1 },
     ])
       assert.deepEqual(await Rates.after(same, other, grounds).take(id("a")), { ok: true, shared: false });
+  });
+
+  it("a store that refuses all is left for another connection, one that refuses a key is not", async () => {
+    await limits({ rate: 1, burst: 9 }, async (rates, store) => {
+      await open(rates);
+      store.answer = "ERR value is not a valid float";
+      assert.deepEqual(await rates.take(id("a")), { ok: true, shared: false });
+      assert.deepEqual([rates.store?.up, rates.store?.results.refused, store.connections], [true, 1, 1]);
+      store.answer = "READONLY You can't write against a read only replica.";
+      assert.deepEqual(await rates.take(id("a")), { ok: true, shared: false });
+      await eventually(() => rates.store?.up === false, "a store that is left");
+      await (grounds.clock as ManualClock).advance(100);
+      await eventually(() => rates.store?.up === true, "another connection");
+      assert.deepEqual([rates.store?.results.refused, store.connections], [2, 2]);
+    });
   });
 
   it("a store is reached over a unix socket", async () => {
