@@ -108,4 +108,26 @@ export const GATEWAY_CONTROLS: readonly Control[] = [
     "  } catch (error) {\n    if (why !== undefined) throw error;\n    // its connection",
     "running.test.ts",
   ),
+  control(
+    "websocket-protocol",
+    "websocket.ts",
+    '      answer.value("upgrade")?.toLowerCase() !== "websocket" ||\n',
+    "",
+    "websocket.test.ts",
+  ),
+  control(
+    "upgrade-left",
+    "websocket.ts",
+    "        if (this.#socket.destroyed) return this.#left();\n        const answer",
+    "        const answer",
+    "left-callers.test.ts",
+  ),
+  control("tunnel-pressure", "tunnel.ts", "if (!to.write(chunk)) from.pause();", "to.write(chunk);", "tunnel.test.ts"),
+  control(
+    "plain-host-again",
+    "fetch-request.ts",
+    'host === last.host && authority === last.authority && host !== ""',
+    "host === last.host",
+    "fetch-request.test.ts",
+  ),
 ];
