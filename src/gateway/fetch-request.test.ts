@@ -19,6 +19,8 @@ describe("[S-23] the host of a request that a server hands out", () => {
   });
 
   it("is of a URL in plaintext", () => {
-    assert.equal(judge("https://edge.example/a", "edge.example"), "request.authority");
+    // what begins where a host begins behind the longest scheme
+    assert.equal(judge("https://1234edge.example/a", "edge.example"), "request.authority");
+    assert.equal(judge("http+unix://edge.example/a", "edge.example"), "accepted");
   });
 });
