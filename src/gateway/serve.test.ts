@@ -438,7 +438,8 @@ describe("proxy() in an app", () => {
   it("a status that is none is 502, and who has left before is not asked for", async () => {
     const app = new Hono().use(spiffe(workload)).all("*", proxy(workload, { url: upstream.url }));
     const odd = await app.request("/up/odd", {}, asPeer(WEB));
-    assert.equal(`${odd.status} ${((await odd.json()) as { code: string }).code}`, "502 ERR_SPIFFE_UPSTREAM");
+    assert.equal(odd.status, 502);
+    assert.equal(((await odd.json()) as { code: string }).code, "ERR_SPIFFE_UPSTREAM");
     assert.equal(upstream.heads, 1);
     app.onError((error, c) => c.text(error.name, 500));
     const ask = (signal: AbortSignal) => app.request("/up/a", { signal }, asPeer(WEB));
