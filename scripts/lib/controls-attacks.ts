@@ -73,17 +73,6 @@ export const ATTACK_CONTROLS: readonly Control[] = [
     tests: ["src/gateway/middleware/middleware.test.ts"],
   },
   {
-    name: "jwt-lenient-by-true",
-    patches: [
-      {
-        file: "src/jwt/validate.ts",
-        find: "lenientHeader: options.lenientHeader === true,",
-        replace: "lenientHeader: Boolean(options.lenientHeader),",
-      },
-    ],
-    tests: ["src/jwt/jws.test.ts"],
-  },
-  {
     name: "token-plaintext-reset",
     patches: [
       {

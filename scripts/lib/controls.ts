@@ -3,6 +3,7 @@ import { AHEAD_CONTROLS } from "./controls-ahead.ts";
 import { ATTACK_CONTROLS } from "./controls-attacks.ts";
 import { CRYPTO_CONTROLS } from "./controls-crypto.ts";
 import { DIAL_CONTROLS } from "./controls-dial.ts";
+import { GATEWAY_CONTROLS } from "./controls-gateway.ts";
 import { HTTP_CONTROLS } from "./controls-http.ts";
 import { JWT_CONTROLS } from "./controls-jwt.ts";
 import { POLICY_CONTROLS } from "./controls-policy.ts";
@@ -1044,6 +1045,7 @@ export const CONTROLS: readonly Control[] = [
   ...ATTACK_CONTROLS,
   ...CRYPTO_CONTROLS,
   ...DIAL_CONTROLS,
+  ...GATEWAY_CONTROLS,
   ...HTTP_CONTROLS,
   ...JWT_CONTROLS,
   ...POLICY_CONTROLS,

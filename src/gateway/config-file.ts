@@ -6,7 +6,7 @@ import { isSpiffeError, LIMITS, SpiffeError } from "../base/index.ts";
 import { type ParseOptions, parseGatewayConfig } from "./config.ts";
 import type { PolicyFileReader } from "./config-policy.ts";
 import type { GatewayConfig } from "./config-types.ts";
-import { findPolicyFiles, readPolicyFiles } from "./policy-files.ts";
+import { decodeText, findPolicyFiles, readPolicyFiles } from "./policy-files.ts";
 
 /** One reading of a gateway file. */
 export interface GatewayReading {
@@ -55,7 +55,7 @@ async function readText(file: string): Promise<string> {
   try {
     if ((await stat(file)).size > LIMITS.configText)
       throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: is longer than 1 MiB`);
-    return await readFile(file, "utf8");
+    return decodeText(await readFile(file), file, "gateway file");
   } catch (cause) {
     if (cause instanceof SpiffeError) throw cause;
     const code = (cause as { code?: string }).code ?? "unknown error";

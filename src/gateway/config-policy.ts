@@ -47,8 +47,9 @@ function sourcesOf(read: Reader, value: unknown, path: Path, context: PolicyCont
     if (block.idPrefixes === undefined) {
       const why = "a file may speak only for what is written here";
       read.report(at, 'needs "idPrefixes"', why, 'idPrefixes: ["spiffe://<domain>"] for a whole trust domain');
+      return [];
     }
-    if (glob === undefined || block.idPrefixes === undefined) return [];
+    if (glob === undefined) return [];
     if (context.readFiles === undefined) {
       read.report(
         [...at, "glob"],

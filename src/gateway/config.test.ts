@@ -225,6 +225,12 @@ describe("gateway file", () => {
       /upstreams\.reports\.id: cannot be checked in plaintext/,
     ],
     [
+      "unsafe by another word than true",
+      "unix:/run/reports.sock",
+      "http://reports:80\n    unsafePlainUpstream: yes",
+      /upstreams\.reports\.unsafePlainUpstream: is not true/,
+    ],
+    [
       "a plain upstream on another machine",
       "unix:/run/reports.sock",
       "http://reports:80",

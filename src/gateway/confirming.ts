@@ -21,19 +21,24 @@ export interface Confirming<T> {
 
 /** Asks about each; resolves when all are answered or denied, within {@link CONFIRM_MS}. */
 export async function confirmAll<T>(all: readonly T[], { clock, ask, denied }: Confirming<T>): Promise<void> {
-  if (all.length === 0) return;
   const late = new AbortController();
   const over = new AbortController();
   clock.sleep(CONFIRM_MS, over.signal).then(
     () => late.abort(),
     () => {},
   );
+  const answerOn = async (one: T) => {
+    try {
+      return late.signal.aborted ? UNCONFIRMED : await ask(one, late.signal);
+    } catch {
+      return UNCONFIRMED;
+    }
+  };
   let next = 0;
   const lane = async () => {
     for (let at = next++; at < all.length; at = next++) {
       const one = all[at] as T;
-      const asked = late.signal.aborted ? UNCONFIRMED : ask(one, late.signal);
-      const said = await Promise.resolve(asked).catch(() => UNCONFIRMED);
+      const said = await answerOn(one);
       if (said !== undefined && said.verdict !== "allow") denied(one, late.signal.aborted ? UNCONFIRMED : said);
     }
   };

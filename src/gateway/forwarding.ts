@@ -40,7 +40,6 @@ export class Forwarding implements Attempting {
   #goOn: (() => void) | undefined;
   #held = false;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-  #begun = false;
   #over = false;
 
   constructor(request: Request, what: Attempted, timeoutMs: number) {
@@ -62,7 +61,7 @@ export class Forwarding implements Attempting {
     else {
       signal.addEventListener("abort", leave, { signal: this.#left.signal });
       this.#deadline = this.#what.upstream.deadlines.after(this.#timeoutMs, () => {
-        if (this.#begun || this.#over) return;
+        if (this.#over) return;
         this.#attempts.expired();
         this.failed(timeout("The upstream's answer did not begin in time"));
       });
@@ -89,7 +88,6 @@ export class Forwarding implements Attempting {
       this.failed(badGateway("The upstream's answer cannot be passed on"), new Error(`status ${status}`));
       return;
     }
-    this.#begun = true;
     this.#deadline?.cancel();
     const empty = this.#request.method === "HEAD" || [204, 205, 304].includes(status);
     this.#resolve({ status, fields, body: empty ? null : this.#body() });

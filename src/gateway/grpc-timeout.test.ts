@@ -220,9 +220,9 @@ describe("calls with grpc-timeout", () => {
   });
 
   it("a malformed one is refused before the upstream; without gRPC it is a field like others", async () => {
+    answer = (stream) => stream.respond({ ":status": 200, "grpc-status": "0" }, { endStream: true });
     assert.equal(statusOf(await call("1s")), " 3 request.grpc-timeout");
     assert.equal(seen.length, 0);
-    answer = (stream) => stream.respond({ ":status": 200, "grpc-status": "0" }, { endStream: true });
     assert.equal(statusOf(await call("1S")), " 0 undefined");
     assert.equal((await call("1s", { "content-type": "text/plain" })).status, 200);
   });

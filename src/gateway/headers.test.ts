@@ -83,6 +83,16 @@ describe("[S-21] fields of a request", () => {
     assert.ok(names(forward(fields)).includes("authorization"));
   });
 
+  it("[A-11] no other field removes one that it names", () => {
+    const fields: Field[] = [
+      ["x-end", "2"],
+      ["x-note", "x-end"],
+      ["x-ten-long", "x-end"],
+    ];
+    assert.deepEqual(forward(fields).slice(1, 4), fields);
+    assert.ok(!names(forward([...fields, ["Connection", "x-end"]])).includes("x-end"));
+  });
+
   it("hop-by-hop and pseudo-header fields stay behind", () => {
     const hop = [
       "Connection",
@@ -115,7 +125,14 @@ describe("[S-21] fields of a request", () => {
 
   it("an Authorization that carried a JWT-SVID stays behind, another goes on", () => {
     assert.deepEqual(valuesOf(forward([["Authorization", "Basic abc"]]), "authorization"), ["Basic abc"]);
-    assert.deepEqual(valuesOf(forward([["Authorization", "Bearer abc"]], true), "authorization"), []);
+    const dropped = forward(
+      [
+        ["Authorization", "Bearer abc"],
+        ["x-kept", "1"],
+      ],
+      true,
+    );
+    assert.deepEqual([valuesOf(dropped, "authorization"), valuesOf(dropped, "x-kept")], [[], ["1"]]);
   });
 
   it("a caller's word on where it comes from is replaced", () => {

@@ -25,6 +25,11 @@ const ping = http2Frame(6, 0, 0, Buffer.alloc(8));
 const opening = (flags: number) => Buffer.concat([http2Requests(0), http2Request(1, flags)]);
 const head1 = (method: string, more = "") => `${method} / HTTP/1.1\r\nHost: edge.example\r\n${more}\r\n`;
 
+const UPGRADE = head1(
+  "GET",
+  "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+);
+
 /** A caller's bytes, and how it leaves: by more bytes, or with its connection. */
 const WAYS: readonly [name: string, alpn: string, bytes: string | Uint8Array, leave: Uint8Array | "connection"][] = [
   ["GET over HTTP/1.1, with its connection", "http/1.1", head1("GET"), "connection"],
@@ -34,6 +39,7 @@ const WAYS: readonly [name: string, alpn: string, bytes: string | Uint8Array, le
     `${head1("POST", "Content-Length: 5\r\n")}ab`,
     "connection",
   ],
+  ["an upgrade, with its connection", "http/1.1", UPGRADE, "connection"],
   ["GET over HTTP/2, with its connection", "h2", opening(WHOLE), "connection"],
   ["GET over HTTP/2, by CANCEL", "h2", opening(WHOLE), reset(8)],
   ["GET over HTTP/2, by NO_ERROR", "h2", opening(WHOLE), reset(0)],
@@ -60,7 +66,7 @@ describe("[S-26] callers that leave while they are judged", () => {
         status: { port: 0 },
         listen: { address: "127.0.0.1", port: 0 },
         upstreams: { up: { url: upstream.url } },
-        routes: [{ name: "up", path: "/**", upstream: "up" }],
+        routes: [{ name: "up", path: "/**", upstream: "up", websocket: true }],
         policy: {
           rules: [{ rule: "web", allow: { ids: [idOf("web")] } }],
           authorizer: authorizer.at(),

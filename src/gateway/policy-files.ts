@@ -66,12 +66,21 @@ export function readPolicyFiles(glob: string, base: string): { file: string; tex
       if (cause instanceof SpiffeError) throw cause;
       throw unreadable(file, "policy file", cause);
     }
-    try {
-      return { file, text: new TextDecoder("utf-8", { fatal: true }).decode(bytes) };
-    } catch {
-      throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: the policy file is not UTF-8`);
-    }
+    return { file, text: decodeText(bytes, file, "policy file") };
   });
+}
+
+/**
+ * The text of a file's octets.
+ *
+ * @throws `ERR_SPIFFE_CONFIG` for what is not UTF-8: a stand-in for an octet would be another value than the one written
+ */
+export function decodeText(bytes: Uint8Array, file: string, what: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new SpiffeError("ERR_SPIFFE_CONFIG", `${file}: the ${what} is not UTF-8`);
+  }
 }
 
 /** What cannot be looked at is taken along: reading it says why not. */

@@ -59,7 +59,11 @@ describe("policy at the gateway", () => {
     await upstream.close();
   });
 
-  async function open(policy: GatewayInput["policy"], clientCertificate: "require" | "optional" = "require") {
+  async function open(
+    policy: GatewayInput["policy"],
+    clientCertificate: "require" | "optional" = "require",
+    limits: GatewayInput["limits"] = {},
+  ) {
     gateway = await createGateway(
       {
         status: { port: 0 },
@@ -67,6 +71,7 @@ describe("policy at the gateway", () => {
         upstreams: { up: { url: upstream.url } },
         routes: [{ name: "up", path: "/**", upstream: "up", audience: [GATEWAY] }],
         policy,
+        limits,
       },
       { workload: await world.identity("gateway"), logger: log },
     );
@@ -146,6 +151,20 @@ describe("policy at the gateway", () => {
     assert.equal(upstream.heads, 1);
     await until(() => log.lines.length === 2);
     assert.deepEqual([log.lines[0]?.rule, log.lines[0]?.peer], ["open", undefined]);
+  });
+
+  it("[S-27] a caller without identity is not counted, and where the authorizer denies it, it is not asked for one", async () => {
+    const rules = [
+      { rule: "open", allow: { anonymous: true as const }, path: "/open" },
+      { rule: "known", allow: { trustDomains: ["example.org"] } },
+    ];
+    const limits = { perIdentity: { rate: "1/h", burst: 1 } };
+    const call = await open({ rules, authorizer: authorizer.at() }, "optional", limits);
+    assert.deepEqual([await withoutCertificate("/open"), await withoutCertificate("/open")], ["200", "200"]);
+    assert.deepEqual([await call("web", "/"), await call("web", "/")], ["200", "429 request.rate-limited"]);
+    authorizer.answer = (question) => question.say(false);
+    assert.equal(await withoutCertificate("/open"), "403 policy.authorizer-denied");
+    assert.equal(await withoutCertificate("/other"), "401 request.no-credentials");
   });
 
   it("[S-18] whose token does not verify is nobody without identity: 401 also where those pass", async () => {
@@ -291,7 +310,16 @@ describe("policy of a gateway file", () => {
     );
     assert.match(await faults({ files: [{ ...one, glob: "t*/a.yaml" }] }), /not in that of a folder/);
     assert.match(await faults({ files: [{ ...one, glob: "teams/z.yaml" }] }), /cannot be read \(ENOENT\)/);
-    assert.match(await faults({ files: [{ glob: "teams/*.yaml" }] }), /needs "idPrefixes"; a file may speak only/);
+    assert.match(
+      await faults({
+        rules: [{ rule: "web", allow: { ids: [idOf("web")] } }],
+        files: [{ idPrefixes: one!.idPrefixes }],
+      }),
+      /files\[0\]: needs "glob"/,
+    );
+    const unbounded = await faults({ files: [{ glob: "teams/*.yaml" }] });
+    assert.match(unbounded, /needs "idPrefixes"; a file may speak only/);
+    assert.equal(unbounded.split("\n").length, 1);
     assert.match(await faults({ file: files }), /policy\.file: unknown key \(did you mean "files"\?\)/);
     assert.match(await faults({ mode: "audit", rules: [] }), /needs "until"/);
     const audit = { mode: "audit", until: far };
@@ -403,6 +431,9 @@ end: true
       ["a*b*c", "abc", true],
       ["a*b*c", "a--b--c", true],
       ["a*b*c", "acb", false],
+      ["a*.yaml", "b.yaml", false],
+      ["*ab*b", "abb", true],
+      ["*ab*b", "ab", false],
       ["ab*ba", "aba", false],
       ["*a*a*", "a", false],
       ["*a*a*", "aa", true],

@@ -4,11 +4,14 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { ManualClock } from "../authority/testing.ts";
+import type { Clock } from "../base/index.ts";
+import { Policy } from "../policy/index.ts";
 import { connect, createFetch } from "../tls/index.ts";
 import { TestAuthorizer } from "./authorizer.testing.ts";
 import type { GatewayInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway-types.ts";
+import { RuleTimes } from "./rule-times.ts";
 import { ByteServer, dial, echo, whole } from "./tcp/bytes.testing.ts";
 import {
   type Changeable,
@@ -317,5 +320,45 @@ describe("[S-9] [S-26] what runs when a window of time opens or closes, or an au
     await until(() => states(second).every((over) => over));
     assert.deepEqual([states(first), authorizer.asked.length, counts()], [going, questions, before]);
     await leave(...first, ...second);
+  });
+});
+
+describe("[S-17] times of rules by a clock that fails", () => {
+  const END = 1_000_000;
+  const policy = () => {
+    const time = { to: new Date(END).toISOString() };
+    return Policy.compile([{ rule: "web", allow: { ids: [idOf("web")] }, time }]);
+  };
+  const watch = async (clock: Clock, use: (changes: () => number) => Promise<void>) => {
+    let changes = 0;
+    const times = new RuleTimes(clock, async () => void changes++);
+    times.follow(policy());
+    await use(() => changes);
+    times.stop();
+  };
+
+  it("one that can not wait keeps no window open", async () => {
+    let now = END - 1;
+    const sleep = () => Promise.reject(new Error("no timer"));
+    await watch({ now: () => now, monotonic: () => 0, sleep }, async (changes) => {
+      now = END;
+      await until(() => changes() === 1);
+    });
+  });
+
+  it("one that tells no time any more is a change, and the time that it tells again another", async () => {
+    const clock = new ManualClock(END - 60_000);
+    let broken = false;
+    const now = () => (broken ? Number.NaN : clock.now());
+    await watch({ now, monotonic: () => 0, sleep: (ms, signal) => clock.sleep(ms, signal) }, async (changes) => {
+      await clock.advance(1_000);
+      assert.equal(changes(), 0);
+      broken = true;
+      await clock.advance(1_000);
+      assert.equal(changes(), 1);
+      broken = false;
+      await clock.advance(1_000);
+      assert.equal(changes(), 2);
+    });
   });
 });

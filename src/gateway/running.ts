@@ -109,7 +109,7 @@ export class RunningRequests {
         continue;
       }
       ended++;
-      request.end(decision);
+      endFor(request, decision);
     }
     return ended + (await this.#confirm(allowed, room));
   }
@@ -126,7 +126,7 @@ export class RunningRequests {
       denied(one, why) {
         if (isOver(one)) return;
         ended++;
-        one.entry.request.end(why);
+        endFor(one.entry.request, why);
       },
     });
     return ended;
@@ -138,5 +138,14 @@ function decisionOn(request: RunningRequest, room: (listener: string) => Room): 
     return request.judge(room(request.listener));
   } catch {
     return { verdict: "deny", reason: "policy.default-deny", mode: "enforce" };
+  }
+}
+
+/** Ends one; what goes wrong there keeps no other one alive. */
+function endFor(request: RunningRequest, why: Decision): void {
+  try {
+    request.end(why);
+  } catch {
+    // its connection is in no state to be broken off
   }
 }

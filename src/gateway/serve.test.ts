@@ -316,6 +316,7 @@ describe("proxy() in an app", () => {
         return void response.write("half");
       }
       if (request.url === "/up/none") response.statusCode = 204;
+      if (request.url === "/up/odd") response.statusCode = 600;
       response.setHeader("x-spiffe-id", idOf("admin"));
       response.setHeader("set-cookie", ["a=1", "b=2"]);
       if (request.url === "/up/redirect") response.writeHead(302, { location: "/elsewhere" });
@@ -432,6 +433,20 @@ describe("proxy() in an app", () => {
     assert.equal((await app.request("/up/a%2fb", {}, asPeer(WEB))).status, 400);
     assert.equal((await app.request("/up//b", {}, asPeer(WEB))).status, 400);
     assert.equal(upstream.seen.length, 1);
+  });
+
+  it("a status that is none is 502, and who has left before is not asked for", async () => {
+    const app = new Hono().use(spiffe(workload)).all("*", proxy(workload, { url: upstream.url }));
+    const odd = await app.request("/up/odd", {}, asPeer(WEB));
+    assert.equal(odd.status, 502);
+    assert.equal(((await odd.json()) as { code: string }).code, "ERR_SPIFFE_UPSTREAM");
+    assert.equal(upstream.heads, 1);
+    app.onError((error, c) => c.text(error.name, 500));
+    const ask = (signal: AbortSignal) => app.request("/up/a", { signal }, asPeer(WEB));
+    assert.equal(await (await ask(AbortSignal.abort())).text(), "AbortError");
+    assert.equal(upstream.heads, 1);
+    assert.equal(await (await ask(new AbortController().signal)).text(), "ok");
+    assert.equal(upstream.heads, 2);
   });
 
   it("faults are told when the app is made", () => {

@@ -1,9 +1,11 @@
 /** Tokens on real connections: where they may come from, and what they are worth beside a certificate. */
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { Hono } from "hono";
-import { staticIdentity, TestCa } from "../authority/testing.ts";
+import { ManualClock, staticIdentity, TestCa } from "../authority/testing.ts";
 import type { TrustDomain } from "../id/index.ts";
+import { connect } from "../tls/index.ts";
 import { createGateway } from "./gateway.ts";
 import { type SpiffeEnv, spiffe } from "./middleware/index.ts";
 import { type SpiffeServer, serve } from "./serve.ts";
@@ -16,7 +18,9 @@ import {
   idOf,
   rawExchange,
   rawRequest,
+  requestLog,
   statusOf,
+  until,
   World,
 } from "./world.testing.ts";
 
@@ -250,5 +254,62 @@ describe("[A-13] a token beside a certificate", () => {
     assert.equal(await raw(field, "optional"), `200 x509 ${WEB} ${idOf("cron")}`);
     // where no certificate is asked for, none is shown
     assert.equal(await raw(field, "none", impostor), BY_TOKEN);
+  });
+});
+
+describe("a WebSocket by a token alone", () => {
+  it("outlives the token, and ends with the age of its connection", async () => {
+    const clock = new ManualClock();
+    const sockets = createServer();
+    sockets.on("upgrade", (_, socket) => {
+      socket.on("error", () => {});
+      socket.write(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+      );
+      socket.pipe(socket);
+    });
+    await new Promise<void>((resolve) => sockets.listen(0, "127.0.0.1", resolve));
+    const { port: up } = sockets.address() as { port: number };
+    const gateway = await createGateway(
+      {
+        status: { port: 0 },
+        listen: { address: "127.0.0.1", port: 0, clientCertificate: "none", maxConnectionAge: "5m" },
+        upstreams: { up: { url: `http://127.0.0.1:${up}` } },
+        routes: [{ name: "up", path: "/**", upstream: "up", websocket: true, audience: [GATEWAY] }],
+        policy: [{ rule: "cron", allow: { ids: [idOf("cron")], via: ["jwt"] } }],
+        limits: { idle: "1h" },
+      },
+      { workload: await world.identity("gateway"), clock, logger: requestLog() },
+    );
+    const shown = await world.token("cron", { exp: Math.floor(clock.now() / 1_000) + 60 });
+    const open = async () => {
+      const fields = { host: "127.0.0.1", port: gateway.listeners[0]!.port, peer: GATEWAY, alpn: ["http/1.1"] };
+      const { socket } = await connect(web, fields);
+      const one = { socket, seen: "", over: false };
+      socket
+        .on("error", () => {})
+        .on("data", (chunk: Uint8Array) => void (one.seen += new TextDecoder().decode(chunk)));
+      socket.once("close", () => void (one.over = true));
+      const upgrade = ["Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
+      const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+      const head = ["GET /ws HTTP/1.1", "Host: a", ...upgrade, key, `Authorization: Bearer ${shown}`, "", ""];
+      socket.write(head.join("\r\n"));
+      await until(() => one.seen.includes("\r\n\r\n"));
+      return one;
+    };
+    try {
+      const one = await open();
+      assert.equal(statusOf(one.seen), 101);
+      await clock.advance(200_000);
+      one.socket.write("still here");
+      await until(() => one.seen.endsWith("still here") || one.over);
+      assert.equal(one.over, false);
+      assert.equal(statusOf((await open()).seen), 401);
+      await clock.advance(101_000);
+      await until(() => one.over);
+    } finally {
+      await gateway.close({ deadlineMs: 0 });
+      sockets.close().closeAllConnections();
+    }
   });
 });

@@ -68,9 +68,10 @@ function take(request: IncomingMessage, socket: Duplex, head: Uint8Array): void 
   if (request.url?.endsWith("/no")) return void socket.end("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno");
   if (request.url?.endsWith("/silent")) return;
   const accept = request.url?.endsWith("/wrong") ? "bm90IHRoZSByaWdodCBvbmU=" : ACCEPT;
+  const protocol = request.url?.endsWith("/other") ? "h2c" : "WebSocket";
   const interim = /\/interim-([0-9]+)$/.exec(request.url ?? "")?.[1] ?? 0;
   socket.write(
-    `${"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(Number(interim))}HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\nX-Spiffe-Id: ${idOf("admin")}\r\n\r\nhello `,
+    `${"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(Number(interim))}HTTP/1.1 101 Switching Protocols\r\nUpgrade: ${protocol}\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\nX-Spiffe-Id: ${idOf("admin")}\r\n\r\nhello `,
   );
   const onData = (chunk: Uint8Array) => {
     const text = new TextDecoder().decode(chunk);
@@ -153,13 +154,18 @@ const port = () => gateway.listeners[0]!.port;
 const request = (path: string, fields: readonly string[] = HANDSHAKE, method = "GET") =>
   [`${method} ${path} HTTP/1.1`, "Host: edge.example", ...fields, "", ""].join("\r\n");
 
-/** Everything that comes back until the gateway closes; nothing when it does not, as after an upgrade. */
+/** Everything that comes back until the gateway closes; what has come by then where it lets the upgrade through. */
 async function refusalOf(who: Changeable, text: string): Promise<string> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const open = new Promise<string>((resolve) => {
     timer = setTimeout(() => resolve(""), 60_000);
   });
-  return Promise.race([rawExchange(who, port(), text), open]).finally(() => clearTimeout(timer));
+  let switched = (_: string) => {};
+  const through = new Promise<string>((resolve) => {
+    switched = (answer) => void (/^HTTP\/1\.1 101 /.test(answer) && resolve(answer));
+  });
+  const whole = rawExchange(who, port(), text, GATEWAY, (answer) => switched(answer));
+  return Promise.race([whole, open, through]).finally(() => clearTimeout(timer));
 }
 
 /** A caller that asked for an upgrade. */
@@ -276,6 +282,7 @@ describe("WebSocket through the gateway", () => {
     for (const [path, status] of [
       ["/plain/no", 404],
       ["/plain/wrong", 502],
+      ["/plain/other", 502],
       ["/wrong/chat", 502],
       ["/none/chat", 502],
     ] as const) {
@@ -283,9 +290,9 @@ describe("WebSocket through the gateway", () => {
       assert.equal(statusOf(answer), status, path);
       assert.doesNotMatch(answer, /hello/);
     }
-    assert.ok(opened.length === 2);
+    assert.ok(opened.length === 3);
     const waiting = rawExchange(web, port(), request("/plain/silent"));
-    await until(() => opened.length === 3);
+    await until(() => opened.length === 4);
     await clock.advance(5_000);
     assert.equal(statusOf(await waiting), 504);
   });

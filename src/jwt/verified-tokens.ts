@@ -136,8 +136,7 @@ export class VerifiedTokens {
    * @throws SpiffeError `ERR_SPIFFE_USAGE` for an empty audience or a leeway out of range
    */
   judge(options: RememberedOptions): TokenJudge {
-    const audience = typeof options.audience === "string" ? options.audience : Object.freeze([...options.audience]);
-    const settings = settingsOf({ ...options, audience });
+    const settings = settingsOf(options);
     const verifier = options.verifier ?? chooseVerifier();
     const rules = { settings, verifier, scope: this.#scopeOf(settings, verifier) };
     return (token, bundles) => {

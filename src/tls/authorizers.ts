@@ -106,6 +106,7 @@ export function authorizerFor(peer: PeerExpectation): Authorizer {
     const { code, message, reason } = error;
     throw new SpiffeError(code, `"peer" does not say who must answer: ${message}`, {
       reason,
+      phase: "options",
       cause: error,
       hint: HINT,
     });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createServer, type Server } from "node:http";
 import { after, before, describe, it } from "node:test";
 import { getRequestListener } from "@hono/node-server";
-import { Hono } from "hono";
+import { Hono, type MiddlewareHandler } from "hono";
 import { some } from "hono/combine";
 import { isSpiffeError, systemClock } from "../../base/index.ts";
 import { type Peer, SpiffeId, type TokenIdentity, type X509Peer } from "../../id/index.ts";
@@ -171,6 +171,41 @@ describe("an app without a socket", () => {
     );
   });
 
+  it("[S-18] a platform that ends TLS itself is one for tokens, and where its URL says https", async () => {
+    const real = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+    const authorization = `Bearer ${await world.token("web")}`;
+    const ask = (url: string, jwt?: { audience: string }) => {
+      const open =
+        jwt === undefined ? spiffe(workload, { logger: errors() }) : spiffe(workload, { logger: errors(), jwt });
+      const app = new Hono().use(open as MiddlewareHandler).get("/", (c) => c.text("ok"));
+      return outcome(app.fetch(new Request(url, { headers: { authorization } })));
+    };
+    const jwt = { audience: GATEWAY };
+    try {
+      for (const [userAgent, url, door, wanted] of [
+        ["Cloudflare-Workers", "https://edge.example/", jwt, "200 ok"],
+        ["Cloudflare-Workers", "http://edge.example/", jwt, "500 ERR_SPIFFE_NO_LISTENER"],
+        ["Cloudflare-Workers", "https://edge.example/", undefined, "500 ERR_SPIFFE_NO_LISTENER"],
+        ["Another", "https://edge.example/", jwt, "500 ERR_SPIFFE_NO_LISTENER"],
+      ] as const) {
+        Object.defineProperty(globalThis, "navigator", { value: { userAgent }, configurable: true });
+        assert.equal(await ask(url, door), wanted, `${userAgent} ${url}`);
+      }
+    } finally {
+      Object.defineProperty(globalThis, "navigator", real ?? { value: undefined, configurable: true });
+    }
+  });
+
+  it("without a door for tokens Authorization is the app's own, whatever it holds", async () => {
+    const ask = (jwt: { audience: string } | undefined) => {
+      const open = jwt === undefined ? spiffe(workload) : spiffe(workload, { jwt });
+      const app = new Hono().use(open as MiddlewareHandler).get("/", (c) => c.text("ok"));
+      return outcome(app.request("/", { headers: { authorization: "Bearer a b" } }, asPeer(WEB)));
+    };
+    assert.equal(await ask(undefined), "200 ok");
+    assert.equal(await ask({ audience: GATEWAY }), "400 ERR_SPIFFE_REQUEST request.authorization");
+  });
+
   it("authorize() without spiffe(), or with somebody else's peer, is 500", async () => {
     const real = console.error;
     const lines: unknown[] = [];
@@ -205,6 +240,9 @@ describe("an app without a socket", () => {
     assert.ok(spiffe(workload, { jwt: { audience: GATEWAY }, clock: systemClock, logger: errors() }));
     config(() => spiffe(workload, { jwt: { audience: [] } }), /audience/);
     config(() => spiffe(workload, { jwt: {} as never }), /audience/);
+    config(() => spiffe(workload, { jwt: { audience: [GATEWAY, ""] } }), /audience/);
+    config(() => spiffe(workload, { jwt: { audience: [GATEWAY, 1 as never] } }), /audience/);
+    assert.ok(spiffe(workload, { jwt: { audience: [GATEWAY] } }));
     config(() => authorize({}), /authorize\(\): does not say who/);
     config(() => authorize({ ids: [] }), /authorize\(\)\.ids: is empty/);
     config(() => authorize({ ids: undefined }), /does not say who/);
@@ -280,7 +318,7 @@ describe("[S-18] an app behind somebody else's server", () => {
     handled = 0;
     const app = make(true);
     const authorization = `Bearer ${await world.token("web")}`;
-    const from = (socket: object) => {
+    const from = (socket: object | null | undefined) => {
       const incoming = { rawHeaders: ["Authorization", authorization], socket };
       return app.request("http://localhost/", { headers: { authorization } }, { incoming });
     };
@@ -292,6 +330,8 @@ describe("[S-18] an app behind somebody else's server", () => {
       { remoteAddress: undefined, destroyed: true },
       { remoteAddress: undefined, localAddress: "192.0.2.2", destroyed: false },
       { remoteAddress: undefined },
+      null,
+      undefined,
     ]) {
       assert.equal(await outcome(from(socket)), "500 ERR_SPIFFE_NO_LISTENER");
     }

@@ -61,6 +61,6 @@ export function noListener(what: string): SpiffeError {
 
 /** The verified caller of a request, as `spiffe()` left it; throws `ERR_SPIFFE_NO_LISTENER` where it did not run. */
 export function givenPeer(variable: unknown): Peer {
-  if (typeof variable === "object" && variable !== null && given.has(variable as Peer)) return variable as Peer;
+  if (given.has(variable as Peer)) return variable as Peer;
   throw noListener("A handler asks who calls, but spiffe() did not run before it");
 }

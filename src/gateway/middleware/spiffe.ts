@@ -1,6 +1,6 @@
 /** `spiffe()`: puts the verified caller into `c.var.peer`, or answers for the handler. */
 import type { Context, MiddlewareHandler, Next } from "hono";
-import { type Clock, SpiffeError, systemClock } from "../../base/index.ts";
+import { type Clock, type SpiffeError, systemClock } from "../../base/index.ts";
 import type { Peer, X509Peer } from "../../id/index.ts";
 import { type JwtBundleSource, VerifiedTokens } from "../../jwt/index.ts";
 import { onlyKnown } from "../../tls/check-options.ts";
@@ -136,18 +136,7 @@ export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): Mi
   let door: JwtDoor | undefined;
   if (options.jwt !== undefined) {
     onlyKnown("spiffe({ jwt })", options.jwt, ["audience", "tokens"]);
-    const audience =
-      typeof options.jwt.audience === "string" ? [options.jwt.audience] : [...(options.jwt.audience ?? [])];
-    if (audience.length === 0 || !audience.every((entry) => typeof entry === "string" && entry !== "")) {
-      throw new SpiffeError(
-        "ERR_SPIFFE_USAGE",
-        "spiffe() needs the audience that tokens are issued for, a string that is not empty",
-        {
-          hint: 'jwt: { audience: "spiffe://<domain>/<path of this service>" }',
-        },
-      );
-    }
-    const { tokens = new VerifiedTokens() } = options.jwt;
+    const { audience = [], tokens = new VerifiedTokens() } = options.jwt;
     door = { judge: tokens.judge({ audience, clock }), bundles: workload.jwt };
   }
   let told = false;

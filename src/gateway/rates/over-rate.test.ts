@@ -31,5 +31,12 @@ describe("a request and its limit", () => {
     assert.deepEqual(await overRate({ ...room, rates: undefined }, peer, third), refused);
     assert.equal(await overRate(room, peer, begin()), undefined);
     assert.deepEqual(counted, [false]);
+    // one in ten seconds
+    const slow = {
+      ...room,
+      rates: Rates.after(undefined, { rate: 0.1, burst: 1 }, { identity, clock, logger: silentLogger }),
+    };
+    assert.equal(await overRate(slow, peer, begin()), undefined);
+    assert.equal((await overRate(slow, peer, begin()))?.retryAfter, 10);
   });
 });

@@ -35,7 +35,6 @@ export class Rates {
   static after(before: Rates | undefined, config: RatesConfig, grounds: StoreGrounds): Rates {
     const { rate, burst, store: place } = config;
     const known = before === undefined ? undefined : before.#config;
-    if (before !== undefined && sameValue(known, config)) return before;
     const isSameRate = before !== undefined && sameValue([known?.rate, known?.burst], [rate, burst]);
     const limits = isSameRate ? before.#limits : new RateLimits({ rate, burst }, grounds.clock);
     const isSameStore = before !== undefined && sameValue(known?.store, place);
