@@ -2,17 +2,20 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { connectNodeAdapter, createGrpcTransport } from "@connectrpc/connect-node";
+import { eventually } from "../../test/support/eventually.ts";
 import { skipWhen } from "../../test/support/skip.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
+import { isSpiffeError } from "../base/errors.ts";
 import { accept, refuse } from "../base/verdict.ts";
 import { SpiffeWorkloadAPI } from "../gen/workload/workload_pb.js";
 import { runtime } from "../runtime/detect.ts";
 import type { PeerExpectation } from "./authorizers.ts";
+import { CountingServers } from "./counting.testing.ts";
 import { http2Options } from "./http2-options.ts";
 import { listen, type TlsListener } from "./listen.ts";
 import type { PeerSessions } from "./peer-sessions.ts";
-import { identityOf, Opened } from "./wire.testing.ts";
+import { identityOf, Opened, shown } from "./wire.testing.ts";
 
 const ORDERS = "spiffe://example.org/orders";
 
@@ -85,6 +88,31 @@ describe("gRPC over http2Options and listen", () => {
   it("[S-5] a call to another peer fails and is never seen by the server", async () => {
     const refused = client(`${ORDERS}2`).validateJWTSVID({ audience: "a", svid: "x" });
     await assert.rejects(refused, (error) => error instanceof ConnectError && error.code !== Code.Unimplemented);
+  });
+
+  it("[A-5] an expected peer that does not agree on HTTP/2 gets no byte, one that does gets the call", async () => {
+    const counting = new CountingServers();
+    const show = shown(await ca.issue({ id: ORDERS }));
+    try {
+      for (const [alpn, code] of [
+        [[], "ERR_SPIFFE_TLS"],
+        [["h2"], "bytes"],
+      ] as const) {
+        const peer = await counting.open(show, alpn);
+        const { sessionManager } = http2Options(web, { peer: ORDERS, baseUrl: `https://127.0.0.1:${peer.port}` });
+        opened.push(sessionManager);
+        let failed: unknown;
+        const fail = (error: unknown) => {
+          failed = error;
+        };
+        sessionManager.request("GET", "/", {}).then((stream) => stream.once("error", fail), fail);
+        await eventually(() => failed !== undefined || peer.bytes > 0);
+        assert.equal(isSpiffeError(failed) ? failed.code : "bytes", code);
+        assert.equal(peer.bytes > 0, code === "bytes");
+      }
+    } finally {
+      counting.close();
+    }
   });
 
   it("[S-6] a session is used again until the own SVID or the bundle changes", async () => {

@@ -1,6 +1,6 @@
 /** `spiffe()`: puts the verified caller into `c.var.peer`, or answers for the handler. */
 import type { Context, MiddlewareHandler, Next } from "hono";
-import { type Clock, SpiffeError, systemClock } from "../../base/index.ts";
+import { type Clock, type SpiffeError, systemClock } from "../../base/index.ts";
 import type { Peer, X509Peer } from "../../id/index.ts";
 import { type JwtBundleSource, VerifiedTokens } from "../../jwt/index.ts";
 import { connectionPeer } from "../../tls/peer.ts";
@@ -134,15 +134,6 @@ export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): Mi
   if (options.jwt !== undefined) {
     const audience =
       typeof options.jwt.audience === "string" ? [options.jwt.audience] : [...(options.jwt.audience ?? [])];
-    if (audience.length === 0 || !audience.every((entry) => typeof entry === "string" && entry !== "")) {
-      throw new SpiffeError(
-        "ERR_SPIFFE_USAGE",
-        "spiffe() needs the audience that tokens are issued for, a string that is not empty",
-        {
-          hint: 'jwt: { audience: "spiffe://<domain>/<path of this service>" }',
-        },
-      );
-    }
     const { tokens = new VerifiedTokens() } = options.jwt;
     door = { judge: tokens.judge({ audience, clock }), bundles: workload.jwt };
   }
