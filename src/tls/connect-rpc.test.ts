@@ -100,7 +100,6 @@ describe("gRPC over http2Options and listen", () => {
       ] as const) {
         const peer = await counting.open(show, alpn);
         const { sessionManager } = http2Options(web, { peer: ORDERS, baseUrl: `https://127.0.0.1:${peer.port}` });
-        opened.push(sessionManager);
         let failed: unknown;
         const fail = (error: unknown) => {
           failed = error;
