@@ -8,6 +8,7 @@ import { POLICY_CONTROLS } from "./controls-policy.ts";
 import { RATE_CONTROLS } from "./controls-rates.ts";
 import { READ_CONTROLS } from "./controls-read.ts";
 import { TCP_CONTROLS } from "./controls-tcp.ts";
+import { TLS_CONTROLS } from "./controls-tls.ts";
 import { WHOLE_CONTROLS } from "./controls-whole.ts";
 import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
 import type { RuntimeName } from "./runtimes.ts";
@@ -1048,6 +1049,7 @@ export const CONTROLS: readonly Control[] = [
   ...RATE_CONTROLS,
   ...READ_CONTROLS,
   ...TCP_CONTROLS,
+  ...TLS_CONTROLS,
   ...WHOLE_CONTROLS,
   ...WORKLOAD_CONTROLS,
 ];

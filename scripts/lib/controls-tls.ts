@@ -1,0 +1,66 @@
+/** Controls of TLS that others stand before or behind: each is the only one in what its test brings about. */
+import { controlsIn } from "./control-row.ts";
+import type { Control } from "./controls.ts";
+
+const inTls = controlsIn("src/tls");
+const inGateway = controlsIn("src/gateway");
+
+export const TLS_CONTROLS: readonly Control[] = [
+  inTls(
+    "tls-end-of-own-chain",
+    "own-identity.ts",
+    ", ...svid.certificates.map(({ notAfter }) => notAfter.getTime())",
+    "",
+    "own-identity.test.ts",
+  ),
+  {
+    ...inTls("tls-resumed", "judge.ts", "if (unexpectedlyResumed(socket)) {", "if (false) {", "judge.test.ts"),
+    runtimes: ["bun", "node"],
+  },
+  inTls(
+    "tls-shown-certificate-ended",
+    "listener.ts",
+    "if (!(timeOf(this.#clock) < own.endsAt)) return refuse",
+    "if (false) return refuse",
+    "rotation.test.ts",
+  ),
+  inTls(
+    "tls-session-protocol",
+    "peer-sessions.ts",
+    'if (socket.alpnProtocol !== "h2" || socket.destroyed) {',
+    "if (socket.destroyed) {",
+    "connect-rpc.test.ts",
+  ),
+  {
+    ...inTls("tls-agent-drains", "peer-agent.ts", "!drains && isCurrent()", "isCurrent()", "peer-agent.test.ts"),
+    runtimes: ["bun", "node"],
+  },
+  inTls(
+    "tls-head-of-upgrade",
+    "entries.ts",
+    "    if (!fits(request)) return void socket.destroy();\n",
+    "",
+    "entries.test.ts",
+  ),
+  inGateway(
+    "gateway-upstream-protocol",
+    "upstream/endpoint.ts",
+    'if (protocol === "h2" && socket.alpnProtocol !== "h2") {',
+    "if (false) {",
+    "http2-upstream.test.ts",
+  ),
+  inGateway(
+    "tcp-cut-while-dialled",
+    "tcp/byte-route.ts",
+    "if (gone.aborted || socket.destroyed) {",
+    "if (false) {",
+    "tcp/byte-route.test.ts",
+  ),
+  inGateway(
+    "middleware-platform-tls",
+    "middleware/spiffe.ts",
+    ' && c.req.url.startsWith("https://")',
+    "",
+    "middleware/middleware.test.ts",
+  ),
+];
