@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { request } from "node:https";
 import { after, before, describe, it } from "node:test";
-import { eventually } from "../../test/support/eventually.ts";
+import { eventually, soon } from "../../test/support/eventually.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { accept, refuse } from "../base/verdict.ts";
 import { connect, fallenSince } from "./connect.ts";
@@ -118,6 +119,32 @@ describe("what changes while a connection is dialled", () => {
         const { socket } = await dialled;
         socket.destroy();
       }
+    }
+  });
+
+  it("[S-8] what throws after the verdict refuses the peer, whose twin is talked to", async () => {
+    for (const breaks of [true, false]) {
+      const peer = await servers.open(show, ["http/1.1"]);
+      let broken = false;
+      const clock: Clock = {
+        now: () => systemClock.now(),
+        sleep: (ms, signal) => systemClock.sleep(ms, signal),
+        monotonic() {
+          if (broken) throw new Error("no time");
+          return systemClock.monotonic();
+        },
+      };
+      const onStep = (step: string) => {
+        broken = breaks && step === "handshake";
+      };
+      const dialled = connect(own, { host: "127.0.0.1", port: peer.port, peer: SERVER, clock, onStep });
+      if (breaks) {
+        await assert.rejects(
+          soon(dialled, "the dial fails"),
+          (e) => isSpiffeError(e, "ERR_SPIFFE_PEER_REFUSED") && e.reason === "peer.internal",
+        );
+        assert.equal(peer.bytes, 0);
+      } else (await dialled).socket.destroy();
     }
   });
 

@@ -573,7 +573,7 @@ describe("the end of a connection for bytes", () => {
         const { write } = socket;
         socket.write = ((chunk: Uint8Array) => {
           written.push(chunk);
-          return write.call(socket, chunk);
+          return Reflect.apply(write, socket, [chunk]) as boolean;
         }) as typeof write;
         cutsCaller?.();
         return dialled;
