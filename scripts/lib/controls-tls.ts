@@ -29,12 +29,26 @@ export const TLS_CONTROLS: readonly Control[] = [
     "peer-sessions.ts",
     'if (socket.alpnProtocol !== "h2" || socket.destroyed) {',
     "if (socket.destroyed) {",
-    "connect-rpc.test.ts",
+    "dial-race.test.ts",
   ),
   {
     ...inTls("tls-agent-drains", "peer-agent.ts", "!drains && isCurrent()", "isCurrent()", "peer-agent.test.ts"),
     runtimes: ["bun", "node"],
   },
+  inTls(
+    "tls-session-drains",
+    "peer-sessions.ts",
+    "      onDrain: () => void session?.close(),\n",
+    "",
+    "connect-rpc.test.ts",
+  ),
+  inTls(
+    "tls-kept-of-another-bundle",
+    "kept-connections.ts",
+    "    if (!this.isCurrent) this.retire();\n",
+    "",
+    "kept-connections.test.ts",
+  ),
   inTls(
     "tls-head-of-upgrade",
     "entries.ts",

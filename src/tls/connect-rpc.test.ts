@@ -2,20 +2,18 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { connectNodeAdapter, createGrpcTransport } from "@connectrpc/connect-node";
-import { eventually } from "../../test/support/eventually.ts";
 import { skipWhen } from "../../test/support/skip.ts";
-import type { StaticIdentity } from "../authority/static-identity.ts";
+import { ManualClock } from "../authority/manual-clock.ts";
+import { type StaticIdentity, staticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
-import { isSpiffeError } from "../base/errors.ts";
 import { accept, refuse } from "../base/verdict.ts";
 import { SpiffeWorkloadAPI } from "../gen/workload/workload_pb.js";
 import { runtime } from "../runtime/detect.ts";
 import type { PeerExpectation } from "./authorizers.ts";
-import { CountingServers } from "./counting.testing.ts";
 import { http2Options } from "./http2-options.ts";
 import { listen, type TlsListener } from "./listen.ts";
 import type { PeerSessions } from "./peer-sessions.ts";
-import { identityOf, Opened, shown } from "./wire.testing.ts";
+import { identityOf, Opened } from "./wire.testing.ts";
 
 const ORDERS = "spiffe://example.org/orders";
 
@@ -90,30 +88,6 @@ describe("gRPC over http2Options and listen", () => {
     await assert.rejects(refused, (error) => error instanceof ConnectError && error.code !== Code.Unimplemented);
   });
 
-  it("[A-5] an expected peer that does not agree on HTTP/2 gets no byte, one that does gets the call", async () => {
-    const counting = new CountingServers();
-    const show = shown(await ca.issue({ id: ORDERS }));
-    try {
-      for (const [alpn, code] of [
-        [[], "ERR_SPIFFE_TLS"],
-        [["h2"], "bytes"],
-      ] as const) {
-        const peer = await counting.open(show, alpn);
-        const { sessionManager } = http2Options(web, { peer: ORDERS, baseUrl: `https://127.0.0.1:${peer.port}` });
-        let failed: unknown;
-        const fail = (error: unknown) => {
-          failed = error;
-        };
-        sessionManager.request("GET", "/", {}).then((stream) => stream.once("error", fail), fail);
-        await eventually(() => failed !== undefined || peer.bytes > 0);
-        assert.equal(isSpiffeError(failed) ? failed.code : "bytes", code);
-        assert.equal(peer.bytes > 0, code === "bytes");
-      }
-    } finally {
-      counting.close();
-    }
-  });
-
   it("[S-6] a session is used again until the own SVID or the bundle changes", async () => {
     const identity = await identityOf("spiffe://example.org/web", ca);
     const ports = new Set<unknown>();
@@ -134,6 +108,28 @@ describe("gRPC over http2Options and listen", () => {
     await identity.update({ bundles: ca.x509Bundle() });
     await call();
     assert.equal(sessions(), 3);
+  });
+
+  it("[S-9] a session near the end of the own certificate takes no more calls, one before that does", async () => {
+    const clock = new ManualClock();
+    const svid = await ca.issue({ id: "spiffe://example.org/web", notAfter: new Date(clock.now() + 600_000) });
+    const identity = await staticIdentity({ svid, bundles: ca.x509Bundle() });
+    const ports = new Set<unknown>();
+    const { port } = await startServer(ports);
+    const options = http2Options(identity, { peer: ORDERS, baseUrl: `https://127.0.0.1:${port}`, clock });
+    opened.push(options.sessionManager);
+    const call = () =>
+      createClient(SpiffeWorkloadAPI, createGrpcTransport(options)).validateJWTSVID({ audience: "a", svid: "x" });
+    await call();
+    // Drains begin in the last tenth, and have begun when 3 % are left.
+    clock.step(530_000);
+    await clock.advance(1_000);
+    await call();
+    assert.equal(ports.size, 1);
+    clock.step(58_000);
+    await clock.advance(1_000);
+    await call();
+    assert.equal(ports.size, 2);
   });
 
   it("[S-6] a function is asked before a session is used again", async () => {

@@ -68,7 +68,7 @@ async function outcome(sent: Promise<unknown>, peer: Counting): Promise<unknown>
   return over ?? "bytes";
 }
 
-describe("what changes while a connection is dialled", () => {
+describe("what comes up while a connection is dialled", () => {
   let away: TestCa;
   let own: StaticIdentity;
   let show: { cert: string; key: string };
@@ -179,4 +179,17 @@ describe("what changes while a connection is dialled", () => {
       assert.equal(await outcome(send(replacing(Infinity), peer.port), peer), "bytes");
     });
   }
+
+  it("[A-5] http2Options: an expected peer that does not agree on HTTP/2 gets no byte, one that does is talked to", async () => {
+    const { send } = WAYS.find(({ way }) => way === "http2Options")!;
+    for (const [alpn, wanted] of [
+      [[], "ERR_SPIFFE_TLS"],
+      [["h2"], "bytes"],
+    ] as const) {
+      const peer = await servers.open(show, alpn);
+      const error = await outcome(send(own, peer.port), peer);
+      assert.equal(isSpiffeError(error) ? error.code : error, wanted);
+      assert.equal(peer.bytes > 0, wanted === "bytes");
+    }
+  });
 });
