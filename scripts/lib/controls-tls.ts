@@ -63,6 +63,7 @@ export const TLS_CONTROLS: readonly Control[] = [
     "if (false) {",
     "http2-upstream.test.ts",
   ),
+  inGateway("gateway-upstream-drains", "upstream/endpoint.ts", "      onDrain,\n", "", "upstream/endpoint.test.ts"),
   inGateway(
     "tcp-cut-while-dialled",
     "tcp/byte-route.ts",

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createServer, type Http2Server } from "node:http2";
+import { createServer, type Http2Server, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
@@ -110,7 +110,7 @@ describe("jwtSvid interceptor", () => {
       seen = [];
       // refuses at once, in the head of its answer
       const server = createServer();
-      server.on("stream", (stream, headers) => {
+      server.on("stream", (stream: ServerHttp2Stream, headers) => {
         seen.push(headers.authorization ?? "");
         aheadMs += 1_000;
         stream.on("error", () => {});

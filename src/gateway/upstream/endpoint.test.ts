@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { ManualClock, type StaticIdentity, staticIdentity, TestCa } from "../../authority/testing.ts";
+import { SpiffeId } from "../../id/index.ts";
+import type { ListenerResponse } from "../../tls/connections.ts";
+import { listen, type TlsListener } from "../../tls/index.ts";
+import { parseUpstreamUrl } from "../upstream-url.ts";
+import { until } from "../world.testing.ts";
+import { Endpoint } from "./endpoint.ts";
+
+const ORDERS = "spiffe://example.org/orders";
+const LIFE_MS = 600_000;
+
+describe("kept connections to an upstream", () => {
+  const clock = new ManualClock();
+  let own: StaticIdentity;
+  let server: TlsListener;
+  /** Answers that a test ends itself. */
+  const held: ListenerResponse[] = [];
+
+  before(async () => {
+    const ca = await TestCa.create();
+    own = await staticIdentity({
+      svid: await ca.issue({ id: "spiffe://example.org/gateway" }),
+      bundles: ca.x509Bundle(),
+    });
+    const svid = await ca.issue({ id: ORDERS, notAfter: new Date(clock.now() + LIFE_MS) });
+    server = await listen(await staticIdentity({ svid, bundles: ca.x509Bundle() }), {
+      address: "127.0.0.1",
+      port: 0,
+      handler: (request, response) => {
+        const from = String(request.socket.remotePort);
+        response.write(`${from} `);
+        if (request.url === "/held") held.push(response);
+        else response.end("whole");
+      },
+    });
+  });
+  after(() => server.close({ deadlineMs: 0 }));
+
+  for (const protocol of ["http1", "h2"] as const) {
+    it(`[S-9] near the end of their certificate take nothing new and finish what runs, before that they take more: ${protocol}`, async () => {
+      const start = clock.now();
+      const target = parseUpstreamUrl(`https://127.0.0.1:${server.port}`)!;
+      const endpoint = new Endpoint(target, "127.0.0.1", {
+        id: SpiffeId.parse(ORDERS),
+        protocol,
+        identity: own,
+        clock,
+      });
+      const ask = (path: string): Promise<string> =>
+        new Promise((resolve, reject) => {
+          let text = "";
+          endpoint.begin(
+            { method: "GET", target: path, fields: [["host", "orders"]], withBody: false },
+            {
+              connected() {},
+              head() {},
+              data(_call, chunk) {
+                text += Buffer.from(chunk).toString();
+              },
+              ended: () => resolve(text),
+              failed: (_call, error) => reject(error),
+              drained() {},
+              unwanted() {},
+            },
+          );
+        });
+      const passes = async (ms: number) => {
+        clock.step(ms - 1_000);
+        await clock.advance(1_000);
+      };
+      try {
+        const first = await ask("/");
+        assert.match(first, /^\d+ whole$/);
+        // Drains begin in the last tenth, and have begun when 3 % are left.
+        await passes(0.89 * LIFE_MS);
+        assert.equal(await ask("/"), first);
+        const running = ask("/held");
+        await until(() => held.length === 1);
+        await passes(0.09 * LIFE_MS);
+        const second = await ask("/");
+        assert.match(second, /^\d+ whole$/);
+        assert.notEqual(second, first);
+        held.pop()!.end("whole");
+        assert.equal(await running, first);
+        assert.equal(await ask("/"), second);
+        await until(() => server.counters.open === 1);
+      } finally {
+        endpoint.close();
+        clock.step(start - clock.now());
+      }
+    });
+  }
+});
