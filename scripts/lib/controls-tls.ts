@@ -64,6 +64,13 @@ export const TLS_CONTROLS: readonly Control[] = [
     "http2-upstream.test.ts",
   ),
   inGateway("gateway-upstream-drains", "upstream/endpoint.ts", "      onDrain,\n", "", "upstream/endpoint.test.ts"),
+  {
+    name: "gateway-ended-while-dialled",
+    patches: [
+      { file: "src/tls/http1/pool.ts", find: "        if (this.#closed) connection.destroy();\n", replace: "" },
+    ],
+    tests: ["src/gateway/upstream/endpoint.test.ts"],
+  },
   inGateway(
     "tcp-cut-while-dialled",
     "tcp/byte-route.ts",

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { type AddressInfo, createServer, connect as dialPlain, type Server } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { ManualClock, type StaticIdentity, staticIdentity, TestCa } from "../../authority/testing.ts";
 import { SpiffeId } from "../../id/index.ts";
@@ -15,8 +16,12 @@ describe("kept connections to an upstream", () => {
   const clock = new ManualClock();
   let own: StaticIdentity;
   let server: TlsListener;
+  let asked = 0;
   /** Answers that a test ends itself. */
   const held: ListenerResponse[] = [];
+  /** A way to the server that lets nothing through before it is told to. */
+  let slow: Server;
+  let lets: () => void = () => {};
 
   before(async () => {
     const ca = await TestCa.create();
@@ -30,42 +35,74 @@ describe("kept connections to an upstream", () => {
       port: 0,
       handler: (request, response) => {
         const from = String(request.socket.remotePort);
+        asked++;
         response.write(`${from} `);
         if (request.url === "/held") held.push(response);
         else response.end("whole");
       },
     });
+    slow = createServer((socket) => {
+      socket.on("error", () => {}).pause();
+      lets = () => {
+        const onwards = dialPlain(server.port, "127.0.0.1");
+        onwards.on("error", () => socket.destroy());
+        socket.pipe(onwards).pipe(socket);
+      };
+    });
+    await new Promise<void>((resolve) => slow.listen(0, "127.0.0.1", resolve));
   });
-  after(() => server.close({ deadlineMs: 0 }));
+  after(async () => {
+    slow.close();
+    await server.close({ deadlineMs: 0 });
+  });
+
+  const to = (port: number, protocol: "http1" | "h2") => {
+    const target = parseUpstreamUrl(`https://127.0.0.1:${port}`)!;
+    return new Endpoint(target, "127.0.0.1", { id: SpiffeId.parse(ORDERS), protocol, identity: own, clock });
+  };
+  /** A GET: the whole answer, or why there is none. */
+  const asking =
+    (endpoint: Endpoint) =>
+    (path: string): Promise<string> =>
+      new Promise((resolve, reject) => {
+        let text = "";
+        endpoint.begin(
+          { method: "GET", target: path, fields: [["host", "orders"]], withBody: false },
+          {
+            connected() {},
+            head() {},
+            data(_call, chunk) {
+              text += Buffer.from(chunk).toString();
+            },
+            ended: () => resolve(text),
+            failed: (_call, error) => reject(error),
+            drained() {},
+            unwanted() {},
+          },
+        );
+      });
 
   for (const protocol of ["http1", "h2"] as const) {
+    it(`[S-10] carry nothing where they were ended while they were dialled, and their twins do: ${protocol}`, async () => {
+      for (const ends of [true, false]) {
+        const dialled = new Promise<void>((resolve) => slow.once("connection", () => resolve()));
+        const endpoint = to((slow.address() as AddressInfo).port, protocol);
+        asked = 0;
+        const answer = asking(endpoint)("/");
+        await dialled;
+        if (ends) endpoint.close();
+        lets();
+        if (ends) await assert.rejects(answer, /broke before it was used/);
+        else assert.match(await answer, /^\d+ whole$/);
+        assert.equal(asked, ends ? 0 : 1);
+        endpoint.close();
+      }
+    });
+
     it(`[S-9] near the end of their certificate take nothing new and finish what runs, before that they take more: ${protocol}`, async () => {
       const start = clock.now();
-      const target = parseUpstreamUrl(`https://127.0.0.1:${server.port}`)!;
-      const endpoint = new Endpoint(target, "127.0.0.1", {
-        id: SpiffeId.parse(ORDERS),
-        protocol,
-        identity: own,
-        clock,
-      });
-      const ask = (path: string): Promise<string> =>
-        new Promise((resolve, reject) => {
-          let text = "";
-          endpoint.begin(
-            { method: "GET", target: path, fields: [["host", "orders"]], withBody: false },
-            {
-              connected() {},
-              head() {},
-              data(_call, chunk) {
-                text += Buffer.from(chunk).toString();
-              },
-              ended: () => resolve(text),
-              failed: (_call, error) => reject(error),
-              drained() {},
-              unwanted() {},
-            },
-          );
-        });
+      const endpoint = to(server.port, protocol);
+      const ask = asking(endpoint);
       const passes = async (ms: number) => {
         clock.step(ms - 1_000);
         await clock.advance(1_000);
