@@ -63,6 +63,20 @@ export const TLS_CONTROLS: readonly Control[] = [
     "if (false) {",
     "http2-upstream.test.ts",
   ),
+  inGateway(
+    "gateway-upstream-current",
+    "upstream/endpoint.ts",
+    "isCurrent(kept.snapshot, identity, clock)",
+    "true",
+    "proxy-stream.test.ts",
+  ),
+  inGateway(
+    "gateway-upstream-trust-lost",
+    "upstream/endpoint.ts",
+    "if (bundle === undefined || bundle.isEmpty) this.close();",
+    "if (false) this.close();",
+    "upstream/endpoint.test.ts",
+  ),
   inGateway("gateway-upstream-drains", "upstream/endpoint.ts", "      onDrain,\n", "", "upstream/endpoint.test.ts"),
   {
     name: "gateway-ended-while-dialled",

@@ -1,19 +1,26 @@
 import assert from "node:assert/strict";
 import { type AddressInfo, createServer, connect as dialPlain, type Server } from "node:net";
 import { after, before, describe, it } from "node:test";
+import { soon } from "../../../test/support/eventually.ts";
 import { ManualClock, type StaticIdentity, staticIdentity, TestCa } from "../../authority/testing.ts";
 import { SpiffeId } from "../../id/index.ts";
 import type { ListenerResponse } from "../../tls/connections.ts";
 import { listen, type TlsListener } from "../../tls/index.ts";
+import { X509Bundle } from "../../x509/index.ts";
 import { parseUpstreamUrl } from "../upstream-url.ts";
 import { until } from "../world.testing.ts";
 import { Endpoint } from "./endpoint.ts";
 
 const ORDERS = "spiffe://example.org/orders";
+const GATEWAY = "spiffe://home.example/gateway";
 const LIFE_MS = 600_000;
+
+const isAssertion = (error: unknown) => error instanceof assert.AssertionError;
 
 describe("kept connections to an upstream", () => {
   const clock = new ManualClock();
+  let home: TestCa;
+  let ca: TestCa;
   let own: StaticIdentity;
   let server: TlsListener;
   let asked = 0;
@@ -24,13 +31,10 @@ describe("kept connections to an upstream", () => {
   let lets: () => void = () => {};
 
   before(async () => {
-    const ca = await TestCa.create();
-    own = await staticIdentity({
-      svid: await ca.issue({ id: "spiffe://example.org/gateway" }),
-      bundles: ca.x509Bundle(),
-    });
+    [home, ca] = [await TestCa.create({ trustDomain: "home.example" }), await TestCa.create()];
+    own = await staticIdentity({ svid: await home.issue({ id: GATEWAY }), bundles: trusted() });
     const svid = await ca.issue({ id: ORDERS, notAfter: new Date(clock.now() + LIFE_MS) });
-    server = await listen(await staticIdentity({ svid, bundles: ca.x509Bundle() }), {
+    server = await listen(await staticIdentity({ svid, bundles: trusted() }), {
       address: "127.0.0.1",
       port: 0,
       handler: (request, response) => {
@@ -56,6 +60,7 @@ describe("kept connections to an upstream", () => {
     await server.close({ deadlineMs: 0 });
   });
 
+  const trusted = () => [home.x509Bundle(), ca.x509Bundle()];
   const to = (port: number, protocol: "http1" | "h2") => {
     const target = parseUpstreamUrl(`https://127.0.0.1:${port}`)!;
     return new Endpoint(target, "127.0.0.1", { id: SpiffeId.parse(ORDERS), protocol, identity: own, clock });
@@ -83,6 +88,55 @@ describe("kept connections to an upstream", () => {
       });
 
   for (const protocol of ["http1", "h2"] as const) {
+    it(`[S-6] idle ones end at once with a change of the own SVID, and not with a change of nothing: ${protocol}`, async () => {
+      const endpoint = to(server.port, protocol);
+      const ask = asking(endpoint);
+      const first = await ask("/");
+      await own.update({ bundles: trusted() });
+      endpoint.review();
+      assert.equal(await ask("/"), first);
+      await own.update({ svid: await home.issue({ id: GATEWAY }) });
+      endpoint.review();
+      await until(() => server.counters.open === 0);
+      assert.notEqual(await ask("/"), first);
+      endpoint.close();
+      await until(() => server.counters.open === 0);
+    });
+
+    it(`[S-10] busy ones end at once where trust is lost, and finish where the own SVID is another: ${protocol}`, async () => {
+      const svid = await home.issue({ id: GATEWAY });
+      for (const lost of [
+        { svid: null },
+        { bundles: [home.x509Bundle()] },
+        { bundles: [home.x509Bundle(), new X509Bundle(ca.trustDomain, [])] },
+        undefined,
+      ]) {
+        const endpoint = to(server.port, protocol);
+        const running = asking(endpoint)("/held");
+        await until(() => held.length === 1);
+        await own.update(lost ?? { svid: await home.issue({ id: GATEWAY }) });
+        endpoint.review();
+        if (lost !== undefined) await assert.rejects(soon(running, "it breaks"), (e) => !isAssertion(e));
+        held.pop()!.end("whole");
+        if (lost === undefined) assert.match(await running, /^\d+ whole$/);
+        endpoint.close();
+        await until(() => server.counters.open === 0);
+        await own.update({ svid, bundles: trusted() });
+      }
+    });
+
+    it(`are kept no more once the upstream is retired, and what comes yet is answered: ${protocol}`, async () => {
+      for (const kept of [true, false]) {
+        const endpoint = to(server.port, protocol);
+        const ask = asking(endpoint);
+        if (kept) await ask("/");
+        assert.equal(server.counters.open, Number(kept));
+        endpoint.retire();
+        if (!kept) assert.match(await ask("/"), /^\d+ whole$/);
+        await until(() => server.counters.open === 0);
+      }
+    });
+
     it(`[S-10] carry nothing where they were ended while they were dialled, and their twins do: ${protocol}`, async () => {
       for (const ends of [true, false]) {
         const dialled = new Promise<void>((resolve) => slow.once("connection", () => resolve()));
