@@ -186,7 +186,7 @@ export const TCP_CONTROLS: readonly Control[] = [
     patches: [
       {
         file: "src/tls/connection-gate.ts",
-        find: "      this.#shut(socket);\n      return report(header, remoteAddress, remotePort);",
+        find: "      this.#shut(socket);\n      return report(header, remoteAddress, remotePort, true);",
         replace: "      return begin(socket);",
       },
     ],

@@ -149,6 +149,20 @@ export const WORKLOAD_CONTROLS: readonly Control[] = [
     workload("interceptor.test.ts"),
   ),
   control(
+    "token-interceptor-stream",
+    workload("interceptor.ts"),
+    "if (request.stream || ",
+    "if (",
+    workload("interceptor.test.ts"),
+  ),
+  control(
+    "token-interceptor-refusal",
+    workload("interceptor.ts"),
+    " || ConnectError.from(error).code !== Code.Unauthenticated) throw",
+    ") throw",
+    workload("interceptor.test.ts"),
+  ),
+  control(
     "bundle-url-redirect",
     workload("bundle-url.ts"),
     "url = checked(new URL(location, url), url);",

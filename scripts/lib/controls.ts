@@ -10,6 +10,7 @@ import { POLICY_CONTROLS } from "./controls-policy.ts";
 import { RATE_CONTROLS } from "./controls-rates.ts";
 import { READ_CONTROLS } from "./controls-read.ts";
 import { TCP_CONTROLS } from "./controls-tcp.ts";
+import { TLS_CONTROLS } from "./controls-tls.ts";
 import { WHOLE_CONTROLS } from "./controls-whole.ts";
 import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
 import type { RuntimeName } from "./runtimes.ts";
@@ -314,6 +315,7 @@ export const CONTROLS: readonly Control[] = [
         file: "src/tls/listener.ts",
         find: `        if (verdict.ok === true) {
           for (const listener of own) Reflect.apply(listener, this.#server, [socket]);
+          if (this.#closing !== undefined) verdict.value.drain();
           return;
         }
 `,
@@ -1052,6 +1054,7 @@ export const CONTROLS: readonly Control[] = [
   ...RATE_CONTROLS,
   ...READ_CONTROLS,
   ...TCP_CONTROLS,
+  ...TLS_CONTROLS,
   ...WHOLE_CONTROLS,
   ...WORKLOAD_CONTROLS,
 ];

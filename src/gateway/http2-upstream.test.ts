@@ -3,6 +3,7 @@ import http2 from "node:http2";
 import { type AddressInfo, connect as connectTcp, createServer as createTcp, type Server, type Socket } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { type Frame, http2Frame, serveFrames } from "../../test/support/http2-frames.ts";
+import { type Counting, CountingServers } from "../tls/counting.testing.ts";
 import { connect, createFetch, listen, type TlsListener } from "../tls/index.ts";
 import type { UpstreamInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
@@ -79,6 +80,10 @@ class RawServer {
 }
 
 const raw = new RawServer();
+/** Who orders is, and says nothing: one agrees on no protocol, one on HTTP/2. */
+const counting = new CountingServers();
+let mute: Counting;
+let muteH2: Counting;
 let world: World;
 let web: Changeable;
 let server: http2.Http2Server;
@@ -139,6 +144,9 @@ before(async () => {
   });
   await new Promise<void>((resolve) => slow.listen(0, "127.0.0.1", resolve));
   own = await world.identity("gateway");
+  const { certificates: cert, privateKey: key } = (await world.identity("orders")).x509.x509Svid().toPem();
+  mute = await counting.open({ cert, key }, []);
+  muteH2 = await counting.open({ cert, key }, ["h2"]);
   const secure = `https://127.0.0.1:${orders.port}`;
   const upstreams: Record<string, UpstreamInput> = {
     up: { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, protocol: "h2" },
@@ -153,6 +161,8 @@ before(async () => {
     old: { url: `http://127.0.0.1:${(only1.address() as AddressInfo).port}`, protocol: "h2" },
     raw: { url: `http://127.0.0.1:${(raw.server.address() as AddressInfo).port}`, protocol: "h2" },
     none: { url: "http://127.0.0.1:1", protocol: "h2" },
+    mute: { url: `https://127.0.0.1:${mute.port}`, id: idOf("orders"), protocol: "h2", retries: { max: 0 } },
+    muteH2: { url: `https://127.0.0.1:${muteH2.port}`, id: idOf("orders"), protocol: "h2", retries: { max: 0 } },
   };
   gateway = await createGateway(
     {
@@ -181,6 +191,7 @@ after(async () => {
   only1?.close();
   slow?.close();
   raw.server.close();
+  counting.close();
 });
 
 const port = () => gateway.listeners[0]!.port;
@@ -324,6 +335,27 @@ describe("upstreams that speak HTTP/2", () => {
     assert.ok(answers.every((text) => text === "200 ok"));
     assert.equal(seen.length, 50);
     assert.ok(sessions.length - before <= 1);
+  });
+
+  it("[A-5] that do not agree on it get no byte, though they are who they should be", async () => {
+    for (const [name, peer, wanted] of [
+      ["mute", mute, "502 upstream.unreachable"],
+      ["muteH2", muteH2, "bytes"],
+    ] as const) {
+      const stop = new AbortController();
+      let over: string | undefined;
+      const done = problemOf(`/${name}/1`, { signal: stop.signal }).then(
+        (text) => {
+          over = text;
+        },
+        () => {},
+      );
+      await until(() => over !== undefined || peer.bytes > 0);
+      assert.equal(over ?? "bytes", wanted);
+      assert.equal(peer.bytes > 0, wanted === "bytes");
+      stop.abort();
+      await done;
+    }
   });
 
   it("[S-5] are asked over mTLS by the pinned ID alone", async () => {

@@ -3,7 +3,8 @@ import { after, before, describe, it } from "node:test";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { connectNodeAdapter, createGrpcTransport } from "@connectrpc/connect-node";
 import { skipWhen } from "../../test/support/skip.ts";
-import type { StaticIdentity } from "../authority/static-identity.ts";
+import { ManualClock } from "../authority/manual-clock.ts";
+import { type StaticIdentity, staticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { accept, refuse } from "../base/verdict.ts";
 import { SpiffeWorkloadAPI } from "../gen/workload/workload_pb.js";
@@ -107,6 +108,28 @@ describe("gRPC over http2Options and listen", () => {
     await identity.update({ bundles: ca.x509Bundle() });
     await call();
     assert.equal(sessions(), 3);
+  });
+
+  it("[S-9] a session near the end of the own certificate takes no more calls, one before that does", async () => {
+    const clock = new ManualClock();
+    const svid = await ca.issue({ id: "spiffe://example.org/web", notAfter: new Date(clock.now() + 600_000) });
+    const identity = await staticIdentity({ svid, bundles: ca.x509Bundle() });
+    const ports = new Set<unknown>();
+    const { port } = await startServer(ports);
+    const options = http2Options(identity, { peer: ORDERS, baseUrl: `https://127.0.0.1:${port}`, clock });
+    opened.push(options.sessionManager);
+    const call = () =>
+      createClient(SpiffeWorkloadAPI, createGrpcTransport(options)).validateJWTSVID({ audience: "a", svid: "x" });
+    await call();
+    // Drains begin in the last tenth, and have begun when 3 % are left.
+    clock.step(530_000);
+    await clock.advance(1_000);
+    await call();
+    assert.equal(ports.size, 1);
+    clock.step(58_000);
+    await clock.advance(1_000);
+    await call();
+    assert.equal(ports.size, 2);
   });
 
   it("[S-6] a function is asked before a session is used again", async () => {

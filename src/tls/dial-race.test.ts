@@ -3,9 +3,10 @@ import { request } from "node:https";
 import { connect as dialTcp } from "node:net";
 import { after, before, describe, it } from "node:test";
 import * as grpc from "@grpc/grpc-js";
-import { eventually } from "../../test/support/eventually.ts";
+import { eventually, soon } from "../../test/support/eventually.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { accept, refuse } from "../base/verdict.ts";
 import { connect, fallenSince } from "./connect.ts";
@@ -110,7 +111,7 @@ async function outcome(sent: Promise<unknown>, peer: Counting): Promise<unknown>
   return over ?? "bytes";
 }
 
-describe("what changes while a connection is dialled", () => {
+describe("what comes up while a connection is dialled", () => {
   let away: TestCa;
   let own: StaticIdentity;
   let show: { cert: string; key: string };
@@ -161,6 +162,32 @@ describe("what changes while a connection is dialled", () => {
         const { socket } = await dialled;
         socket.destroy();
       }
+    }
+  });
+
+  it("[S-8] what throws after the verdict refuses the peer, whose twin is talked to", async () => {
+    for (const breaks of [true, false]) {
+      const peer = await servers.open(show, ["http/1.1"]);
+      let broken = false;
+      const clock: Clock = {
+        now: () => systemClock.now(),
+        sleep: (ms, signal) => systemClock.sleep(ms, signal),
+        monotonic() {
+          if (broken) throw new Error("no time");
+          return systemClock.monotonic();
+        },
+      };
+      const onStep = (step: string) => {
+        broken = breaks && step === "handshake";
+      };
+      const dialled = connect(own, { host: "127.0.0.1", port: peer.port, peer: SERVER, clock, onStep });
+      if (breaks) {
+        await assert.rejects(
+          soon(dialled, "the dial fails"),
+          (e) => isSpiffeError(e, "ERR_SPIFFE_PEER_REFUSED") && e.reason === "peer.internal",
+        );
+        assert.equal(peer.bytes, 0);
+      } else (await dialled).socket.destroy();
     }
   });
 
@@ -230,4 +257,17 @@ describe("what changes while a connection is dialled", () => {
       assert.equal(await outcome(send(replacing(Infinity), peer.port), peer), "bytes");
     });
   }
+
+  it("[A-5] http2Options: an expected peer that does not agree on HTTP/2 gets no byte, one that does is talked to", async () => {
+    const { send } = WAYS.find(({ way }) => way === "http2Options")!;
+    for (const [alpn, wanted] of [
+      [[], "ERR_SPIFFE_TLS"],
+      [["h2"], "bytes"],
+    ] as const) {
+      const peer = await servers.open(show, alpn);
+      const error = await outcome(send(own, peer.port), peer);
+      assert.equal(isSpiffeError(error) ? error.code : error, wanted);
+      assert.equal(peer.bytes > 0, wanted === "bytes");
+    }
+  });
 });

@@ -5,7 +5,17 @@ import type { TLSSocket } from "node:tls";
 import { TestCa } from "../authority/test-ca.ts";
 import { guardEntries } from "./entries.ts";
 import { markConnection } from "./peer.ts";
-import { http1Get, http2Ended, http2Requests, rawExchange, rawOptions, type Shown, shown } from "./wire.testing.ts";
+import {
+  http1Done,
+  http1Get,
+  http2Ended,
+  http2Requests,
+  http2Told,
+  rawExchange,
+  rawOptions,
+  type Shown,
+  shown,
+} from "./wire.testing.ts";
 
 interface Way {
   way: string;
@@ -81,7 +91,7 @@ async function start(): Promise<void> {
       handled++;
       response.end("ok");
     },
-    maxHeaderBytes: 65_536,
+    maxHeaderBytes: 4_096,
     countsHttp1: true,
     onUpgrade: (_request, socket) => {
       handled++;
@@ -122,6 +132,61 @@ describe("entry points", () => {
       assert.equal(answered(seen.bytes), true);
       assert.equal(handled, expected);
       assert.equal(stray, 0);
+    });
+  }
+
+  const upgrade = ["connection: upgrade", "upgrade: echo"];
+  const ends = (seen: Buffer) => /^HTTP\/1\.1 101/.test(seen.toString()) || http1Done(seen);
+  const http1 = (seen: Buffer) => seen.toString("latin1").slice(9, 12);
+  const http2 = (seen: Buffer) => http2Told(seen, 1).join();
+  const fields = (count: number) => Array.from({ length: count }, (_, i) => [`x-${i}`, "a".repeat(100)] as const);
+  const lines = (count: number) => fields(count).map((field) => field.join(": "));
+  for (const { way, alpn, bytes, told, refused, accepted } of [
+    {
+      way: "request",
+      alpn: "http/1.1",
+      bytes: (more: number) => http1Get("/", lines(more)),
+      told: http1,
+      refused: "431",
+      accepted: "200",
+    },
+    {
+      way: "Expect: 100-continue",
+      alpn: "http/1.1",
+      bytes: (more: number) => http1Get("/", ["expect: 100-continue", ...lines(more)]),
+      told: http1,
+      refused: "431",
+      accepted: "200",
+    },
+    {
+      way: "upgrade",
+      alpn: "http/1.1",
+      bytes: (more: number) => http1Get("/", [...upgrade, ...lines(more)]),
+      told: http1,
+      refused: "",
+      accepted: "101",
+    },
+    {
+      way: "stream",
+      alpn: "h2",
+      bytes: (more: number) => http2Requests(1, fields(more)),
+      told: http2,
+      refused: "431",
+      accepted: "200",
+    },
+  ]) {
+    it(`[S-25] a head of more bytes than may be reaches nobody by ${way} (${alpn}), one of fewer does`, async () => {
+      marking = "accepted";
+      const done = alpn === "h2" ? (seen: Buffer) => http2Ended(seen) > 0 : ends;
+      for (const [more, answer, count] of [
+        [50, refused, 0],
+        [30, accepted, 1],
+      ] as const) {
+        handled = stray = 0;
+        const seen = await rawExchange(rawOptions(port, show, alpn), bytes(more), done);
+        assert.equal(told(seen.bytes), answer);
+        assert.deepEqual([handled, stray], [count, 0]);
+      }
     });
   }
 });

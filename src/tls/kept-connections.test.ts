@@ -4,7 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { type TLSSocket, createServer as tlsServer } from "node:tls";
 import { eventually } from "../../test/support/eventually.ts";
 import { ManualClock } from "../authority/manual-clock.ts";
-import type { StaticIdentity } from "../authority/static-identity.ts";
+import { type StaticIdentity, staticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { systemClock } from "../base/clock.ts";
 import { isSpiffeError } from "../base/errors.ts";
@@ -141,6 +141,46 @@ describe("kept connections of createFetch", () => {
     // what is left unhandled would be reported by now, against this test
     await new Promise((resolve) => setImmediate(resolve));
     assert.equal(await call(web, { peer: ORDERS, clock: { ...systemClock } }), 1);
+  });
+
+  it("[S-6] [A-4] who was verified by a bundle that was there only meanwhile is not asked again once the former is back", async () => {
+    const [home, next] = [await TestCa.create({ trustDomain: "home.example" }), await TestCa.create()];
+    const svid = await home.issue({ id: "spiffe://home.example/web" });
+    for (const back of [true, false]) {
+      let bundle = ca.x509Bundle();
+      const x509BundleFor = ({ name }: { name: string }) => (name === "home.example" ? home.x509Bundle() : bundle);
+      const web = await staticIdentity({ svid, bundles: { x509BundleFor } });
+      const options = { requestCert: true, rejectUnauthorized: false };
+      const raw = tlsServer({ ...shown(await ca.issue({ id: ORDERS })), ...options });
+      const sockets = new Set<TLSSocket>();
+      opened.add({
+        close: async () => {
+          raw.close();
+          for (const socket of sockets) socket.destroy();
+        },
+      });
+      let end = "connection: close\r\n";
+      raw.on("secureConnection", (socket: TLSSocket) => {
+        sockets.add(socket);
+        socket.on("error", () => {});
+        socket.on("data", () => socket.write(`HTTP/1.1 200 OK\r\ncontent-length: 2\r\n${end}\r\nok`));
+      });
+      await new Promise<void>((resolve) => raw.listen(0, "127.0.0.1", resolve));
+      const url = `https://127.0.0.1:${(raw.address() as AddressInfo).port}/`;
+      // no time passes: else the connection would end by itself
+      const fetchIt = createFetch(web, { peer: ORDERS, clock: new ManualClock() });
+      assert.equal(await (await fetchIt(url)).text(), "ok");
+      end = "";
+      raw.setSecureContext(shown(await next.issue({ id: ORDERS })));
+      raw.once("connection", () => {
+        bundle = next.x509Bundle();
+      });
+      assert.equal(await (await fetchIt(url)).text(), "ok");
+      if (back) bundle = ca.x509Bundle();
+      const again = fetchIt(url).then((answer) => answer.text());
+      if (!back) assert.equal(await again, "ok");
+      else await assert.rejects(again, (error) => isSpiffeError(error, "ERR_SPIFFE_PEER_REFUSED"));
+    }
   });
 
   it("[S-24] a call that may not arrive twice has a connection of its own", async () => {

@@ -50,7 +50,7 @@ export class KeptConnections {
     const { socket, peer, isCurrent } = await this.#dial(signal, () => this.retire());
     const { name } = peer.id.trustDomain;
     if (!this.#same.has(name)) this.#same.set(name, isCurrent);
-    if (!isCurrent() || !this.isCurrent) this.retire();
+    if (!this.isCurrent) this.retire();
     return socket;
   }
 

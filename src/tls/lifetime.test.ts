@@ -186,6 +186,30 @@ describe("keep", () => {
     assert.deepEqual(stays.log, ["end x509.no-path"]);
   });
 
+  it("[S-9] a source that throws when it is asked for a bundle vouches for nobody of it, and for others as before", async () => {
+    const of = await world();
+    const partner = await TestCa.create({ trustDomain: "partner.example" });
+    const { x509 } = of.identity;
+    const { x509BundleFor } = x509;
+    let broken = false;
+    x509.x509BundleFor = (trustDomain) => {
+      if (trustDomain.name !== "partner.example") return x509BundleFor(trustDomain);
+      if (broken) throw new Error("no bundles today");
+      return partner.x509Bundle();
+    };
+    const { chainDer } = await partner.issue({ id: "spiffe://partner.example/web" });
+    const verdict = judgeChain([chainDer], of.judgement);
+    assert.ok(verdict.ok);
+    const gone = kept(of, { peer: { verified: verdict.value, presented: [chainDer] } });
+    const stays = kept(of, { peer: await of.peer(new Date(of.clock.now() + HOUR_MS / 2)) });
+    await of.clock.advance(1_000);
+    assert.deepEqual([gone.log, stays.log], [[], []]);
+    broken = true;
+    await of.clock.advance(1_000);
+    assert.deepEqual([gone.log, stays.log], [["end peer.internal"], []]);
+    stays.life.release();
+  });
+
   it("[S-9] [A-17] a clock that jumps, and ends in the year 9999: no early end, no late one", async () => {
     const of = await world();
     const minute = 60_000;

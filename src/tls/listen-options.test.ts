@@ -26,6 +26,19 @@ const WRONG: readonly [name: RegExp, options: object][] = [
   [/path/, { handler, path: "/run/x.sock", port: 1 }],
   [/path/, { handler, path: "" }],
   [/address/, { handler, address: "" }],
+  [/sharePort/, { handler, sharePort: "yes" }],
+  [/sharePort/, { handler, sharePort: true, path: "/run/x.sock" }],
+  [/fd/, { handler, fd: 3, path: "/run/x.sock" }],
+  [/fd/, { handler, fd: 3, port: 1 }],
+  [/fd/, { handler, fd: 3, address: "127.0.0.1" }],
+  [/fd/, { handler, fd: 2 }],
+  [/alpn/, { handler, alpn: "postgresql" }],
+  [/alpn/, { onConnection: handler, alpn: "postgresql", protocols: ["http/1.1"] }],
+  [/alpn/, { onConnection: handler, alpn: "" }],
+  [/alpn/, { onConnection: handler, alpn: "a b" }],
+  [/proxyProtocol/, { handler, proxyProtocol: { from: ["10.0.0.0/8"] }, path: "/run/x.sock" }],
+  [/proxyProtocol/, { handler, proxyProtocol: { from: [] } }],
+  [/proxyProtocol/, { handler, proxyProtocol: { from: ["10.0.0.0/33"] } }],
   [/port/, { handler, port: -1 }],
   [/port/, { handler, port: 65_536 }],
   [/port/, { handler, port: 1.5 }],
@@ -78,8 +91,14 @@ describe("options of listen and connect", () => {
       maxHeaderBytes: 1_024,
       throttle: { refusals: 1 },
     };
-    const server = await listen(orders, { ...HERE, handler, ...edges, svid: { id: ORDERS } });
-    await server.close();
+    const proxyProtocol = { from: ["10.0.0.0/8"] };
+    for (const options of [
+      { handler, ...edges, svid: { id: ORDERS }, proxyProtocol, sharePort: false },
+      { onConnection: handler, alpn: "postgresql" },
+    ]) {
+      const server = await listen(orders, { ...HERE, ...options });
+      await server.close();
+    }
   });
 
   it("the same for where to dial", async () => {

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { connect as dialTcp, createServer as tcpServer } from "node:net";
 import { before, describe, it } from "node:test";
-import { eventually } from "../../test/support/eventually.ts";
+import { eventually, soon } from "../../test/support/eventually.ts";
 import { ManualClock } from "../authority/manual-clock.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa, type TestSvid } from "../authority/test-ca.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
 import { isSpiffeError } from "../base/errors.ts";
+import { accept } from "../base/verdict.ts";
 import type { TrustDomain } from "../id/index.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import { silentLogger } from "../telemetry/logger.ts";
@@ -316,6 +318,58 @@ describe("listen", () => {
         assert.equal(await getH2(server, good), true);
         assert.equal(server.counters.handlerErrors, 2);
         assert.equal(await get(server, good), "fine");
+      });
+    }
+  });
+
+  it("[S-8] what throws after the verdict refuses, too: nobody is let in whose end nobody keeps", async () => {
+    let broken = false;
+    const clock: Clock = {
+      now: () => systemClock.now(),
+      sleep: (ms, signal) => systemClock.sleep(ms, signal),
+      monotonic() {
+        if (broken) throw new Error("no time");
+        return systemClock.monotonic();
+      },
+    };
+    let breaks = true;
+    const authorize: ListenOptions["authorize"] = ({ id }) => {
+      broken = breaks;
+      return accept(id);
+    };
+    const onRefused = () => {
+      broken = false;
+    };
+    await withListener({ clock, authorize, onRefused }, async (server, state) => {
+      const refused = get(server, good);
+      await eventually(() => server.counters.refused === 1);
+      assert.equal(await soon(refused, "the refused connection ends"), undefined);
+      assert.deepEqual(server.counters.reasons, { "peer.internal": 1 });
+      assert.deepEqual([state.handled, server.counters.accepted, server.counters.open], [0, 0, 0]);
+      breaks = false;
+      assert.equal(await get(server, good), WEB);
+    });
+  });
+
+  it("[S-8] an upgrade whose handler throws or rejects is cut, and the next one is served", async () => {
+    const answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
+    const fail = () => {
+      throw new Error("no");
+    };
+    for (const failing of [fail, async () => fail()]) {
+      let calls = 0;
+      const onUpgrade: ListenOptions["onUpgrade"] = (_request, socket) =>
+        calls++ === 0 ? failing() : void socket.end(answer);
+      await withListener({ onUpgrade }, async (server) => {
+        const upgrade = async () => {
+          const bytes = http1Get("/", ["connection: upgrade", "upgrade: echo"]);
+          const exchanged = rawExchange(rawOptions(server.port, good, "http/1.1"), bytes);
+          return (await soon(exchanged, "the connection ends")).bytes.toString();
+        };
+        assert.equal(await upgrade(), "");
+        assert.equal(server.counters.handlerErrors, 1);
+        assert.equal(await upgrade(), answer);
+        assert.equal(server.counters.handlerErrors, 1);
       });
     }
   });

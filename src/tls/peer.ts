@@ -22,8 +22,7 @@ export function markConnection(socket: object, verdict: ConnectionVerdict): Conn
 }
 
 function read(holder: unknown): ConnectionVerdict | undefined {
-  if ((typeof holder !== "object" && typeof holder !== "function") || holder === null) return undefined;
-  return (holder as { [VERDICT]?: ConnectionVerdict })[VERDICT];
+  return (holder as { [VERDICT]?: ConnectionVerdict } | null | undefined)?.[VERDICT];
 }
 
 /**

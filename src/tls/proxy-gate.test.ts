@@ -185,6 +185,7 @@ describe("a PROXY header of a listed address", () => {
     await silent(good.subarray(0, 20));
     await silent(good);
     assert.equal(server.counters.timedOut, 3);
+    assert.deepEqual(server.counters.reasons, {}, "each is counted once");
     assert.equal(told.length, 3);
   });
 

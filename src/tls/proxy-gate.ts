@@ -44,9 +44,7 @@ export class ProxyList {
   /** @param from checked by {@link isPrefix} */
   constructor(from: readonly string[]) {
     for (const text of from) {
-      const prefix = parsePrefix(text);
-      if (prefix === undefined) continue;
-      const { address, bits, family } = prefix;
+      const { address, bits, family } = parsePrefix(text)!;
       const bare = plainAddress(address);
       if (family === "ipv4") this.#ipv4.addSubnet(address, bits, family);
       else if (bare !== address && bits >= 96) this.#ipv4.addSubnet(bare, bits - 96, "ipv4");

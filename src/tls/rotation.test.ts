@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { connect as dialTls, type TLSSocket } from "node:tls";
 import { eventually } from "../../test/support/eventually.ts";
+import { ManualClock } from "../authority/manual-clock.ts";
 import type { StaticIdentity } from "../authority/static-identity.ts";
 import { TestCa } from "../authority/test-ca.ts";
 import { isSpiffeError } from "../base/errors.ts";
@@ -11,7 +12,17 @@ import { connect } from "./connect.ts";
 import { createFetch } from "./fetch.ts";
 import { listen, type TlsListener } from "./listen.ts";
 import { peerOf } from "./peer.ts";
-import { http1Done, http1Get, identityOf, many, rawExchange, rawOptions, type Shown, shown } from "./wire.testing.ts";
+import {
+  http1Done,
+  http1Get,
+  identityOf,
+  many,
+  Relay,
+  rawExchange,
+  rawOptions,
+  type Shown,
+  shown,
+} from "./wire.testing.ts";
 
 const ORDERS = "spiffe://example.org/orders";
 const WEB = "spiffe://example.org/web";
@@ -144,6 +155,50 @@ describe("rotation of the own SVID", () => {
     assert.equal(handled, sent);
     assert.equal(server.counters.refused, refused);
     await eventually(() => server.counters.rotations >= rotations + 1);
+  });
+
+  it("[S-10] a handshake that outlives the certificate it is done with is refused, though a newer one is there", async () => {
+    const clock = new ManualClock();
+    const own = await identityOf(ORDERS, ca);
+    const slow = await listen(own, {
+      port: 0,
+      address: "127.0.0.1",
+      throttle: false,
+      clock,
+      handler: (_request, response) => void response.end("ok"),
+    });
+    const relay = await Relay.start(slow.port);
+    try {
+      for (const [left, answer] of [
+        [-1, ""],
+        [60_000, "HTTP/1.1 200"],
+      ] as const) {
+        const rotations = slow.counters.rotations;
+        await own.update({ svid: await ca.issue({ id: ORDERS, notAfter: new Date(clock.now() + 3_600_000) }) });
+        await eventually(() => slow.counters.rotations === rotations + 1);
+        const ended = own.x509.x509Svid().expiresAt.getTime();
+        // Between its two halves the certificate is replaced, and nearly or altogether ended.
+        const between = async (socket: TLSSocket) => {
+          await own.update({ svid: await ca.issue({ id: ORDERS, notAfter: new Date(ended + 3_600_000) }) });
+          await eventually(() => slow.counters.rotations === rotations + 2);
+          clock.step(ended - left - clock.now());
+          relay.release(socket.localPort ?? 0);
+        };
+        const options = rawOptions(
+          relay.port,
+          shown(await ca.issue({ id: WEB, notAfter: new Date(ended + 3_600_000) })),
+          "http/1.1",
+        );
+        const seen = await rawExchange(options, http1Get(), http1Done, (socket) => void between(socket));
+        assert.equal(seen.handshake, true);
+        assert.equal(seen.bytes.toString().slice(0, 12), answer);
+      }
+      assert.deepEqual(slow.counters.reasons, { "peer.own-expired": 1 });
+      assert.equal(slow.counters.accepted, 1);
+    } finally {
+      await slow.close({ deadlineMs: 0 });
+      await relay.close();
+    }
   });
 
   it("[S-10] an own bundle that leaves ends all trust at the next handshake, and its return gives it back", async () => {

@@ -133,11 +133,11 @@ function receive(tcp: Socket, { host, port }: PlainTarget, enough: (seen: Buffer
     const failed = (why: string) => reject(dialError(new Error(why), { host, port }, "handshake"));
     const take = (chunk: Buffer) => {
       seen = Buffer.concat([seen, chunk]);
-      const done = enough(seen);
-      if (!done && seen.length <= GREETING_BYTES) return;
+      const tooMuch = seen.length > GREETING_BYTES;
+      if (!tooMuch && !enough(seen)) return;
       tcp.off("data", take);
-      if (done && seen.length <= GREETING_BYTES) resolve(seen);
-      else failed("it does not begin like its protocol");
+      if (tooMuch) failed("it does not begin like its protocol");
+      else resolve(seen);
     };
     tcp.on("data", take);
     tcp.once("close", () => failed("closed by the peer"));

@@ -173,6 +173,39 @@ describe("streamFactory", () => {
     }
   });
 
+  it("[S-5] a MySQL greeting of 4 KiB is read, a longer one is none, however it comes", async () => {
+    const greeting = (length: number) => {
+      const bytes = Buffer.alloc(length);
+      bytes.writeUIntLE(length - 4, 0, 3);
+      Buffer.from(`0a313000${"00".repeat(13)}ffff21`, "hex").copy(bytes, 4);
+      return bytes;
+    };
+    /** What the driver gets to see, or why it does not. */
+    const seenOf = async (bytes: Buffer, cut: number) => {
+      const port = await plain((socket) => {
+        socket.setNoDelay(true);
+        socket.write(bytes.subarray(0, cut));
+        setImmediate(() => socket.write(bytes.subarray(cut)));
+      });
+      const stream = open(port, { startTls: "mysql" });
+      const got = new Promise<string>((resolve) => {
+        let length = 0;
+        stream.on("data", (chunk: Buffer) => {
+          length += chunk.length;
+          if (length === bytes.length) resolve(`${length} bytes`);
+        });
+        stream.once("error", (error) => resolve(error.message));
+      });
+      const seen = await got;
+      stream.destroy();
+      return seen;
+    };
+    for (const cut of [4, 4_090]) {
+      assert.equal(await seenOf(greeting(4_096), cut), "4096 bytes");
+      assert.match(await seenOf(greeting(4_097), cut), /does not begin like its protocol/);
+    }
+  });
+
   it("[S-5] of a MySQL login nothing leaves in the clear but what every login begins with", async () => {
     const greeting = Buffer.from(`4a0000000a313000${"00".repeat(13)}ffff21${"00".repeat(53)}`, "hex");
     greeting.writeUIntLE(greeting.length - 4, 0, 3);

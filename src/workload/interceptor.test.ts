@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createServer, type Http2Server } from "node:http2";
+import { createServer, type Http2Server, type ServerHttp2Stream } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
@@ -39,6 +39,10 @@ describe("jwtSvid interceptor", () => {
         },
       }),
     );
+    return listening(server);
+  }
+
+  async function listening(server: Http2Server): Promise<string> {
     servers.push(server);
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -112,6 +116,34 @@ describe("jwtSvid interceptor", () => {
     assert.deepEqual(await sent(Code.Unauthenticated, { other: one }), [first]);
     for (const code of [Code.PermissionDenied, Code.Unavailable, Code.Unknown])
       assert.deepEqual(await sent(code), [first], Code[code]);
+  });
+
+  it("[S-20] nothing but a single call that was refused as unauthenticated is sent twice", async () => {
+    type Api = ReturnType<typeof client>;
+    const single = (api: Api) => api.fetchJWTSVID({});
+    const stream = async (api: Api) => {
+      for await (const _ of api.fetchJWTBundles({}));
+    };
+    for (const [call, status, sent] of [
+      [single, Code.Unauthenticated, 2],
+      [single, Code.PermissionDenied, 1],
+      [single, Code.Unavailable, 1],
+      [stream, Code.Unauthenticated, 1],
+    ] as const) {
+      seen = [];
+      // refuses at once, in the head of its answer
+      const server = createServer();
+      server.on("stream", (stream: ServerHttp2Stream, headers) => {
+        seen.push(headers.authorization ?? "");
+        aheadMs += 1_000;
+        stream.on("error", () => {});
+        const answer = { ":status": 200, "content-type": "application/grpc", "grpc-status": String(status) };
+        stream.respond(answer, { endStream: true });
+      });
+      await assert.rejects(call(client(await listening(server))), { code: status });
+      assert.equal(seen.length, sent, `${call.name} ${status}`);
+      assert.equal(new Set(seen).size, sent);
+    }
   });
 
   it("[S-20] serves one origin: a second one gets no token", async () => {

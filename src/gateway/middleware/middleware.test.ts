@@ -239,6 +239,8 @@ describe("an app without a socket", () => {
     config(() => spiffe(workload, { jwt: door }), /^Expected options of spiffe\(\{ jwt \}\) .*; got audiences$/);
     assert.ok(spiffe(workload, { jwt: { audience: GATEWAY }, clock: systemClock, logger: errors() }));
     config(() => spiffe(workload, { jwt: { audience: [] } }), /audience/);
+    config(() => spiffe(workload, { jwt: { audience: [GATEWAY, ""] } }), /audience/);
+    config(() => spiffe(workload, { jwt: { audience: [GATEWAY, 1 as never] } }), /audience/);
     config(() => spiffe(workload, { jwt: {} as never }), /audience/);
     config(() => spiffe(workload, { jwt: { audience: [GATEWAY, ""] } }), /audience/);
     config(() => spiffe(workload, { jwt: { audience: [GATEWAY, 1 as never] } }), /audience/);
@@ -344,6 +346,25 @@ describe("[S-18] an app behind somebody else's server", () => {
       { remoteAddress: "192.0.2.1", encrypted: true },
     ];
     for (const socket of fine) assert.equal(await outcome(from(socket)), `200 ${WEB}`);
+  });
+
+  it("a platform that ends TLS itself takes a token over https alone; its name is none elsewhere", async () => {
+    const app = make(true);
+    const headers = { authorization: `Bearer ${await world.token("web")}` };
+    const real = Object.getOwnPropertyDescriptor(globalThis, "navigator")!;
+    const on = async (userAgent: string, url: string) => {
+      Object.defineProperty(globalThis, "navigator", { value: { userAgent }, configurable: true });
+      try {
+        return await outcome(app.request(url, { headers }));
+      } finally {
+        Object.defineProperty(globalThis, "navigator", real);
+      }
+    };
+    handled = 0;
+    assert.equal(await on("Cloudflare-Workers", "http://edge.example/"), "500 ERR_SPIFFE_NO_LISTENER");
+    assert.equal(await on("another", "https://edge.example/"), "500 ERR_SPIFFE_NO_LISTENER");
+    assert.equal(handled, 0);
+    assert.equal(await on("Cloudflare-Workers", "https://edge.example/"), `200 ${WEB}`);
   });
 
   it("two Authorization fields on the wire are 400, though the request object shows one", async () => {

@@ -3,7 +3,8 @@ import { connect as dialPlain, isIP, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type Clock, isSpiffeError, SpiffeError } from "../../base/index.ts";
 import type { SpiffeId } from "../../id/index.ts";
-import { connect as dialVerified, type TlsIdentity } from "../../tls/index.ts";
+import { connectVouched } from "../../tls/connect.ts";
+import type { TlsIdentity } from "../../tls/index.ts";
 import { stopReading } from "../../tls/read-stop.ts";
 import type { ByteTarget } from "../config-tcp.ts";
 import { Standing } from "../upstream/standing.ts";
@@ -53,7 +54,7 @@ export class ByteEndpoint extends Standing {
     try {
       const { host = "" } = this.#target;
       // on the open socket, so that its reading can be stopped on every runtime
-      const { socket } = await dialVerified(identity, {
+      const { socket } = await connectVouched(identity, {
         socket: plain,
         peer: id,
         timeoutMs: Math.max(1, until - clock.monotonic()),

@@ -20,6 +20,8 @@ import type { GatewayInput } from "../config-types.ts";
 import { createGateway } from "../gateway.ts";
 import type { Gateway } from "../gateway-types.ts";
 import { type Changeable, GATEWAY, idOf, until, World } from "../world.testing.ts";
+import { byteRoute } from "./byte-route.ts";
+import { ByteUpstream } from "./byte-upstream.ts";
 import { afterAll, ByteServer, connectionLog, dial, echo, exchange, payload, whole } from "./bytes.testing.ts";
 import { openByteRoutes } from "./open.ts";
 
@@ -559,6 +561,59 @@ describe("the end of a connection for bytes", () => {
       await gateway.close({ deadlineMs: 0 });
       await up.close();
     }
+  });
+
+  it("[S-9] nothing is written for a caller who is cut in the turn in which the upstream is reached, for its twin is", async () => {
+    let cutsCaller: (() => void) | undefined;
+    const written: Uint8Array[] = [];
+    class Watched extends ByteUpstream {
+      override async connect(signal: AbortSignal) {
+        const dialled = await super.connect(signal);
+        const { socket } = dialled;
+        const { write } = socket;
+        socket.write = ((chunk: Uint8Array) => {
+          written.push(chunk);
+          return Reflect.apply(write, socket, [chunk]) as boolean;
+        }) as typeof write;
+        cutsCaller?.();
+        return dialled;
+      }
+    }
+    const up = await new ByteServer(echo).start();
+    const { bytes } = parseGatewayConfig(config(up.url, {}, {}, { proxyProtocol: "v2" }));
+    const own = await world.identity("gateway");
+    const policy = Policy.compile([{ rule: "web", allow: { ids: [idOf("web")] } }]);
+    const log = connectionLog();
+    const take = byteRoute(
+      { listener: "db", route: bytes.routes[0]!, upstream: new Watched(bytes.upstreams[0]!, own, systemClock) },
+      {
+        rules: () => ({ policy, shadow: undefined, authorizer: undefined }),
+        clock: systemClock,
+        logger: log,
+        metrics: { connection() {}, decision() {} },
+      },
+    );
+    for (const cuts of [true, false]) {
+      const door = opened.add(
+        await listen(own, {
+          address: "127.0.0.1",
+          port: 0,
+          onConnection(socket) {
+            cutsCaller = cuts ? () => socket.destroy() : undefined;
+            return take(socket);
+          },
+        }),
+      );
+      written.length = log.lines.length = 0;
+      const sent = payload(1, 800);
+      const heard = await exchange(web, door.port, sent);
+      await until(() => log.lines.length === 1);
+      // it comes back behind the header
+      assert.deepEqual([log.lines[0]!.verdict, heard.bytes.subarray(-800).equals(sent)], ["allow", !cuts]);
+      assert.equal(written.length > 0, !cuts);
+      await door.close({ deadlineMs: 0 });
+    }
+    await up.close();
   });
 
   it("[S-9] ends when the rules of now would not let it in, and others stay", async () => {

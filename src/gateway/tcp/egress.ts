@@ -135,10 +135,6 @@ export class Egress {
       return faultOf(error);
     }
     story.target = open.address;
-    if (gone.signal.aborted) {
-      cut(open.socket);
-      return "caller-aborted";
-    }
     const { idleMs } = this.#config;
     const { ended, bytesIn, bytesOut, error } = await splice(socket, open.socket, {
       idleMs,

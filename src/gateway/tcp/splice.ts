@@ -105,7 +105,6 @@ export function splice(caller: Duplex, upstream: Duplex, { idleMs, clock }: Spli
     };
     watch(caller, inwards, outwards, "caller-aborted");
     watch(upstream, outwards, inwards, "upstream-aborted");
-    if (settled) return;
     const rest = async () => {
       while (!settled) {
         const left = last + idleMs - clock.monotonic();

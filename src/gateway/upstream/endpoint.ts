@@ -3,9 +3,10 @@ import { connect as dialPlain, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { type Clock, SpiffeError } from "../../base/index.ts";
 import type { SpiffeId } from "../../id/index.ts";
+import { connectVouched } from "../../tls/connect.ts";
 import type { CallEvents, UpstreamCall, UpstreamRequest } from "../../tls/http1/call.ts";
 import { Http1Pool } from "../../tls/http1/pool.ts";
-import { connect as dialVerified, type TlsIdentity } from "../../tls/index.ts";
+import type { TlsIdentity } from "../../tls/index.ts";
 import { isCurrent, type Snapshot, snapshotOf } from "../../tls/snapshot.ts";
 import type { UpstreamTarget } from "../upstream-url.ts";
 import { Http2Pool } from "./http2-pool.ts";
@@ -23,13 +24,18 @@ export interface DialSettings {
   readonly clock: Clock;
 }
 
+interface Kept {
+  readonly pool: Http1Pool | Http2Pool;
+  readonly snapshot: Snapshot | undefined;
+}
+
 /** One address of an upstream with its connections. */
 export class Endpoint extends Standing {
   readonly target: UpstreamTarget;
   /** Where it is dialled: a name or an IP address; undefined for a unix socket. */
   readonly host: string | undefined;
   readonly #dial: DialSettings;
-  #kept: { readonly pool: Http1Pool | Http2Pool; readonly snapshot: Snapshot | undefined } | undefined;
+  #kept: Kept | undefined;
   #retired = false;
 
   constructor(target: UpstreamTarget, host: string | undefined, dial: DialSettings) {
@@ -53,7 +59,7 @@ export class Endpoint extends Standing {
 
   /** A connection for one request that takes it over; proven, and kept by nobody. */
   open(): Promise<Duplex> {
-    return this.#connect(true);
+    return this.#connect(true, () => {});
   }
 
   /** Ends idle connections: where one was found dead, others may be. */
@@ -92,12 +98,19 @@ export class Endpoint extends Standing {
       return kept.pool;
     const snapshot = this.#snapshot();
     kept?.pool.retire();
-    const open = () => this.#connect(false);
+    const open = () => this.#connect(false, () => this.#leave(made));
     const authority = `${this.target.tls ? "https" : "http"}://${this.target.authority}`;
     const pool = protocol === "h2" ? new Http2Pool(open, authority) : new Http1Pool(open, clock);
+    const made: Kept = { pool, snapshot };
     if (this.#retired) pool.retire();
-    this.#kept = { pool, snapshot };
+    this.#kept = made;
     return pool;
+  }
+
+  /** One of these connections is near its end: what runs may finish, and what comes goes over others (S-9). */
+  #leave(kept: Kept): void {
+    kept.pool.retire();
+    if (this.#kept === kept) this.#kept = undefined;
   }
 
   /** What proves a connection made now; another of any of it needs a new connection (S-6). Nothing for plaintext. */
@@ -106,22 +119,26 @@ export class Endpoint extends Standing {
     return id === undefined ? undefined : snapshotOf(identity, id.trustDomain, clock);
   }
 
-  /** @param halfOpen whether the end of the upstream's side leaves the other one open, where the transport can */
-  #connect(halfOpen: boolean): Promise<Duplex> {
+  /**
+   * @param halfOpen whether the end of the upstream's side leaves the other one open, where the transport can
+   * @param onDrain hears that the connection should be used no more
+   */
+  #connect(halfOpen: boolean, onDrain: () => void): Promise<Duplex> {
     const { id } = this.#dial;
-    return id === undefined ? this.#dialPlain(halfOpen) : this.#dialVerified(id);
+    return id === undefined ? this.#dialPlain(halfOpen) : this.#dialVerified(id, onDrain);
   }
 
-  async #dialVerified(id: SpiffeId): Promise<Duplex> {
+  async #dialVerified(id: SpiffeId, onDrain: () => void): Promise<Duplex> {
     const { hostname = "", port = 443 } = this.target;
     const { identity, clock, protocol } = this.#dial;
     const { host = hostname } = this;
-    const { socket } = await dialVerified(identity, {
+    const { socket } = await connectVouched(identity, {
       host,
       port,
       peer: id,
       alpn: [protocol === "h2" ? "h2" : "http/1.1"],
       timeoutMs: CONNECT_TIMEOUT_MS,
+      onDrain,
       clock,
       // an address that a name led to is asked by that name
       ...(host === hostname ? {} : { servername: hostname.replace(/\.$/, "") }),
