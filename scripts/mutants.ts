@@ -6,7 +6,7 @@
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
-import { replaceOnce } from "./lib/controls.ts";
+import { replaceOnce } from "./lib/control-row.ts";
 import { bin, inParallel, root, run } from "./lib/run.ts";
 import { MUTANTS, type Mutant } from "./lib/wasm-mutants.ts";
 

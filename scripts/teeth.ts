@@ -12,7 +12,8 @@ import { rmSync } from "node:fs";
 import { cp, mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
-import { CONTROLS, type Control, replaceOnce } from "./lib/controls.ts";
+import { type Control, replaceOnce } from "./lib/control-row.ts";
+import { CONTROLS } from "./lib/controls.ts";
 import { inParallel, root } from "./lib/run.ts";
 import { RUNTIMES, type RuntimeName, runTests, type TestRun } from "./lib/runtimes.ts";
 

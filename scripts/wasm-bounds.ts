@@ -6,7 +6,7 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { replaceOnce } from "./lib/controls.ts";
+import { replaceOnce } from "./lib/control-row.ts";
 import { bin, root, run } from "./lib/run.ts";
 import { joined, Machine, type Range, range, type StandIn, sizeOf } from "./lib/wasm-intervals.ts";
 

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { CONTROLS, replaceOnce } from "../scripts/lib/controls.ts";
+import { replaceOnce } from "../scripts/lib/control-row.ts";
+import { CONTROLS } from "../scripts/lib/controls.ts";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 

@@ -1,5 +1,5 @@
 /** Controls of signatures that are checked before they are asked for. */
-import type { Control } from "./controls.ts";
+import type { Control } from "./control-row.ts";
 
 export const AHEAD_CONTROLS: readonly Control[] = [
   {

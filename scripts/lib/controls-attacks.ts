@@ -1,5 +1,5 @@
 /** Controls that the tests of attack cases notice. */
-import type { Control } from "./controls.ts";
+import type { Control } from "./control-row.ts";
 
 export const ATTACK_CONTROLS: readonly Control[] = [
   {

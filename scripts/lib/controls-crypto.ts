@@ -1,6 +1,5 @@
 /** Controls of keys, of signatures' encodings, and of the bundles that hold keys. */
-import { controlsIn } from "./control-row.ts";
-import type { Control } from "./controls.ts";
+import { type Control, controlsIn } from "./control-row.ts";
 
 const control = controlsIn("src");
 

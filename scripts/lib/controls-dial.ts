@@ -1,6 +1,5 @@
 /** Controls of dialled connections: what may have changed since their verdict, and who else may use them. */
-import { controlsIn } from "./control-row.ts";
-import type { Control } from "./controls.ts";
+import { type Control, controlsIn } from "./control-row.ts";
 
 const inTls = controlsIn("src/tls");
 const control = (name: string, file: string, find: string, replace: string, test = "dial-race.test.ts"): Control =>

@@ -1,6 +1,5 @@
 /** Controls of the gateway that hold where something fails: what cannot be judged, confirmed or read. */
-import { controlsIn } from "./control-row.ts";
-import type { Control } from "./controls.ts";
+import { type Control, controlsIn } from "./control-row.ts";
 
 const inGateway = controlsIn("src/gateway");
 const control: typeof inGateway = (name, ...rest) => inGateway(`gateway-${name}`, ...rest);

@@ -1,5 +1,5 @@
 /** The controls of tokens that are remembered, and of the plaintext server they come to. */
-import type { Control } from "./controls.ts";
+import type { Control } from "./control-row.ts";
 
 const remembered = "src/jwt/verified-tokens.ts";
 const WHOLE = "sha256Text(token)";

@@ -1,6 +1,5 @@
 /** Controls of the policy and of the files it is read from. */
-import { controlsIn } from "./control-row.ts";
-import type { Control } from "./controls.ts";
+import { type Control, controlsIn } from "./control-row.ts";
 
 const control = controlsIn("src");
 

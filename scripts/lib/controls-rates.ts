@@ -1,6 +1,5 @@
 /** Controls of rate limits that gateways share, and of what spans may hold. */
-import { controlsIn } from "./control-row.ts";
-import type { Control } from "./controls.ts";
+import { type Control, controlsIn } from "./control-row.ts";
 
 const control = controlsIn("src/gateway/rates");
 

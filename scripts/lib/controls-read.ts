@@ -1,6 +1,5 @@
 /** Controls of what is read: certificates, bundles, names. */
-import { controlsIn } from "./control-row.ts";
-import type { Control } from "./controls.ts";
+import { type Control, controlsIn } from "./control-row.ts";
 
 const control = controlsIn("src");
 

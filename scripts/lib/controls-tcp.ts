@@ -1,5 +1,5 @@
 /** Controls of what carries bytes, and of the PROXY header before TLS. */
-import type { Control } from "./controls.ts";
+import type { Control } from "./control-row.ts";
 
 export const TCP_CONTROLS: readonly Control[] = [
   {

@@ -1,6 +1,5 @@
 /** Controls of TLS that others stand before or behind: each is the only one in what its test brings about. */
-import { controlsIn } from "./control-row.ts";
-import type { Control } from "./controls.ts";
+import { type Control, controlsIn } from "./control-row.ts";
 
 const inTls = controlsIn("src/tls");
 const inGateway = controlsIn("src/gateway");

@@ -1,6 +1,5 @@
 /** Controls of drains that lose nothing, and of bodies and answers that must not pass for whole, or for somebody else's. */
-import { controlsIn } from "./control-row.ts";
-import type { Control } from "./controls.ts";
+import { type Control, controlsIn } from "./control-row.ts";
 
 const control = controlsIn("src");
 

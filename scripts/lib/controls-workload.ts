@@ -1,5 +1,5 @@
 /** The controls of the Workload API client, its sources, and the helper. */
-import type { Control } from "./controls.ts";
+import type { Control } from "./control-row.ts";
 
 function control(name: string, file: string, find: string, replace: string, ...tests: readonly string[]): Control {
   return { name, patches: [{ file, find, replace }], tests };

@@ -1,4 +1,5 @@
 /** The controls whose absence some test must notice, on each runtime. */
+import type { Control } from "./control-row.ts";
 import { AHEAD_CONTROLS } from "./controls-ahead.ts";
 import { ATTACK_CONTROLS } from "./controls-attacks.ts";
 import { CRYPTO_CONTROLS } from "./controls-crypto.ts";
@@ -13,24 +14,6 @@ import { TCP_CONTROLS } from "./controls-tcp.ts";
 import { TLS_CONTROLS } from "./controls-tls.ts";
 import { WHOLE_CONTROLS } from "./controls-whole.ts";
 import { WORKLOAD_CONTROLS } from "./controls-workload.ts";
-import type { RuntimeName } from "./runtimes.ts";
-
-export interface Control {
-  name: string;
-  /** What is taken out, one place after another: `find` is exact source text that occurs once in the file. */
-  patches: readonly { file: string; find: string; replace: string }[];
-  /** Test files, at least one of which must notice. */
-  tests: readonly string[];
-  /** Where it is in force at all; everywhere unless given. */
-  runtimes?: readonly RuntimeName[];
-}
-
-/** Replaces a text that has to be there exactly once. */
-export function replaceOnce(text: string, file: string, find: string, replace: string): string {
-  const parts = text.split(find);
-  if (parts.length !== 2) throw new Error(`${file} holds ${JSON.stringify(find)} ${parts.length - 1} times, not once`);
-  return parts.join(replace);
-}
 
 const ENTRIES_OPEN: Control["patches"][number] = {
   file: "src/tls/entries.ts",
