@@ -1,5 +1,6 @@
 /** How each runtime runs test files. */
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { dirname } from "node:path";
 import { type Leaf, parseJunit } from "./junit.ts";
 import { bin, root, run } from "./run.ts";
@@ -35,8 +36,10 @@ function testCommand(
     case "node": {
       const report = ["--test-reporter=junit", `--test-reporter-destination=${junit}`];
       const show = ["--test-reporter=spec", "--test-reporter-destination=stdout"];
+      // by itself it leaves a core alone, which is half of two
+      const width = `--test-concurrency=${availableParallelism()}`;
       const limits = [`--test-timeout=${testTimeoutMs}`, ...(endsAtOnce ? ["--test-force-exit"] : [])];
-      return [bin("node"), [CONDITION, "--test", ...limits, ...report, ...show, ...files]];
+      return [bin("node"), [CONDITION, "--test", width, ...limits, ...report, ...show, ...files]];
     }
   }
 }
