@@ -190,13 +190,23 @@ export const WORKLOAD_CONTROLS: readonly Control[] = [
     "readBody(response, LIMITS.bundle * 100)",
     workload("bundle-url.test.ts"),
   ),
-  control(
-    "bundle-url-age",
-    workload("bundle-url.ts"),
-    "if (this.held.current === undefined || this.#age() <= this.#maxAgeMs) return;",
-    "if (true) return;",
-    workload("bundle-url.test.ts"),
-  ),
+  {
+    name: "bundle-url-age",
+    patches: [
+      {
+        file: workload("bundle-url.ts"),
+        find: "if (this.held.current === undefined || this.#age() <= this.#maxAgeMs) return;",
+        replace: "if (true) return;",
+      },
+      // else it looks every millisecond whether the age is over
+      {
+        file: workload("bundle-url.ts"),
+        find: "this.current === undefined ? due : this.#maxAgeMs - this.#age() + 1;",
+        replace: "due;",
+      },
+    ],
+    tests: [workload("bundle-url.test.ts")],
+  },
   control(
     "file-identity-chain",
     workload("file-identity.ts"),
