@@ -5,13 +5,16 @@ const inTls = controlsIn("src/tls");
 const control = (name: string, file: string, find: string, replace: string, test = "dial-race.test.ts"): Control =>
   inTls(name, file, find, replace, test);
 
-/** The plain dial in place of the one that looks again at what vouches for the peer. */
-function withoutSecondLook(name: string, file: string, call: string): Control {
-  const { patches, ...row } = control(name, file, call, call.replace("connectVouched", "connect"));
-  const imported = [
-    { file: `src/tls/${file}`, find: "import { connectVouched", replace: "import { connect, connectVouched" },
-  ];
-  return { ...row, patches: [...patches, ...imported] };
+/** The plain dial in place of the one that looks again at what vouches for the peer: `row` takes the call out of its file. */
+export function withoutSecondLook({ patches: [call], ...row }: Control): Control {
+  const { file, find } = call!;
+  return {
+    ...row,
+    patches: [
+      { file, find, replace: find.replace("connectVouched", "connect") },
+      { file, find: "import { connectVouched", replace: "import { connect, connectVouched" },
+    ],
+  };
 }
 
 const REPEATS = "fetch-repeats.test.ts";
@@ -34,7 +37,7 @@ export const DIAL_CONTROLS: readonly Control[] = [
       ["grpc", "grpc-credentials.ts", "await connectVouched(identity, {"],
       ["stream", "verified-stream.ts", "return (await connectVouched(identity, { ...common, host,"],
     ] as const
-  ).map(([way, file, call]) => withoutSecondLook(`dial-rejudged-${way}`, file, call)),
+  ).map(([way, file, call]) => withoutSecondLook(control(`dial-rejudged-${way}`, file, call, ""))),
   control(
     "dial-session-own",
     "peer-sessions.ts",

@@ -1,17 +1,9 @@
 /** Controls of TLS that others stand before or behind: each is the only one in what its test brings about. */
 import { type Control, controlsIn } from "./control-row.ts";
+import { withoutSecondLook } from "./controls-dial.ts";
 
 const inTls = controlsIn("src/tls");
 const inGateway = controlsIn("src/gateway");
-
-/** The plain dial in place of the one that looks again at what vouches for the upstream. */
-function withoutSecondLook(name: string, file: string): Control {
-  const row = inGateway(name, file, "await connectVouched(identity, {", "await connect(identity, {", TEST_OF_DIALS);
-  const imported = [{ file: `src/gateway/${file}`, find: "import { connectVouched }", replace: "import { connect }" }];
-  return { ...row, patches: [...row.patches, ...imported] };
-}
-
-const TEST_OF_DIALS = "upstream/dial-race.test.ts";
 
 export const TLS_CONTROLS: readonly Control[] = [
   inTls(
@@ -93,8 +85,15 @@ export const TLS_CONTROLS: readonly Control[] = [
     ],
     tests: ["src/gateway/upstream/endpoint.test.ts"],
   },
-  withoutSecondLook("gateway-upstream-rejudged", "upstream/endpoint.ts"),
-  withoutSecondLook("gateway-bytes-rejudged", "tcp/byte-endpoint.ts"),
+  ...(
+    [
+      ["upstream", "upstream/endpoint.ts"],
+      ["bytes", "tcp/byte-endpoint.ts"],
+    ] as const
+  ).map(([way, file]) => {
+    const call = "await connectVouched(identity, {";
+    return withoutSecondLook(inGateway(`gateway-${way}-rejudged`, file, call, "", "upstream/dial-race.test.ts"));
+  }),
   inGateway(
     "tcp-cut-while-dialled",
     "tcp/byte-route.ts",
