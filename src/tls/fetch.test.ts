@@ -29,7 +29,8 @@ async function bodyOf(request: ListenerRequest): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-const ENDLESS = 64 * 1_048_576;
+/** Bytes: far more than the kernel holds for one connection, which are up to 36 MiB. */
+const ENDLESS = 256 * 1_048_576;
 let written = 0;
 
 /** Pages of the server, by path. */

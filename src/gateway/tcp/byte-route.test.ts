@@ -276,7 +276,8 @@ describe("bytes through a tcp route", () => {
         before = sent;
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
-      assert.ok(sent < 64, `${direction}: ${sent} MiB left though nobody reads`);
+      // Two connections lie between, and the kernel holds up to 36 MiB for each.
+      assert.ok(sent < 128, `${direction}: ${sent} MiB left though nobody reads`);
       let got = 0;
       to.on("data", (chunk: Buffer) => {
         got += chunk.length;
