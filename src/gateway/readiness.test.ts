@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { Authority, ManualClock } from "../authority/testing.ts";
+import { TrustDomain } from "../id/index.ts";
 import type { LogFields } from "../telemetry/logger.ts";
 import type { GatewayInput } from "./config-types.ts";
 import { createGateway } from "./gateway.ts";
@@ -48,6 +49,40 @@ describe("warnings about the identity", () => {
     assert.match(gateway.readiness().warnings.join(), /^upstream db has to be .*no bundle of other\.example/);
     await using twin = await createGateway(bytes("example.org"), { workload });
     assert.deepEqual(twin.readiness().warnings, []);
+  });
+
+  it("tell of rules that let nobody in, as nothing vouches for those they allow: a line for each trust domain", async () => {
+    const identity = await world.identity("gateway");
+    const policy = [
+      { rule: "exact", allow: { ids: [idOf("web", "other.example"), idOf("web")] } },
+      { rule: "pattern", allow: { ids: ["spiffe://other.example/ns/*"] } },
+      { rule: "domain", allow: { trustDomains: ["other.example", "partner.example"] } },
+      { rule: "token", allow: { ids: [idOf("cron", "partner.example")], via: ["jwt"] } },
+      { rule: "certificate", allow: { ids: [idOf("cron", "partner.example")], via: ["x509"] } },
+      { rule: "keeps-out", deny: { trustDomains: ["third.example"] } },
+    ] as const;
+    await using gateway = await createGateway(config(idOf("orders"), { policy }), { workload: identity });
+    assert.deepEqual(gateway.readiness(), {
+      ready: true,
+      reasons: [],
+      warnings: [
+        "rules exact, pattern, domain allow callers of other.example, but there is no bundle of other.example to verify them by",
+        "rule token allows callers of partner.example, but there is no bundle of partner.example to verify them by",
+      ],
+    });
+    const known = idOf("cron", "example.org");
+    const jwtBundleFor = () => identity.jwt.jwtBundleFor(TrustDomain.parse("example.org"));
+    const workload = { x509: identity.x509, jwt: { jwtBundleFor } };
+    const tokens = [{ rule: "token", allow: { ids: [known, idOf("cron", "partner.example")], via: ["jwt"] } }] as const;
+    await using twin = await createGateway(config(idOf("orders"), { policy: tokens }), { workload });
+    assert.deepEqual(twin.readiness().warnings, []);
+  });
+
+  it("name three rules of many", async () => {
+    const policy = ["a", "b", "c", "d", "e"].map((rule) => ({ rule, allow: { trustDomains: ["other.example"] } }));
+    const workload = await world.identity("gateway");
+    await using gateway = await createGateway(config(idOf("orders"), { policy }), { workload });
+    assert.match(gateway.readiness().warnings.join(), /^rules a, b, c and 2 more allow callers of other\.example, /);
   });
 
   it("tell of a Workload API that is away, while what it sent last still serves", async () => {

@@ -1,11 +1,15 @@
-/** What of the identity works but should not stay: a Workload API that is away, pinned peers whom nothing vouches for. */
+/** What of the identity works but should not stay: a Workload API that is away, peers and callers whom nothing vouches for. */
 import { TrustDomain } from "../id/index.ts";
+import type { JwtBundle } from "../jwt/index.ts";
+import { type Policy, rulesOf } from "../policy/policy.ts";
+import type { CheckedRule } from "../policy/rules.ts";
 import { bundleOf } from "../tls/identity.ts";
+import type { GatewayIdentity } from "./gateway-types.ts";
 import type { View } from "./view.ts";
 
 /** The warnings of `/readyz` about the own identity and the bundles of others. */
 export function trustWarnings(view: View): string[] {
-  return [...awayWarnings(view), ...bundleWarnings(view)];
+  return [...awayWarnings(view), ...bundleWarnings(view), ...ruleWarnings(view)];
 }
 
 /** A source of the Workload API tells how it stands; an identity of another kind does not. */
@@ -22,4 +26,57 @@ function bundleWarnings({ identity, config }: View): string[] {
     if (domain?.ok !== true || bundleOf(identity, domain.value)?.isEmpty === false) return [];
     return [`upstream ${name} has to be ${id}, but there is no bundle of ${domain.value} to prove it by`];
   });
+}
+
+/** Allow rules by the trust domain that they name. */
+const allowing = new WeakMap<Policy, ReadonlyMap<string, readonly CheckedRule[]>>();
+/** Rules that one warning names. */
+const NAMED = 3;
+
+/** Rules that let nobody in: no caller of the trust domain could be verified. */
+function ruleWarnings({ identity, config }: View): string[] {
+  if (identity === undefined) return [];
+  return [...allowedDomains(config.policy)].flatMap(([domain, rules]) => {
+    const idle = rules.filter((rule) => !vouched(identity, domain, rule)).map(({ name }) => name);
+    if (idle.length === 0) return [];
+    const [subject, verb] = idle.length === 1 ? ["rule", "allows"] : ["rules", "allow"];
+    const more = idle.length > NAMED ? ` and ${idle.length - NAMED} more` : "";
+    const named = `${subject} ${idle.slice(0, NAMED).join(", ")}${more}`;
+    return [`${named} ${verb} callers of ${domain}, but there is no bundle of ${domain} to verify them by`];
+  });
+}
+
+function allowedDomains(policy: Policy): ReadonlyMap<string, readonly CheckedRule[]> {
+  const known = allowing.get(policy);
+  if (known !== undefined) return known;
+  const domains = new Map<string, CheckedRule[]>();
+  for (const rule of rulesOf(policy)) {
+    if (rule.deny) continue;
+    const ids = rule.ids.map((id) => id.split("/")[2] ?? "");
+    const named = [...ids, ...rule.patterns.map(({ trustDomain }) => trustDomain), ...rule.trustDomains];
+    for (const domain of new Set(named)) {
+      const rules = domains.get(domain);
+      if (rules === undefined) domains.set(domain, [rule]);
+      else rules.push(rule);
+    }
+  }
+  allowing.set(policy, domains);
+  return domains;
+}
+
+/** Whether a caller of the trust domain could prove its identity in one of the ways that the rule takes. */
+function vouched(identity: GatewayIdentity, domain: string, { via }: CheckedRule): boolean {
+  const trustDomain = TrustDomain.safeParse(domain);
+  if (!trustDomain.ok) return false;
+  const x509 = via?.has("x509") !== false && bundleOf(identity, trustDomain.value)?.isEmpty === false;
+  return x509 || (via?.has("jwt") !== false && jwtBundleOf(identity, trustDomain.value)?.isEmpty === false);
+}
+
+/** The keys of a trust domain; a source that throws vouches for nobody. */
+function jwtBundleOf({ jwt }: GatewayIdentity, trustDomain: TrustDomain): JwtBundle | undefined {
+  try {
+    return jwt.jwtBundleFor(trustDomain);
+  } catch {
+    return undefined;
+  }
 }
