@@ -1,5 +1,6 @@
 /** The embedded authority: a whole trust domain in this process, for development and tests. */
 import { Code, ConnectError, type ConnectRouter } from "@connectrpc/connect";
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { type Clock, SpiffeError, systemClock } from "../base/index.ts";
 import { TrustDomain } from "../id/index.ts";
 import { JwtBundle } from "../jwt/index.ts";
@@ -49,6 +50,18 @@ export interface AuthorityOptions {
   clock?: Clock;
   logger?: Logger;
 }
+
+const KNOWN: OptionNames<AuthorityOptions> = {
+  trustDomain: true,
+  entries: true,
+  directory: true,
+  x509TtlMs: true,
+  jwtTtlMs: true,
+  caTtlMs: true,
+  prepareMs: true,
+  clock: true,
+  logger: true,
+};
 
 type Lasting = Readonly<Required<Omit<AuthorityOptions, "trustDomain" | "entries" | "directory">>>;
 
@@ -107,11 +120,12 @@ export class Authority {
   /**
    * Starts the authority and serves every entry's socket.
    *
-   * @throws `ERR_SPIFFE_CONFIG` for a wrong option or entry, `ERR_SPIFFE_ID` for a wrong trust domain,
+   * @throws `ERR_SPIFFE_CONFIG` for a wrong option or entry, `ERR_SPIFFE_USAGE` for one it does not know, `ERR_SPIFFE_ID` for a wrong trust domain,
    * `ERR_SPIFFE_AUTHORITY` when directory or sockets cannot be had safely: a symbolic link in the path, another user's
    * or an open directory, a live socket of another process, a path above 107 bytes
    */
   static async start(options: AuthorityOptions): Promise<Authority> {
+    onlyKnown("Authority.start", options, KNOWN);
     const trustDomain = TrustDomain.parse(options.trustDomain);
     const caTtlMs = checkLife("caTtlMs", options.caTtlMs ?? 24 * HOUR_MS);
     const prepareMs = options.prepareMs ?? Math.min(2_000, caTtlMs / 4);

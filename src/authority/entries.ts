@@ -1,4 +1,5 @@
 /** Registration entries: which identity a socket stands for. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { LIMITS, SpiffeError } from "../base/index.ts";
 import { SpiffeId, TrustDomain } from "../id/index.ts";
 
@@ -18,6 +19,15 @@ export interface AuthorityEntry {
   readonly federatesWith?: readonly string[];
 }
 
+const KNOWN: OptionNames<AuthorityEntry> = {
+  id: true,
+  socket: true,
+  hint: true,
+  ttlMs: true,
+  jwtTtlMs: true,
+  federatesWith: true,
+};
+
 /** A checked entry. */
 export interface Registration {
   readonly key: string;
@@ -34,7 +44,7 @@ const SOCKET_NAME = /^[A-Za-z0-9_-][A-Za-z0-9._-]*$/;
 /**
  * Checks entries as a whole.
  *
- * @throws `ERR_SPIFFE_CONFIG` with the place of the first wrong field
+ * @throws `ERR_SPIFFE_CONFIG` with the place of the first wrong field, `ERR_SPIFFE_USAGE` for one that no entry has
  */
 export function checkEntries(
   entries: readonly AuthorityEntry[],
@@ -43,6 +53,7 @@ export function checkEntries(
 ): Registration[] {
   const registrations: Registration[] = [];
   entries.forEach((entry, index) => {
+    onlyKnown(`entries[${index}]`, entry, KNOWN);
     const at = (field: string) => `entries[${index}].${field}`;
     const id = SpiffeId.safeParseConfig(entry.id);
     if (!id.ok) throw wrong(at("id"), id.message);

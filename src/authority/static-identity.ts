@@ -1,4 +1,5 @@
 /** An identity for tests that has whatever SVID and bundles the test gives it. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { SpiffeError } from "../base/index.ts";
 import type { TlsIdentity } from "../tls/identity.ts";
 import { X509Bundle, type X509BundleSource, X509Svid } from "../x509/index.ts";
@@ -11,6 +12,8 @@ export interface StaticMaterial {
   readonly svid?: X509Svid | Pick<TestSvid, "chainDer" | "privateKeyPkcs8"> | null;
   readonly bundles?: X509BundleSource | X509Bundle | readonly X509Bundle[];
 }
+
+const KNOWN: OptionNames<StaticMaterial> = { svid: true, bundles: true };
 
 /** What `listen`, `connect` and `createFetch` take, with both halves settable. */
 export interface StaticIdentity extends TlsIdentity {
@@ -37,6 +40,7 @@ export async function staticIdentity(material: StaticMaterial): Promise<StaticId
   let svid: X509Svid | null = null;
   let bundles: X509BundleSource = { x509BundleFor: () => undefined };
   const set = async (next: StaticMaterial) => {
+    onlyKnown("staticIdentity", next, KNOWN);
     if (next.svid !== undefined) svid = await asSvid(next.svid);
     if (next.bundles !== undefined) bundles = asSource(next.bundles);
   };

@@ -1,4 +1,5 @@
 /** Certificates for tests: right ones, and every kind of wrong one, each wrong in one thing. */
+import { type OptionNames, onlyKnown, plainOptions } from "../base/check-options.ts";
 import { systemClock } from "../base/index.ts";
 import { encodePem } from "../encoding/index.ts";
 import { TrustDomain } from "../id/index.ts";
@@ -69,6 +70,32 @@ export interface TestCertificateOptions {
   readonly tamper?: "signature" | "algorithm" | "trailing" | ((der: Uint8Array) => Uint8Array);
 }
 
+const KNOWN: OptionNames<TestCertificateOptions> = {
+  id: true,
+  uriSans: true,
+  dnsSans: true,
+  emailSans: true,
+  ipSans: true,
+  sanCritical: true,
+  subject: true,
+  keyType: true,
+  keys: true,
+  notBefore: true,
+  notAfter: true,
+  keyUsage: true,
+  keyUsageCritical: true,
+  extKeyUsage: true,
+  extKeyUsageCritical: true,
+  ca: true,
+  pathLength: true,
+  nameConstraints: true,
+  extensions: true,
+  serial: true,
+  hash: true,
+  tamper: true,
+};
+const KNOWN_OF_CA: OptionNames<TestCertificateOptions & { trustDomain?: string }> = { ...KNOWN, trustDomain: true };
+
 /** A certificate with its key and the chain up to, not including, the root. */
 export interface TestSvid {
   /** Leaf first, DER. */
@@ -130,6 +157,7 @@ export class TestCa {
 
   /** A self-signed root. The trust domain is `example.org` unless said. */
   static async create(options: TestCertificateOptions & { readonly trustDomain?: string } = {}): Promise<TestCa> {
+    onlyKnown("TestCa.create", options, KNOWN_OF_CA);
     const trustDomain = TrustDomain.parse(options.trustDomain ?? "example.org");
     const { der, issuer } = await makeCa(trustDomain, options, undefined);
     return new TestCa(trustDomain, der, issuer, undefined);
@@ -137,9 +165,16 @@ export class TestCa {
 
   /** Issues a leaf. */
   async issue(options: TestCertificateOptions = {}): Promise<TestSvid> {
+    onlyKnown("TestCa.issue", options, KNOWN);
     const keys = options.keys ?? (await generateKeys(options.keyType ?? "ec-p256", true));
     const leaf = await makeCertificate(
-      { subject: {}, keyUsage: ["digitalSignature"], extKeyUsage: ["serverAuth", "clientAuth"], ca: false, ...options },
+      {
+        subject: {},
+        keyUsage: ["digitalSignature"],
+        extKeyUsage: ["serverAuth", "clientAuth"],
+        ca: false,
+        ...plainOptions(options, KNOWN),
+      },
       keys,
       name(options.subject ?? {}),
       this.#issuer,
@@ -159,6 +194,7 @@ export class TestCa {
 
   /** Issues a subordinate CA, whose leaves present its certificate after their own. */
   async intermediate(options: TestCertificateOptions & { readonly trustDomain?: string } = {}): Promise<TestCa> {
+    onlyKnown("TestCa.intermediate", options, KNOWN_OF_CA);
     const trustDomain = options.trustDomain === undefined ? this.trustDomain : TrustDomain.parse(options.trustDomain);
     const { der, issuer } = await makeCa(trustDomain, options, this.#issuer);
     return new TestCa(trustDomain, der, issuer, this);
@@ -166,9 +202,10 @@ export class TestCa {
 
   /** Issues a certificate for the subject and key of another CA: its leaves then lead here too. */
   async crossSign(other: TestCa, options: TestCertificateOptions = {}): Promise<TestCa> {
+    onlyKnown("TestCa.crossSign", options, KNOWN);
     const { der, issuer } = await makeCa(
       other.trustDomain,
-      { ...options, keys: other.keys },
+      { ...plainOptions(options, KNOWN), keys: other.keys },
       this.#issuer,
       other.#issuer.subject,
     );
@@ -201,7 +238,7 @@ async function makeCa(
     ca: true,
     notAfter: new Date(systemClock.now() + 10 * HOUR_MS),
     sanCritical: false,
-    ...options,
+    ...plainOptions(options, KNOWN),
   };
   return { der: await makeCertificate(complete, keys, subject, parent ?? issuer), issuer };
 }

@@ -1,5 +1,6 @@
 /** Tokens for tests: right ones and every kind of wrong one. */
 import type { webcrypto } from "node:crypto";
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { systemClock } from "../base/index.ts";
 import { encodeBase64Url } from "../encoding/index.ts";
 import type { TrustDomain } from "../id/index.ts";
@@ -36,6 +37,8 @@ export interface TestJwtOptions {
   /** Changes the signature bytes before they are written. */
   readonly signature?: (signature: Uint8Array) => Uint8Array;
 }
+
+const KNOWN: OptionNames<TestJwtOptions> = { key: true, header: true, claims: true, signature: true };
 
 interface Kind {
   readonly key: webcrypto.RsaHashedKeyGenParams | webcrypto.EcKeyGenParams | { name: "Ed25519" };
@@ -96,7 +99,9 @@ export function testJwtBundle(trustDomain: TrustDomain, ...keys: TestJwtKey[]): 
  * console.assert(svid.id.uri === "spiffe://example.org/web");
  * ```
  */
-export async function signTestJwt({ key, header = {}, claims = {}, signature }: TestJwtOptions): Promise<string> {
+export async function signTestJwt(options: TestJwtOptions): Promise<string> {
+  onlyKnown("signTestJwt", options, KNOWN);
+  const { key, header = {}, claims = {}, signature } = options;
   const now = Math.floor(systemClock.now() / 1_000);
   const protectedHeader =
     typeof header === "string" ? header : JSON.stringify({ alg: key.alg, kid: key.kid, typ: "JWT", ...header });

@@ -1,4 +1,5 @@
 /** The SPIFFE bundle of one trust domain (SPIFFE Trust Domain and Bundle §4): as a value, and its document. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { accept, SpiffeError, unwrap, type Verdict } from "../base/index.ts";
 import { TrustDomain } from "../id/index.ts";
 import { type BundleWarning, JwtBundle, type JwtJwk } from "../jwt/index.ts";
@@ -8,6 +9,15 @@ import { type AuthorityJwk, authorityJwk } from "./authority-jwk.ts";
 import { MAX_SEQUENCE, readBundle, type SpiffeBundleParts } from "./read-bundle.ts";
 import type { BundleSource } from "./source.ts";
 import { type WitJwk, type WitKey, witJwk } from "./wit-key.ts";
+
+const KNOWN: OptionNames<SpiffeBundleParts> = {
+  x509: true,
+  jwt: true,
+  witKeys: true,
+  sequence: true,
+  refreshHintMs: true,
+  warnings: true,
+};
 
 /** The constructor, for this folder alone: the parts are the trust domain's, and in range. */
 export let makeSpiffeBundle: (trustDomain: TrustDomain, parts: SpiffeBundleParts) => SpiffeBundle;
@@ -54,11 +64,12 @@ export class SpiffeBundle implements BundleSource {
    * Makes a bundle of parts of one trust domain. WIT keys are only in it where they are given, as some older readers refuse a
    * bundle that has them; each needs a `kid` that no other WIT or JWT key of the bundle has (WIT-25).
    *
-   * @throws SpiffeError `ERR_SPIFFE_USAGE` when a part is another trust domain's, a number is out of range or a `kid` not
-   *   unique
+   * @throws SpiffeError `ERR_SPIFFE_USAGE` when a part is not known or another trust domain's, a number is out of range or a
+   *   `kid` not unique
    */
   static of(trustDomain: TrustDomain | string, parts: SpiffeBundleParts): SpiffeBundle {
     const domain = typeof trustDomain === "string" ? TrustDomain.parse(trustDomain) : trustDomain;
+    onlyKnown("SpiffeBundle.of", parts, KNOWN);
     const { x509, jwt, witKeys = [], sequence, refreshHintMs } = parts;
     for (const part of [x509, jwt]) {
       if (part !== undefined && !part.trustDomain.equals(domain)) {

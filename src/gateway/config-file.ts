@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { isSpiffeError, LIMITS, SpiffeError } from "../base/index.ts";
 import { type ParseOptions, parseGatewayConfig } from "./config.ts";
 import type { PolicyFileReader } from "./config-policy.ts";
@@ -40,7 +41,7 @@ export async function readGatewayFile(file: string, options: Omit<ParseOptions, 
   try {
     const text = await readText(file);
     note(text);
-    config = parseGatewayConfig(text, { ...options, readPolicyFiles: readFiles, file });
+    config = parseGatewayConfig(text, { env: options.env, readPolicyFiles: readFiles, file });
   } catch (error) {
     if (!isSpiffeError(error)) throw error;
     config = error as SpiffeError;
@@ -79,6 +80,8 @@ export function watchedPaths(file: string, globs: readonly string[]): string[] {
   return [...new Set([file, ...found.map((name) => resolve(base, name))])];
 }
 
+const KNOWN: OptionNames<Omit<ParseOptions, "file">> = { env: true, readPolicyFiles: true };
+
 /**
  * Reads and checks a gateway file.
  *
@@ -89,6 +92,7 @@ export async function loadGatewayConfig(
   file: string,
   options: Omit<ParseOptions, "file"> = {},
 ): Promise<GatewayConfig> {
+  onlyKnown("loadGatewayConfig", options, KNOWN);
   const { config } = await readGatewayFile(file, options);
   if (config instanceof Error) throw config;
   return config;

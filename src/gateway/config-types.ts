@@ -62,6 +62,9 @@ export interface UpstreamInput {
   readonly proxyProtocol?: "v2";
 }
 
+/** An upstream for HTTP, as it is written. */
+export type HttpUpstreamInput = Omit<UpstreamInput, "connectTimeout" | "proxyProtocol">;
+
 /** A route as it is written. */
 export interface RouteInput {
   readonly name: string;

@@ -1,8 +1,9 @@
 /** What an upstream may be: proven by SPIFFE ID over TLS, or in plaintext that stays on this machine. */
+import type { OptionNames } from "../base/check-options.ts";
 import { readId } from "../policy/principals.ts";
 import { canonicalTarget } from "../policy/request-line.ts";
 import type { Path, Reader } from "./config-reader.ts";
-import type { UpstreamConfig } from "./config-types.ts";
+import type { HttpUpstreamInput, UpstreamConfig } from "./config-types.ts";
 import { parseUpstreamUrl, shownUrl, type UpstreamTarget } from "./upstream-url.ts";
 
 /** Addresses of one upstream. */
@@ -12,7 +13,17 @@ const MAX_RETRIES = 10;
 /** Milliseconds between two health checks at least, so that checks are never the load. */
 const MIN_EVERY_MS = 1_000;
 
-const KEYS = ["url", "id", "protocol", "unsafePlainUpstream", "tryTimeout", "retries", "health"];
+/** What an upstream for HTTP may say; one for bytes has other names. */
+export const UPSTREAM_NAMES: OptionNames<HttpUpstreamInput> = {
+  url: true,
+  id: true,
+  protocol: true,
+  unsafePlainUpstream: true,
+  tryTimeout: true,
+  retries: true,
+  health: true,
+};
+const KEYS = Object.keys(UPSTREAM_NAMES);
 
 function readRetries(read: Reader, value: unknown, path: Path): UpstreamConfig["retries"] {
   const { max = 1, budget = "10%" } = read.object(value, path, ["max", "budget"]);

@@ -1,4 +1,5 @@
 /** From the text of a gateway file to a checked configuration, or to a list of everything that is wrong with it. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { SpiffeError } from "../base/index.ts";
 import { type ConfigOrigin, readConfigText } from "../policy/config-text.ts";
 import { Policy } from "../policy/index.ts";
@@ -128,6 +129,8 @@ export interface ParseOptions {
   readonly readPolicyFiles?: PolicyFileReader | undefined;
 }
 
+const KNOWN: OptionNames<ParseOptions> = { file: true, env: true, readPolicyFiles: true };
+
 /**
  * Checks a configuration, given as YAML or JSON text or as an object of the same shape. Every fault is told, with its
  * place; nothing is ever started from a configuration that has one.
@@ -147,6 +150,7 @@ export interface ParseOptions {
  * ```
  */
 export function parseGatewayConfig(input: string | GatewayInput, options: ParseOptions = {}): GatewayConfig {
+  onlyKnown("parseGatewayConfig", options, KNOWN);
   const env = options.env ?? process.env;
   const text = typeof input === "string" ? input : textOf(input);
   const parsed = readConfigText(text, {

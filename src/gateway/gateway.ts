@@ -1,4 +1,5 @@
 /** `createGateway()`: listeners, routes, policy, upstreams and the status port of one configuration. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { type Clock, SpiffeError, systemClock } from "../base/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { gatewayMetrics } from "../telemetry/metrics.ts";
@@ -30,6 +31,15 @@ import { TokenDoors } from "./token-doors.ts";
 import { type OpenListener, reportOf, type View } from "./view.ts";
 import { upgradeHandler } from "./websocket.ts";
 
+const KNOWN: OptionNames<GatewayOptions> = {
+  workload: true,
+  logger: true,
+  clock: true,
+  file: true,
+  worker: true,
+  sockets: true,
+};
+
 /**
  * Starts a gateway: callers prove a SPIFFE ID by certificate or token, the policy decides, an upstream answers.
  *
@@ -37,7 +47,7 @@ import { upgradeHandler } from "./websocket.ts";
  *
  * @param config a checked configuration, or an object in the shape of the gateway file
  * @returns the gateway, once every port is open
- * @throws `ERR_SPIFFE_CONFIG`, `ERR_SPIFFE_PORT_IN_USE`, `ERR_SPIFFE_PERMISSION`, or what opening the identity throws
+ * @throws `ERR_SPIFFE_CONFIG`, `ERR_SPIFFE_USAGE`, `ERR_SPIFFE_PORT_IN_USE`, `ERR_SPIFFE_PERMISSION`, or what opening the identity throws
  *
  * @example
  * ```ts
@@ -70,6 +80,7 @@ export async function createGateway(
   config: GatewayConfig | GatewayInput,
   options: GatewayOptions = {},
 ): Promise<Gateway> {
+  onlyKnown("createGateway", options, KNOWN);
   const checked = checkedConfig(config);
   const gateway = new RunningGateway(checked, options);
   try {
@@ -343,6 +354,7 @@ class RunningGateway implements Gateway {
   }
 
   close(options: { deadlineMs?: number; delayMs?: number } = {}): Promise<{ cut: number }> {
+    onlyKnown("close", options, { deadlineMs: true, delayMs: true });
     const { drain } = this.#view().config;
     const { deadlineMs = drain.deadlineMs, delayMs = drain.delayMs } = options;
     return (this.#closing ??= this.#close(deadlineMs, delayMs));

@@ -1,13 +1,14 @@
 /** `proxy()`: the in-app form of the gateway's way to an upstream, a handler for Hono routes. */
 import type { Context, Handler } from "hono";
+import { type OptionNames, onlyKnown, plainOptions } from "../base/check-options.ts";
 import { type Clock, SpiffeError, systemClock } from "../base/index.ts";
 import type { Peer } from "../id/index.ts";
 import { formatIssue } from "../policy/issue.ts";
 import { canonicalTarget } from "../policy/request-line.ts";
 import type { TlsIdentity } from "../tls/index.ts";
 import { Reader } from "./config-reader.ts";
-import type { UpstreamInput } from "./config-types.ts";
-import { readUpstream } from "./config-upstream.ts";
+import type { HttpUpstreamInput } from "./config-types.ts";
+import { readUpstream, UPSTREAM_NAMES } from "./config-upstream.ts";
 import { Forwarding, Refused } from "./forwarding.ts";
 import { type Field, fieldsOf, requestFields, responseFields } from "./headers.ts";
 import { carriesSvid } from "./middleware/authenticate.ts";
@@ -16,11 +17,13 @@ import { problemResponse } from "./middleware/problem.ts";
 import { Upstream } from "./upstream.ts";
 
 /** Where {@link proxy} sends requests. */
-export interface ProxyOptions extends UpstreamInput {
+export interface ProxyOptions extends HttpUpstreamInput {
   /** Milliseconds until the upstream's answer begins, over all tries; 30,000 by default. */
   readonly timeoutMs?: number | undefined;
   readonly clock?: Clock | undefined;
 }
+
+const KNOWN: OptionNames<ProxyOptions> = { ...UPSTREAM_NAMES, timeoutMs: true, clock: true };
 
 /**
  * A handler that sends the request on and returns the upstream's answer, streaming both ways: identity fields are
@@ -31,7 +34,8 @@ export interface ProxyOptions extends UpstreamInput {
  *
  * @param workload the identity to dial with; a `Workload` is one
  * @param options `url` and, for https, `id`: the SPIFFE ID that must answer
- * @throws `ERR_SPIFFE_CONFIG` for an upstream that the gateway file would refuse as well
+ * @throws `ERR_SPIFFE_CONFIG` for an upstream that the gateway file would refuse as well, `ERR_SPIFFE_USAGE` for an option
+ *   it does not know
  *
  * @example
  * ```ts
@@ -54,7 +58,9 @@ export interface ProxyOptions extends UpstreamInput {
  * ```
  */
 export function proxy(workload: TlsIdentity, options: ProxyOptions): Handler {
-  const { timeoutMs = 30_000, clock = systemClock, ...input } = options;
+  onlyKnown("proxy()", options, KNOWN);
+  const { timeoutMs = 30_000, clock = systemClock } = options;
+  const input = plainOptions<HttpUpstreamInput>(options, UPSTREAM_NAMES);
   const read = new Reader();
   const config = readUpstream(read, "proxy", input, ["proxy()"]);
   if (config === undefined || read.issues.length > 0) {

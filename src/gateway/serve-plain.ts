@@ -1,8 +1,9 @@
 /** `servePlain()`: a Hono app for callers with tokens, in plaintext that does not leave this machine (S-18). */
+
+import { inRange, type OptionNames, onlyKnown, usage, wholeInRange } from "../base/check-options.ts";
 import { type Clock, systemClock } from "../base/index.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
-import { inRange, onlyKnown, usage, wholeInRange } from "../tls/check-options.ts";
 import type { OwnPlace } from "../tls/listening.ts";
 import { markConnection } from "../tls/peer.ts";
 import { thatNeverThrows } from "../tls/quiet-logger.ts";
@@ -49,15 +50,15 @@ export interface PlainServer extends AsyncDisposable {
   close(options?: { deadlineMs?: number }): Promise<{ cut: number }>;
 }
 
-const KNOWN: readonly (keyof PlainServeOptions)[] = [
-  "port",
-  "address",
-  "path",
-  "drainMs",
-  "signals",
-  "clock",
-  "logger",
-];
+const KNOWN: OptionNames<PlainServeOptions> = {
+  port: true,
+  address: true,
+  path: true,
+  drainMs: true,
+  signals: true,
+  clock: true,
+  logger: true,
+};
 
 /**
  * Serves an app over plaintext HTTP/1.1 on loopback or a unix socket, by the fastest server of the runtime: `Bun.serve`,
@@ -101,11 +102,13 @@ export async function servePlain(app: ServedApp, options: PlainServeOptions = {}
     onClosed = resolve;
   });
   let closing: Promise<{ cut: number }> | undefined;
-  const close = ({ deadlineMs = drainMs }: { deadlineMs?: number } = {}) =>
-    (closing ??= drain(native, deadlineMs, clock).finally(() => {
+  const close = (options: { deadlineMs?: number } = {}) => {
+    onlyKnown("close", options, { deadlineMs: true });
+    return (closing ??= drain(native, options.deadlineMs ?? drainMs, clock).finally(() => {
       forget();
       onClosed();
     }));
+  };
   const forget = closeOnSignal(options.signals, (signal) => {
     logger.info("draining", { signal, deadlineMs: drainMs });
     void close();

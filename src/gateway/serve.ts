@@ -1,4 +1,5 @@
 /** `serve()`: a Hono app behind a listener that verifies SPIFFE identities. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import type { Clock } from "../base/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { type Authorizer, type ClientCertificate, listen, type TlsIdentity, type TlsListener } from "../tls/index.ts";
@@ -27,6 +28,18 @@ export interface ServeOptions {
   readonly clock?: Clock | undefined;
   readonly logger?: Logger | undefined;
 }
+
+const KNOWN: OptionNames<ServeOptions> = {
+  workload: true,
+  port: true,
+  address: true,
+  clientCertificate: true,
+  authorize: true,
+  drainMs: true,
+  signals: true,
+  clock: true,
+  logger: true,
+};
 
 /** A running server. */
 export interface SpiffeServer extends AsyncDisposable {
@@ -76,6 +89,7 @@ export interface SpiffeServer extends AsyncDisposable {
  * ```
  */
 export async function serve(app: ServedApp, options: ServeOptions): Promise<SpiffeServer> {
+  onlyKnown("serve", options, KNOWN);
   const { workload, port, address, clientCertificate, authorize, clock } = options;
   const logger = thatNeverThrows(options.logger ?? silentLogger);
   const listener = await listen(workload, {
@@ -88,8 +102,10 @@ export async function serve(app: ServedApp, options: ServeOptions): Promise<Spif
     logger,
   });
   const drainMs = options.drainMs ?? 30_000;
-  const close = (closing: { deadlineMs?: number } = {}) =>
-    listener.close({ deadlineMs: closing.deadlineMs ?? drainMs });
+  const close = (closing: { deadlineMs?: number } = {}) => {
+    onlyKnown("close", closing, { deadlineMs: true });
+    return listener.close({ deadlineMs: closing.deadlineMs ?? drainMs });
+  };
   const forget = closeOnSignal(options.signals, (signal) => {
     logger.info("draining", { signal, deadlineMs: drainMs });
     void close();

@@ -1,4 +1,5 @@
 /** JWT-SVIDs as values: what the token says, and the token, kept where no log or JSON can find it. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { unwrap, type Verdict } from "../base/index.ts";
 import type { SpiffeId, TokenIdentity } from "../id/index.ts";
 import { inspectAs } from "../id/inspect.ts";
@@ -10,6 +11,8 @@ export interface JwtSvidOptions {
   /** The operator's note from the Workload API that tells several SVIDs apart. */
   readonly hint?: string;
 }
+
+const KNOWN: OptionNames<JwtSvidOptions> = { hint: true };
 
 /** The constructor, for this folder alone. */
 export let makeJwtSvid: (token: string, jws: Jws, claims: JwtClaims, options?: JwtSvidOptions) => JwtSvid;
@@ -66,12 +69,14 @@ export class JwtSvid {
    * }
    * ```
    */
-  static parseUnverified(token: string, options?: JwtSvidOptions): JwtSvid {
+  static parseUnverified(token: string, options: JwtSvidOptions = {}): JwtSvid {
+    onlyKnown("JwtSvid.parseUnverified", options, KNOWN);
     return unwrap(JwtSvid.safeParseUnverified(token, options), "ERR_SPIFFE_JWT_SVID");
   }
 
-  /** Like {@link JwtSvid.parseUnverified}, but returns a verdict and never throws. */
-  static safeParseUnverified(token: string, options?: JwtSvidOptions): Verdict<JwtSvid> {
+  /** Like {@link JwtSvid.parseUnverified}, but returns a verdict; throws `ERR_SPIFFE_USAGE` for an option it does not know. */
+  static safeParseUnverified(token: string, options: JwtSvidOptions = {}): Verdict<JwtSvid> {
+    onlyKnown("JwtSvid.safeParseUnverified", options, KNOWN);
     const jws = parseJws(token);
     if (!jws.ok) return jws;
     const claims = readClaims(jws.value.payload);

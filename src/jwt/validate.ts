@@ -1,4 +1,5 @@
 /** Validation of JWT-SVIDs: every rule in one generator, run by an asynchronous and a synchronous driver. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import {
   accept,
   type Clock,
@@ -50,6 +51,16 @@ export interface JwtValidateSyncOptions extends Omit<JwtValidateOptions, "verifi
   readonly verifier?: SyncSignatureVerifier;
 }
 
+const KNOWN: OptionNames<JwtValidateOptions> = {
+  audience: true,
+  clock: true,
+  leewayMs: true,
+  requireKeyId: true,
+  lenientHeader: true,
+  verifier: true,
+  backend: true,
+};
+
 const DEFAULT_LEEWAY_MS = 10_000;
 const MAX_LEEWAY_MS = 120_000;
 
@@ -61,7 +72,7 @@ const MAX_LEEWAY_MS = 120_000;
  * @param bundles where the JWT bundle of the subject's trust domain is looked up; none means refused
  * @returns the SVID, all of whose rules hold
  * @throws SpiffeError `ERR_SPIFFE_JWT_VERIFY`, `reason` names the rule; `ERR_SPIFFE_USAGE` when `audience` is empty or
- *   `leewayMs` out of range
+ *   `leewayMs` out of range, and for an option it does not know
  *
  * @example
  * ```ts
@@ -79,7 +90,8 @@ export async function validateJwtSvid(
   bundles: JwtBundleSource,
   options: JwtValidateOptions,
 ): Promise<JwtSvid> {
-  return unwrap(await safeValidateJwtSvid(token, bundles, options), "ERR_SPIFFE_JWT_VERIFY");
+  onlyKnown("validateJwtSvid", options, KNOWN);
+  return unwrap(await validate(token, bundles, options), "ERR_SPIFFE_JWT_VERIFY");
 }
 
 /**
@@ -88,6 +100,15 @@ export async function validateJwtSvid(
  * @throws SpiffeError `ERR_SPIFFE_USAGE` for wrong options
  */
 export async function safeValidateJwtSvid(
+  token: string,
+  bundles: JwtBundleSource,
+  options: JwtValidateOptions,
+): Promise<Verdict<JwtSvid>> {
+  onlyKnown("safeValidateJwtSvid", options, KNOWN);
+  return validate(token, bundles, options);
+}
+
+async function validate(
   token: string,
   bundles: JwtBundleSource,
   options: JwtValidateOptions,
@@ -102,7 +123,8 @@ export async function safeValidateJwtSvid(
  * @throws SpiffeError `ERR_SPIFFE_JWT_VERIFY`, `ERR_SPIFFE_USAGE`, and `ERR_SPIFFE_BACKEND` where there is no such backend
  */
 export function validateJwtSvidSync(token: string, bundles: JwtBundleSource, options: JwtValidateSyncOptions): JwtSvid {
-  return unwrap(safeValidateJwtSvidSync(token, bundles, options), "ERR_SPIFFE_JWT_VERIFY");
+  onlyKnown("validateJwtSvidSync", options, KNOWN);
+  return unwrap(validateSync(token, bundles, options), "ERR_SPIFFE_JWT_VERIFY");
 }
 
 /**
@@ -115,6 +137,11 @@ export function safeValidateJwtSvidSync(
   bundles: JwtBundleSource,
   options: JwtValidateSyncOptions,
 ): Verdict<JwtSvid> {
+  onlyKnown("safeValidateJwtSvidSync", options, KNOWN);
+  return validateSync(token, bundles, options);
+}
+
+function validateSync(token: string, bundles: JwtBundleSource, options: JwtValidateSyncOptions): Verdict<JwtSvid> {
   const verifier = options.verifier ?? chooseSyncVerifier(options.backend);
   return svidOf(token, runChecksSync(validation(token, bundles, settingsOf(options)), verifier));
 }

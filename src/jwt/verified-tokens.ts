@@ -1,4 +1,5 @@
 /** Tokens that have been verified, remembered by all that mattered, so that a busy caller costs one signature check (S-19). */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { accept, LIMITS, SpiffeError, type Verdict } from "../base/index.ts";
 import {
   type Checks,
@@ -32,6 +33,16 @@ export type RememberedOptions = Pick<
   JwtValidateOptions,
   "audience" | "clock" | "leewayMs" | "requireKeyId" | "lenientHeader" | "verifier"
 >;
+
+const LIMITED: OptionNames<VerifiedTokensLimits> = { maxEntries: true, maxBytes: true };
+const KNOWN: OptionNames<RememberedOptions> = {
+  audience: true,
+  clock: true,
+  leewayMs: true,
+  requireKeyId: true,
+  lenientHeader: true,
+  verifier: true,
+};
 
 /** Judges a token: at once where it is remembered and still holds. Gives what it proves, a new object every time. */
 export type TokenJudge = (
@@ -114,8 +125,10 @@ export class VerifiedTokens {
   readonly #scopes = new Map<string, string>();
   #bytes = 0;
 
-  /** @throws SpiffeError `ERR_SPIFFE_USAGE` for limits that are no whole numbers from 0 on */
-  constructor({ maxEntries = MAX_ENTRIES, maxBytes = MAX_BYTES }: VerifiedTokensLimits = {}) {
+  /** @throws SpiffeError `ERR_SPIFFE_USAGE` for limits that are no whole numbers from 0 on, and for one it does not know */
+  constructor(limits: VerifiedTokensLimits = {}) {
+    onlyKnown("VerifiedTokens", limits, LIMITED);
+    const { maxEntries = MAX_ENTRIES, maxBytes = MAX_BYTES } = limits;
     for (const limit of [maxEntries, maxBytes]) {
       if (!Number.isSafeInteger(limit) || limit < 0)
         throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected limits of remembered tokens to be whole numbers from 0 on");
@@ -133,9 +146,10 @@ export class VerifiedTokens {
    * A judge of tokens by these options. All judges share the memory; only those with the same audiences and options
    * share what is in it.
    *
-   * @throws SpiffeError `ERR_SPIFFE_USAGE` for an empty audience or a leeway out of range
+   * @throws SpiffeError `ERR_SPIFFE_USAGE` for an empty audience, a leeway out of range or an option it does not know
    */
   judge(options: RememberedOptions): TokenJudge {
+    onlyKnown("VerifiedTokens.judge", options, KNOWN);
     const settings = settingsOf(options);
     const verifier = options.verifier ?? chooseVerifier();
     const rules = { settings, verifier, scope: this.#scopeOf(settings, verifier) };

@@ -1,4 +1,5 @@
 /** An external authorizer asked over HTTP: it may deny what the policy allows and add headers from a list, nothing else (S-26). */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { type Clock, SpiffeError, systemClock } from "../base/index.ts";
 import { isJsonObject, type JsonValue, parseJson } from "../encoding/strict-json.ts";
 import type { Peer } from "../id/index.ts";
@@ -27,6 +28,8 @@ export interface AuthorizerOptions {
   readonly fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined;
   readonly clock?: Clock | undefined;
 }
+
+const KNOWN: OptionNames<AuthorizerOptions> = { fetch: true, clock: true };
 
 /** Bytes of an answer. */
 const MAX_ANSWER = 65_536;
@@ -226,7 +229,7 @@ function questionOf({ rule }: Decision, peer: Peer | undefined, facts: RequestFa
  *
  * @param input `{ url, timeout?, headers? }`: https, or http on loopback; the timeout 500ms unless given; names of
  *   headers it may add
- * @throws `ERR_SPIFFE_CONFIG` naming every fault
+ * @throws `ERR_SPIFFE_CONFIG` naming every fault; `ERR_SPIFFE_USAGE` for an option it does not know
  *
  * @example
  * ```ts
@@ -239,6 +242,7 @@ function questionOf({ rule }: Decision, peer: Peer | undefined, facts: RequestFa
  * ```
  */
 export function createAuthorizer(input: unknown, options: AuthorizerOptions = {}): Authorizer {
+  onlyKnown("createAuthorizer", options, KNOWN);
   const { settings, issues } = checkAuthorizer(input, ["authorizer"]);
   if (settings === undefined) throw new SpiffeError("ERR_SPIFFE_CONFIG", issues.map(formatIssue).join("\n"));
   return new Authorizer(settings, options);

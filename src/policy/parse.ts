@@ -1,4 +1,5 @@
 /** From policy files to a policy, or to everything that is wrong with them. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { accept, refuse, SpiffeError, type Verdict } from "../base/index.ts";
 import { readConfigText } from "./config-text.ts";
 import { formatFaults, formatIssue } from "./issue.ts";
@@ -23,6 +24,9 @@ export interface ParsePolicyOptions extends PolicyOptions {
   /** Variables for `${NAME}`; none by default. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
 }
+
+const KNOWN: OptionNames<ParsePolicyOptions> = { clock: true, env: true };
+const SOURCE: OptionNames<PolicySource> = { file: true, text: true, idPrefixes: true };
 
 /** Rules out of several texts, and every fault as a sentence. */
 export interface ParsedSources {
@@ -84,7 +88,10 @@ export function readSources(
  * ```
  */
 export function parsePolicy(input: string | readonly PolicySource[], options: ParsePolicyOptions = {}): Policy {
+  onlyKnown("parsePolicy", options, KNOWN);
   const sources = typeof input === "string" ? [{ file: "policy", text: input }] : input;
+  // a misspelt `idPrefixes` would let the file speak for everybody
+  for (const source of sources) onlyKnown("a policy source", source, SOURCE);
   const { rules, sources: read, faults } = readSources(sources, options.env ?? {}, new Map());
   if (faults.length > 0) throw new SpiffeError("ERR_SPIFFE_CONFIG", formatFaults(faults));
   return makePolicy(rules, options, read);

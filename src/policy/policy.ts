@@ -1,4 +1,5 @@
 /** The decision: may this caller do this? Deny wins, nothing matched is denied. Knows nothing of HTTP libraries. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { type Clock, type Reason, SpiffeError, systemClock, timeOf } from "../base/index.ts";
 import type { Peer } from "../id/index.ts";
 import { formatFaults, formatIssue } from "./issue.ts";
@@ -44,6 +45,8 @@ export interface PolicyOptions {
   /** Tells the time where a request does not say when it came. */
   readonly clock?: Clock | undefined;
 }
+
+const KNOWN: OptionNames<PolicyOptions> = { clock: true };
 
 /** Makes a policy of rules that passed the check; not public. */
 export let makePolicy: (
@@ -131,9 +134,11 @@ export class Policy {
   /**
    * Checks and compiles rules; an empty list denies everything.
    *
-   * @throws `ERR_SPIFFE_CONFIG` naming every fault: an unknown key, a rule without principals, an ID that is none …
+   * @throws `ERR_SPIFFE_CONFIG` naming every fault: an unknown key, a rule without principals, an ID that is none …;
+   *   `ERR_SPIFFE_USAGE` for an option it does not know
    */
   static compile(rules: readonly PolicyRule[], options: PolicyOptions = {}): Policy {
+    onlyKnown("Policy.compile", options, KNOWN);
     const checked = checkRules(rules, ["policy"]);
     if (checked.issues.length > 0) {
       throw new SpiffeError("ERR_SPIFFE_CONFIG", formatFaults(checked.issues.map(formatIssue)));

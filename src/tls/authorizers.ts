@@ -1,4 +1,5 @@
 /** Which verified peers are welcome: values that turn a verified SVID into a verdict. */
+import { onlyKnown } from "../base/check-options.ts";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { accept, refuse, type Verdict } from "../base/verdict.ts";
 import {
@@ -121,7 +122,11 @@ function readPeer(peer: PeerExpectation): Authorizer {
   if (typeof peer === "string" || peer instanceof SpiffeId) return authorizeId(peer);
   if (Array.isArray(peer)) return authorizeOneOf(...(peer as readonly (string | SpiffeId)[]));
   const domain = (peer as { trustDomain?: unknown } | null | undefined)?.trustDomain;
-  if (typeof domain === "string") return authorizeMemberOf(domain);
+  if (typeof domain === "string") {
+    // a path beside it would narrow nothing
+    onlyKnown("peer", peer, { trustDomain: true });
+    return authorizeMemberOf(domain);
+  }
   throw usage(peer === undefined || peer === null ? "no peer" : "something else");
 }
 

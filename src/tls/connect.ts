@@ -2,6 +2,7 @@
 import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect as dialTls, type TLSSocket } from "node:tls";
+import { inRange, type OptionNames, onlyKnown, usage, wholeInRange } from "../base/check-options.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import type { Reason } from "../base/codes.ts";
 import { accept, type Refusal, refuse, type Verdict } from "../base/verdict.ts";
@@ -9,7 +10,6 @@ import { chooseSyncVerifier } from "../crypto/index.ts";
 import type { X509Peer } from "../id/peer.ts";
 import type { X509Svid } from "../x509/index.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
-import { inRange, usage, wholeInRange } from "./check-options.ts";
 import {
   abortError,
   type DialAddress,
@@ -84,6 +84,22 @@ export function fallenSince({
 
 const DEFAULT_TIMEOUT_MS = 10_000;
 
+const KNOWN: OptionNames<ConnectOptions> = {
+  host: true,
+  port: true,
+  path: true,
+  socket: true,
+  peer: true,
+  alpn: true,
+  servername: true,
+  timeoutMs: true,
+  signal: true,
+  maxConnectionAgeMs: true,
+  onDrain: true,
+  clock: true,
+  onStep: true,
+};
+
 function ignore(): void {}
 
 /**
@@ -122,6 +138,7 @@ function ignore(): void {}
  * ```
  */
 export async function connect(identity: TlsIdentity, options: ConnectOptions): Promise<VerifiedConnection> {
+  onlyKnown("connect", options, KNOWN);
   const authorize = authorizerFor(options.peer);
   const address = addressOf(options);
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;

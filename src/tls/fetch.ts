@@ -1,7 +1,8 @@
 /** A fetch whose peer is a SPIFFE ID. */
+
+import { inRange, type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { type Authorizer, authorizerFor, expectationOf, type PeerExpectation } from "./authorizers.ts";
-import { inRange, onlyKnown } from "./check-options.ts";
 import { connectVouched, type VerifiedConnection } from "./connect.ts";
 import { identityError } from "./connect-errors.ts";
 import { exchange, wasStale } from "./fetch-exchange.ts";
@@ -21,7 +22,7 @@ export interface FetchOptions {
 /** Like the platform's fetch, for `https:` URLs. */
 export type SpiffeFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
-const KNOWN = ["peer", "connectTimeoutMs", "clock"];
+const KNOWN: OptionNames<FetchOptions> = { peer: true, connectTimeoutMs: true, clock: true };
 
 /**
  * Makes a fetch that presents the own X.509-SVID and talks only to the expected peer. The URL's host is where to dial;

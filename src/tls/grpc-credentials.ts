@@ -1,10 +1,10 @@
 /** Channel credentials for `@grpc/grpc-js`: a channel gets its socket once the peer is verified. */
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import { inRange, type OptionNames, onlyKnown, usage } from "../base/check-options.ts";
 import type { Clock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
-import { inRange, onlyKnown, usage } from "./check-options.ts";
 import { connectVouched } from "./connect.ts";
 import type { TlsIdentity } from "./identity.ts";
 
@@ -33,7 +33,12 @@ interface SecureConnector<CallCredentials> {
   destroy(): void;
 }
 
-const KNOWN = ["peer", "servername", "connectTimeoutMs", "clock"];
+const KNOWN: OptionNames<GrpcCredentialsOptions> = {
+  peer: true,
+  servername: true,
+  connectTimeoutMs: true,
+  clock: true,
+};
 
 /**
  * Makes channel credentials that present the own X.509-SVID and talk to the expected peer alone. The channel's HTTP/2 gets

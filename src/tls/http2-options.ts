@@ -1,8 +1,9 @@
 /** HTTP/2 to a peer for Connect transports. */
+
+import { inRange, type OptionNames, onlyKnown } from "../base/check-options.ts";
 import type { Clock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
-import { inRange, onlyKnown } from "./check-options.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { PeerSessions } from "./peer-sessions.ts";
 
@@ -26,7 +27,13 @@ export interface PeerTransportOptions {
   readonly sessionManager: PeerSessions;
 }
 
-const KNOWN = ["baseUrl", "peer", "connectTimeoutMs", "idleTimeoutMs", "clock"];
+const KNOWN: OptionNames<Http2Options> = {
+  baseUrl: true,
+  peer: true,
+  connectTimeoutMs: true,
+  idleTimeoutMs: true,
+  clock: true,
+};
 
 /**
  * Makes the options of a Connect transport whose every session goes to the expected peer: `createGrpcTransport({

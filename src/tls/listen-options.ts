@@ -1,9 +1,11 @@
 /** The options of `listen()`, checked and completed. */
+
+import { inRange, type OptionNames, onlyKnown, plainOptions, usage, wholeInRange } from "../base/check-options.ts";
 import { capabilities } from "../runtime/capabilities.ts";
-import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
+import type { ConnectHandlers } from "./entries.ts";
 import type { ListenOptions } from "./listen.ts";
 import { HEADER_BYTES, type HttpProtocol, type ServerSettings } from "./options.ts";
-import { isPrefix } from "./proxy-gate.ts";
+import { isPrefix, type ProxyProtocolOptions } from "./proxy-gate.ts";
 import { DEFAULT_THROTTLE, type ThrottleLimits } from "./throttle.ts";
 
 const AGE_WITH_RESUMPTION_MS = 30 * 60_000;
@@ -17,35 +19,38 @@ export interface ListenSettings {
   readonly throttle: ThrottleLimits | undefined;
 }
 
-const KNOWN: readonly (keyof ListenOptions)[] = [
-  "handler",
-  "fetch",
-  "onConnection",
-  "onExpect",
-  "onUpgrade",
-  "onConnect",
-  "port",
-  "address",
-  "path",
-  "sharePort",
-  "fd",
-  "protocols",
-  "alpn",
-  "clientCertificate",
-  "certificate",
-  "svid",
-  "authorize",
-  "handshakeTimeoutMs",
-  "maxConnections",
-  "maxHeaderBytes",
-  "maxConcurrentStreams",
-  "maxConnectionAgeMs",
-  "proxyProtocol",
-  "throttle",
-  "clock",
-  "logger",
-  "onRefused",
-];
+const KNOWN: OptionNames<ListenOptions> = {
+  handler: true,
+  fetch: true,
+  onConnection: true,
+  onExpect: true,
+  onUpgrade: true,
+  onConnect: true,
+  port: true,
+  address: true,
+  path: true,
+  sharePort: true,
+  fd: true,
+  protocols: true,
+  alpn: true,
+  clientCertificate: true,
+  certificate: true,
+  svid: true,
+  authorize: true,
+  handshakeTimeoutMs: true,
+  maxConnections: true,
+  maxHeaderBytes: true,
+  maxConcurrentStreams: true,
+  maxConnectionAgeMs: true,
+  proxyProtocol: true,
+  throttle: true,
+  clock: true,
+  logger: true,
+  onRefused: true,
+};
+
+const CONNECT: OptionNames<ConnectHandlers> = { http1: true, http2: true };
+const PROXIES: OptionNames<ProxyProtocolOptions> = { from: true };
 
 const FUNCTIONS = ["handler", "fetch", "onConnection", "onExpect", "onUpgrade", "authorize", "onRefused"] as const;
 
@@ -61,6 +66,7 @@ export function listenSettings(options: ListenOptions): ListenSettings {
       throw usage(`Expected ${name} to be a function; got ${typeof options[name]}`);
     }
   }
+  if (options.onConnect !== undefined) onlyKnown("onConnect", options.onConnect, CONNECT);
   const { http1, http2 } = options.onConnect ?? {};
   if (options.onConnect !== undefined && (typeof http1 !== "function" || typeof http2 !== "function")) {
     throw usage("Expected onConnect to be { http1, http2 }, a function for each protocol");
@@ -123,7 +129,7 @@ export function listenSettings(options: ListenOptions): ListenSettings {
 
 function checkProxies({ proxyProtocol, path }: ListenOptions): void {
   if (proxyProtocol === undefined) return;
-  onlyKnown("proxyProtocol", proxyProtocol, ["from"]);
+  onlyKnown("proxyProtocol", proxyProtocol, PROXIES);
   const { from } = proxyProtocol;
   if (path !== undefined) throw usage("Expected proxyProtocol on a TCP port; got it on a unix socket");
   if (!Array.isArray(from) || from.length === 0 || !from.every(isPrefix)) {
@@ -148,8 +154,8 @@ function protocolsOf(given: ListenOptions["protocols"] = ["h2", "http/1.1"]): re
 
 function throttleLimits(given: ListenOptions["throttle"]): ThrottleLimits | undefined {
   if (given === false) return undefined;
-  if (given !== undefined) onlyKnown("throttle", given, Object.keys(DEFAULT_THROTTLE));
-  const limits = { ...DEFAULT_THROTTLE, ...given };
+  if (given !== undefined) onlyKnown("throttle", given, DEFAULT_THROTTLE);
+  const limits = { ...DEFAULT_THROTTLE, ...plainOptions(given ?? {}, DEFAULT_THROTTLE) };
   wholeInRange("throttle.refusals", limits.refusals, 1, Infinity);
   inRange("throttle.windowMs", limits.windowMs, 1, Infinity);
   inRange("throttle.penaltyMs", limits.penaltyMs, 1, Infinity);

@@ -1,6 +1,7 @@
 /** The server behind `listen()`: gates before TLS and before HTTP, and the connections that passed them. */
 import type { Http2SecureServer } from "node:http2";
 import type { TLSSocket } from "node:tls";
+import { inRange, onlyKnown } from "../base/check-options.ts";
 import { type Clock, systemClock, timeOf } from "../base/clock.ts";
 import type { Reason } from "../base/codes.ts";
 import { SpiffeError } from "../base/errors.ts";
@@ -10,7 +11,6 @@ import type { X509Peer } from "../id/peer.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import { authorizeAny } from "./authorizers.ts";
-import { inRange } from "./check-options.ts";
 import { ConnectionGate } from "./connection-gate.ts";
 import { Connection, type LifeLog } from "./connections.ts";
 import { type ListenerCounters, newCounters } from "./counters.ts";
@@ -324,6 +324,7 @@ export class Listener implements TlsListener {
   }
 
   close(options: { deadlineMs?: number } = {}): Promise<{ cut: number }> {
+    onlyKnown("close", options, { deadlineMs: true });
     inRange("deadlineMs", options.deadlineMs, 0, Infinity);
     return (this.#closing ??= this.#close(options.deadlineMs ?? 30_000));
   }

@@ -3,7 +3,7 @@
  * between greeting and login, of which the driver knows nothing: until the server has let it in or not, packets of the
  * driver are numbered one higher on the wire, and those of the server one lower for the driver.
  */
-import { usage } from "./check-options.ts";
+import { usage } from "../base/check-options.ts";
 
 const HEADER_BYTES = 4;
 /** Capabilities, packet size, character set and what MariaDB adds: with these both request and login begin. */

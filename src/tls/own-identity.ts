@@ -1,4 +1,5 @@
 /** What this side proves itself with, and whether it still may (S-10). */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { type Clock, timeOf } from "../base/clock.ts";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { type Refusal, refuse } from "../base/verdict.ts";
@@ -8,6 +9,8 @@ import type { TlsIdentity } from "./identity.ts";
 
 /** Which of several SVIDs of a workload is meant. */
 export type SvidChoice = { readonly id: string } | { readonly hint: string };
+
+const KNOWN: OptionNames<SvidChoice> = { id: true, hint: true };
 
 const ends = new WeakMap<X509Svid, number>();
 
@@ -61,6 +64,7 @@ export function ownIdentityLost(cause: unknown): Refusal {
  */
 export function withChosenSvid(identity: TlsIdentity, choice: SvidChoice): TlsIdentity {
   const { x509 } = identity;
+  onlyKnown("svid", choice, KNOWN);
   const { id, hint } = choice as { id?: string; hint?: string };
   if ((id === undefined) === (hint === undefined)) {
     throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected svid to be { id } or { hint }; got both or none");

@@ -1,11 +1,11 @@
 /** An agent for `node:https` whose every connection is verified before HTTP gets it. */
 import { Agent, type AgentOptions, type ClientRequest } from "node:http";
 import type { Duplex } from "node:stream";
+import { inRange, type OptionNames, onlyKnown, usage, wholeInRange } from "../base/check-options.ts";
 import type { Clock } from "../base/clock.ts";
 import type { SpiffeError } from "../base/errors.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import { authorizerFor, expectationOf, type PeerExpectation } from "./authorizers.ts";
-import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
 import { connectVouched, type VerifiedConnection } from "./connect.ts";
 import { dialError } from "./connect-errors.ts";
 import type { TlsIdentity } from "./identity.ts";
@@ -34,16 +34,16 @@ export interface PeerAgentOptions {
   clock?: Clock;
 }
 
-const KNOWN = [
-  "peer",
-  "keepAlive",
-  "maxSockets",
-  "maxTotalSockets",
-  "maxFreeSockets",
-  "servername",
-  "connectTimeoutMs",
-  "clock",
-];
+const KNOWN: OptionNames<PeerAgentOptions> = {
+  peer: true,
+  keepAlive: true,
+  maxSockets: true,
+  maxTotalSockets: true,
+  maxFreeSockets: true,
+  servername: true,
+  connectTimeoutMs: true,
+  clock: true,
+};
 
 /** What a request must not bring along: each would be a second opinion on who is talked to. */
 const FOREIGN = [

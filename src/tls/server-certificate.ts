@@ -1,5 +1,6 @@
 /** What a listener proves itself with: an X.509-SVID, or a certificate of the Web PKI from files or text. */
 import { createPrivateKey } from "node:crypto";
+import { usage } from "../base/check-options.ts";
 import { type Clock, timeOf } from "../base/clock.ts";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import { privateKeyMatchesSync } from "../crypto/index.ts";
@@ -7,7 +8,6 @@ import { decodePem } from "../encoding/pem.ts";
 import { readFileWhole } from "../workload/file-read.ts";
 import { followFiles } from "../workload/file-watch.ts";
 import { Certificate, type X509Svid } from "../x509/index.ts";
-import { usage } from "./check-options.ts";
 import type { TlsIdentity } from "./identity.ts";
 import { type Material, materialOf, pemMaterial } from "./options.ts";
 import { endOf, ownSvid } from "./own-identity.ts";

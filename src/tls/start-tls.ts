@@ -1,7 +1,7 @@
 /** The plain beginning of protocols that ask for TLS on a connection of their own: what is said before the handshake. */
 import { connect as dialTcp, type Socket } from "node:net";
+import { usage } from "../base/check-options.ts";
 import { SpiffeError } from "../base/errors.ts";
-import { usage } from "./check-options.ts";
 import { dialError } from "./connect-errors.ts";
 import { MysqlLogin, mysqlGreetingOffersTls, mysqlPacketLength, mysqlSslRequest } from "./mysql-login.ts";
 

@@ -1,9 +1,9 @@
 /** Options for code that dials by `createConnection`: what it gets is verified already, and nothing else can be dialled with them. */
 import type { TLSSocket } from "node:tls";
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import type { Clock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
-import { onlyKnown } from "./check-options.ts";
 import { connectVouched } from "./connect.ts";
 import type { TlsIdentity } from "./identity.ts";
 
@@ -46,7 +46,13 @@ export interface VerifiedTlsOptions {
   readonly maxCachedSessions: 0;
 }
 
-const KNOWN = ["peer", "alpn", "servername", "connectTimeoutMs", "clock"];
+const KNOWN: OptionNames<TlsPeerOptions> = {
+  peer: true,
+  alpn: true,
+  servername: true,
+  connectTimeoutMs: true,
+  clock: true,
+};
 
 /**
  * Makes options for `https.request` and whatever else dials by a `createConnection(target, callback)`. The callback gets

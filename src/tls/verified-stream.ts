@@ -2,9 +2,9 @@
 import { isIP } from "node:net";
 import { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
+import { inRange, type OptionNames, onlyKnown, usage, wholeInRange } from "../base/check-options.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { authorizerFor, type PeerExpectation } from "./authorizers.ts";
-import { inRange, onlyKnown, usage, wholeInRange } from "./check-options.ts";
 import { connectVouched } from "./connect.ts";
 import { timeoutError } from "./connect-errors.ts";
 import type { TlsIdentity } from "./identity.ts";
@@ -40,7 +40,13 @@ interface Way {
   readonly clock: Clock | undefined;
 }
 
-const KNOWN = ["peer", "startTls", "servername", "connectTimeoutMs", "clock"];
+const KNOWN: OptionNames<StreamOptions> = {
+  peer: true,
+  startTls: true,
+  servername: true,
+  connectTimeoutMs: true,
+  clock: true,
+};
 
 /**
  * Makes streams for drivers that take a function in place of a socket: `stream` of `pg` and `mysql2`, `socketFactory` of

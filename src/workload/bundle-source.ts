@@ -1,4 +1,5 @@
 /** The bundles of both kinds, for who verifies others. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { unwrap } from "../base/verdict.ts";
@@ -10,7 +11,7 @@ import { readBundleDocument } from "./bundle-document.ts";
 import { type BundleFeed, type BundleState, DocumentFeed } from "./bundle-feed.ts";
 import { StreamedBundles } from "./bundle-streams.ts";
 import { type UrlOptions, urlFeed } from "./bundle-url.ts";
-import type { OpenOptions, SourceOptions } from "./open.ts";
+import { OPEN_NAMES, type OpenOptions, SOURCE_NAMES, type SourceOptions } from "./open.ts";
 import type { JwtBundles, X509Bundles } from "./snapshot.ts";
 import type { Source, SourceCounters, SourceState } from "./source.ts";
 
@@ -30,6 +31,11 @@ export interface BundleUrlOptions extends BundleDocumentOptions, UrlOptions {
   /** Whose bundle it is; never taken from the URL (FED-04). */
   readonly trustDomain: TrustDomain | string;
 }
+
+const OPEN: OptionNames<SourceOptions & OpenOptions> = { ...SOURCE_NAMES, ...OPEN_NAMES };
+const GIVEN: OptionNames<Pick<BundleDocumentOptions, "trustDomain">> = { trustDomain: true };
+const FILE: OptionNames<BundleDocumentOptions> = { ...GIVEN, ...OPEN_NAMES, clock: true, logger: true };
+const URL_NAMES: OptionNames<BundleUrlOptions> = { ...FILE, fetch: true, maxAgeMs: true, refresh: true };
 
 /**
  * Every bundle that is trusted, X.509 and JWT: of a workload, from its agent; or from files and URLs, without an agent.
@@ -68,6 +74,7 @@ export class BundleSource implements X509BundleSource, JwtBundleSource {
    *   sockets; or what {@link Source.ready} throws
    */
   static async open(options: SourceOptions & OpenOptions = {}): Promise<BundleSource> {
+    onlyKnown("BundleSource.open", options, OPEN);
     const openBundleStreams = await loaded(import("./open-bundles.ts"), "openBundleStreams", "sockets");
     return new BundleSource(await openBundleStreams(options));
   }
@@ -90,6 +97,7 @@ export class BundleSource implements X509BundleSource, JwtBundleSource {
     document: Uint8Array | string,
     options: Pick<BundleDocumentOptions, "trustDomain"> = {},
   ): BundleSource {
+    onlyKnown("BundleSource.fromJson", options, GIVEN);
     const bytes = typeof document === "string" ? new TextEncoder().encode(document) : document;
     const state = unwrap(readBundleDocument(bytes, domainOf(options.trustDomain)), "ERR_SPIFFE_BUNDLE");
     const feed = new DocumentFeed("the given document", { clock: systemClock, logger: silentLogger });
@@ -120,6 +128,7 @@ export class BundleSource implements X509BundleSource, JwtBundleSource {
    * ```
    */
   static async fromFile(path: string, options: BundleDocumentOptions = {}): Promise<BundleSource> {
+    onlyKnown("BundleSource.fromFile", options, FILE);
     const fileFeed = await loaded(import("./bundle-file.ts"), "fileFeed", "files");
     const feed = fileFeed(path, domainOf(options.trustDomain), deps(options));
     await feed.held.open(options);
@@ -151,6 +160,7 @@ export class BundleSource implements X509BundleSource, JwtBundleSource {
    * ```
    */
   static async fromUrl(url: string | URL, options: BundleUrlOptions): Promise<BundleSource> {
+    onlyKnown("BundleSource.fromUrl", options, URL_NAMES);
     const trustDomain = domainOf(options.trustDomain);
     if (trustDomain === undefined)
       throw new SpiffeError("ERR_SPIFFE_USAGE", "Expected whose bundle it is: trustDomain");

@@ -1,4 +1,5 @@
 /** Which of several identities a workload takes for its own. */
+import type { OptionNames } from "../base/check-options.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { SpiffeId } from "../id/index.ts";
 import type { X509Svid } from "../x509/index.ts";
@@ -12,6 +13,8 @@ export interface IdentityChoice {
   /** Takes one of the SVIDs; called once for each new state. */
   readonly pick?: ((svids: readonly X509Svid[]) => X509Svid | undefined) | undefined;
 }
+
+export const CHOICE_NAMES: OptionNames<IdentityChoice> = { hint: true, id: true, pick: true };
 
 /** A choice that can be made again with every state. */
 export interface Chooser {

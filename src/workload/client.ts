@@ -1,5 +1,6 @@
 /** The Workload API's calls, once and as streams, each answer judged before it is returned. */
 import type { Transport } from "@connectrpc/connect";
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import type { Verdict } from "../base/verdict.ts";
@@ -45,6 +46,23 @@ export interface JwtSvidOptions extends CallOptions {
   readonly id?: SpiffeId | string | undefined;
 }
 
+/** What the agent is asked to validate, and as whom. */
+type JwtValidation = { token: string; audience: string } & CallOptions;
+
+const KNOWN: OptionNames<ClientOptions> = {
+  socket: true,
+  transport: true,
+  timeoutMs: true,
+  keepaliveMs: true,
+  redactionGraceMs: true,
+  clock: true,
+  logger: true,
+};
+const CALL: OptionNames<CallOptions> = { signal: true, timeoutMs: true };
+const WATCH: OptionNames<Pick<CallOptions, "signal">> = { signal: true };
+const FETCH_JWT: OptionNames<JwtSvidOptions> = { audience: true, id: true, ...CALL };
+const VALIDATE_JWT: OptionNames<JwtValidation> = { token: true, audience: true, ...CALL };
+
 /** The connection of a client, for the sources of this folder. */
 export let connectionOf: (client: WorkloadApiClient) => Connection;
 
@@ -74,8 +92,9 @@ export class WorkloadApiClient {
     connectionOf = (client) => client.#connection;
   }
 
-  /** @throws SpiffeError `ERR_SPIFFE_ENDPOINT` for a missing or malformed address; `ERR_SPIFFE_USAGE` for a wrong time */
+  /** @throws SpiffeError `ERR_SPIFFE_ENDPOINT` for a missing or malformed address; `ERR_SPIFFE_USAGE` for a wrong time or an option it does not know */
   constructor(options: ClientOptions = {}) {
+    onlyKnown("WorkloadApiClient", options, KNOWN);
     const { socket, transport } = options;
     if (socket !== undefined && transport !== undefined) {
       throw new SpiffeError("ERR_SPIFFE_USAGE", "A Workload API client takes a socket or a transport, not both");
@@ -99,7 +118,7 @@ export class WorkloadApiClient {
    *   `ERR_SPIFFE_PERMISSION`; `ERR_SPIFFE_CLOSED`
    */
   fetchX509Context(options: CallOptions = {}): Promise<X509Context> {
-    return this.#fetch(X509_CONTEXT, options);
+    return this.#fetch("WorkloadApiClient.fetchX509Context", X509_CONTEXT, options);
   }
 
   /**
@@ -109,26 +128,29 @@ export class WorkloadApiClient {
    * @throws SpiffeError when the Workload API forbids to ask again
    */
   watchX509Context(options: { signal?: AbortSignal | undefined } = {}): AsyncIterable<X509Context> {
+    onlyKnown("WorkloadApiClient.watchX509Context", options, WATCH);
     return this.#watch(X509_CONTEXT, options.signal);
   }
 
   /** The X.509 bundles the caller may trust. Throws as {@link WorkloadApiClient.fetchX509Context} does. */
   fetchX509Bundles(options: CallOptions = {}): Promise<X509Bundles> {
-    return this.#fetch(X509_BUNDLES, options);
+    return this.#fetch("WorkloadApiClient.fetchX509Bundles", X509_BUNDLES, options);
   }
 
   /** The X.509 bundles and each newer state, as {@link WorkloadApiClient.watchX509Context}. */
   watchX509Bundles(options: { signal?: AbortSignal | undefined } = {}): AsyncIterable<X509Bundles> {
+    onlyKnown("WorkloadApiClient.watchX509Bundles", options, WATCH);
     return this.#watch(X509_BUNDLES, options.signal);
   }
 
   /** The JWT bundles the caller may trust. Throws as {@link WorkloadApiClient.fetchX509Context} does. */
   fetchJwtBundles(options: CallOptions = {}): Promise<JwtBundles> {
-    return this.#fetch(JWT_BUNDLES, options);
+    return this.#fetch("WorkloadApiClient.fetchJwtBundles", JWT_BUNDLES, options);
   }
 
   /** The JWT bundles and each newer state, as {@link WorkloadApiClient.watchX509Context}. */
   watchJwtBundles(options: { signal?: AbortSignal | undefined } = {}): AsyncIterable<JwtBundles> {
+    onlyKnown("WorkloadApiClient.watchJwtBundles", options, WATCH);
     return this.#watch(JWT_BUNDLES, options.signal);
   }
 
@@ -139,6 +161,7 @@ export class WorkloadApiClient {
    * @throws SpiffeError `ERR_SPIFFE_USAGE` for an empty audience; else as {@link WorkloadApiClient.fetchX509Context}
    */
   async fetchJwtSvids(options: JwtSvidOptions): Promise<JwtSvid[]> {
+    onlyKnown("WorkloadApiClient.fetchJwtSvids", options, FETCH_JWT);
     const audience = audienceList(options.audience);
     const id = typeof options.id === "string" ? SpiffeId.parse(options.id) : options.id;
     const message = await this.#connection.call("fetch-jwt", options, (api, rpc) =>
@@ -149,6 +172,7 @@ export class WorkloadApiClient {
 
   /** The first of {@link WorkloadApiClient.fetchJwtSvids}: the default identity's, or the named one's. */
   async fetchJwtSvid(options: JwtSvidOptions): Promise<JwtSvid> {
+    onlyKnown("WorkloadApiClient.fetchJwtSvid", options, FETCH_JWT);
     const [first] = await this.fetchJwtSvids(options);
     return first!;
   }
@@ -160,7 +184,8 @@ export class WorkloadApiClient {
    * @throws SpiffeError `ERR_SPIFFE_JWT_VERIFY` when the agent refuses the token; else as
    *   {@link WorkloadApiClient.fetchX509Context}
    */
-  async validateJwtSvid(options: { token: string; audience: string } & CallOptions): Promise<ValidatedJwtSvid> {
+  async validateJwtSvid(options: JwtValidation): Promise<ValidatedJwtSvid> {
+    onlyKnown("WorkloadApiClient.validateJwtSvid", options, VALIDATE_JWT);
     const { token, audience } = options;
     const phase = "validate-jwt";
     const message = await this.#connection.call(
@@ -181,7 +206,8 @@ export class WorkloadApiClient {
     await this.close();
   }
 
-  async #fetch<M, T extends Held>(profile: Profile<M, T>, options: CallOptions): Promise<T> {
+  async #fetch<M, T extends Held>(name: string, profile: Profile<M, T>, options: CallOptions): Promise<T> {
+    onlyKnown(name, options, CALL);
     const verdict = await this.#connection.first(profile, options);
     const content = this.#accept(`fetch-${profile.name}`, verdict);
     return snapshot<T>(content, this.#connection.clock.now(), 1);

@@ -1,6 +1,7 @@
 /** An X.509 identity in files: which they are, and how they are read and judged as one state. */
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
+import type { OptionNames } from "../base/check-options.ts";
 import type { Clock } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { accept, type Refusal, refuse, type Verdict } from "../base/verdict.ts";
@@ -38,7 +39,14 @@ interface Located {
   readonly all: readonly string[];
 }
 
-const NAMES = ["folder", "credentials", "certificates", "privateKey", "bundles"] as const;
+export const FILE_NAMES: OptionNames<IdentityFiles> = {
+  folder: true,
+  credentials: true,
+  certificates: true,
+  privateKey: true,
+  bundles: true,
+};
+const NAMES = Object.keys(FILE_NAMES) as (keyof typeof FILE_NAMES)[];
 
 const CREDENTIALS = "credential-bundle.pem";
 const BUNDLE = /^(.+)\.spiffe-trust-bundle\.pem$/;

@@ -1,14 +1,15 @@
 /** X.509 identity and bundles from files that somebody else keeps current. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { type Clock, systemClock, timeOf } from "../base/clock.ts";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
 import type { SpiffeId, TrustDomain } from "../id/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
 import type { X509Bundle, X509BundleSource, X509Svid, X509SvidSource } from "../x509/index.ts";
-import { type IdentityFiles, locator, readIdentity } from "./file-identity.ts";
+import { FILE_NAMES, type IdentityFiles, locator, readIdentity } from "./file-identity.ts";
 import { isMissing } from "./file-read.ts";
 import { followFiles } from "./file-watch.ts";
 import { asSpiffeError, Held } from "./held.ts";
-import type { OpenOptions } from "./open.ts";
+import { OPEN_NAMES, type OpenOptions } from "./open.ts";
 import { snapshot, type X509Context } from "./snapshot.ts";
 import type { SourceCounters, SourceState } from "./source.ts";
 import { sameX509Context } from "./x509-messages.ts";
@@ -16,6 +17,8 @@ import { sameX509Context } from "./x509-messages.ts";
 /** Which files, and how to follow them. */
 export type FileSourceOptions = IdentityFiles &
   OpenOptions & { readonly clock?: Clock | undefined; readonly logger?: Logger | undefined };
+
+const KNOWN: OptionNames<FileSourceOptions> = { ...FILE_NAMES, ...OPEN_NAMES, clock: true, logger: true };
 
 /**
  * The workload's own X.509-SVID and the bundles it trusts, from PEM files. `listen`, `connect`, `createFetch` and all that
@@ -71,10 +74,11 @@ export class FileSource implements X509BundleSource, X509SvidSource {
    * @param options `credentials`: a file of private key and chain; or `certificates` and `privateKey`; with `bundles`: file
    *   by trust domain name, PEM or SPIFFE bundle, the own one among them; or `folder`: holds `credential-bundle.pem` and
    *   `<trust domain>.spiffe-trust-bundle.pem`; `timeoutMs`: how long to wait, 30,000 by default
-   * @throws SpiffeError `ERR_SPIFFE_USAGE` for other files than these, `ERR_SPIFFE_ID` for the name of a trust domain,
+   * @throws SpiffeError `ERR_SPIFFE_USAGE` for other files or options than these, `ERR_SPIFFE_ID` for the name of a trust domain,
    *   `ERR_SPIFFE_TIMEOUT` with the last trouble, `ERR_SPIFFE_ABORTED`
    */
   static async open(options: FileSourceOptions): Promise<FileSource> {
+    onlyKnown("FileSource.open", options, KNOWN);
     const source = new FileSource(options);
     await source.#held.open(options);
     return source;

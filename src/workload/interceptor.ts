@@ -1,5 +1,6 @@
 /** A Connect interceptor that sends the workload's JWT-SVID with each call. */
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { checkTokenTarget, otherToken } from "./bearer.ts";
 import type { JwtSvidSource } from "./jwt-source.ts";
@@ -8,6 +9,8 @@ import type { JwtSvidSource } from "./jwt-source.ts";
 export interface JwtSvidInterceptorOptions {
   readonly audience: string | readonly string[];
 }
+
+const KNOWN: OptionNames<JwtSvidInterceptorOptions> = { audience: true };
 
 /**
  * Adds `authorization: Bearer <JWT-SVID>` to every call of one transport.
@@ -20,6 +23,7 @@ export interface JwtSvidInterceptorOptions {
  * @param options the audience, which the service looks for in the token
  * @returns an interceptor; its calls throw SpiffeError `ERR_SPIFFE_USAGE` for a plaintext or second origin, and what
  *   `JwtSource.fetch` throws
+ * @throws SpiffeError `ERR_SPIFFE_USAGE` for an option it does not know
  *
  * @example
  * ```ts
@@ -35,6 +39,7 @@ export interface JwtSvidInterceptorOptions {
  * ```
  */
 export function jwtSvid(workload: { readonly jwt: JwtSvidSource }, options: JwtSvidInterceptorOptions): Interceptor {
+  onlyKnown("jwtSvid", options, KNOWN);
   const { audience } = options;
   let served: string | undefined;
   return (next) => async (request) => {

@@ -1,4 +1,5 @@
 /** A fetch that sends the workload's JWT-SVID, to the origins it is meant for and nowhere else. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { SpiffeError } from "../base/errors.ts";
 import type { SpiffeId } from "../id/index.ts";
 import { checkTokenTarget, otherToken } from "./bearer.ts";
@@ -18,6 +19,8 @@ export interface CreateJwtFetchOptions {
   /** Sends the requests; the platform's fetch by default. One by `createFetch` adds mutual TLS. */
   readonly fetch?: SendRequest | undefined;
 }
+
+const KNOWN: OptionNames<CreateJwtFetchOptions> = { audience: true, origin: true, id: true, fetch: true };
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const MAX_REDIRECTS = 5;
@@ -47,7 +50,8 @@ interface Attempt {
  * @param options audience, and the origins that serve it
  * @returns like the platform's fetch. It rejects with `ERR_SPIFFE_USAGE` for another origin, `ERR_SPIFFE_UPSTREAM` for a
  *   redirect that may not be or never ends, and with what `JwtSource.fetch` and the given `fetch` throw
- * @throws SpiffeError `ERR_SPIFFE_USAGE` for an origin that is none, or is neither TLS nor this host
+ * @throws SpiffeError `ERR_SPIFFE_USAGE` for an origin that is none, or is neither TLS nor this host, and for an option it
+ *   does not know
  *
  * @example
  * ```ts
@@ -68,6 +72,7 @@ interface Attempt {
  * ```
  */
 export function createJwtFetch(workload: { readonly jwt: JwtSvidSource }, options: CreateJwtFetchOptions): SendRequest {
+  onlyKnown("createJwtFetch", options, KNOWN);
   const { audience, id, fetch: send = (...request) => fetch(...request) } = options;
   const origins = new Set((typeof options.origin === "string" ? [options.origin] : options.origin).map(originOf));
   if (origins.size === 0) throw usage("an origin that tokens may go to", "none");

@@ -1,10 +1,19 @@
 /** JWT bundles kept current by the Workload API, and JWT-SVIDs fetched and cached. */
+import { type OptionNames, onlyKnown, plainOptions } from "../base/check-options.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { SpiffeId, type TrustDomain } from "../id/index.ts";
 import type { JwtBundle, JwtBundleSource, JwtSvid } from "../jwt/index.ts";
 import { audienceList } from "./client.ts";
 import { cacheKey, JwtCache } from "./jwt-cache.ts";
-import { type HeldClient, holdClient, type OpenOptions, type SourceOptions, whenReady } from "./open.ts";
+import {
+  type HeldClient,
+  holdClient,
+  OPEN_NAMES,
+  type OpenOptions,
+  SOURCE_NAMES,
+  type SourceOptions,
+  whenReady,
+} from "./open.ts";
 import { JWT_BUNDLES } from "./profiles.ts";
 import { untilAborted } from "./signals.ts";
 import type { JwtBundles } from "./snapshot.ts";
@@ -28,6 +37,10 @@ export interface JwtFetchOptions {
   /** Ask the agent even if a cached token would do, as after a 401. */
   readonly fresh?: true | undefined;
 }
+
+const KNOWN: OptionNames<JwtSourceOptions> = { ...SOURCE_NAMES, identity: true };
+const OPEN: OptionNames<JwtSourceOptions & OpenOptions> = { ...KNOWN, ...OPEN_NAMES };
+const FETCH: OptionNames<JwtFetchOptions> = { audience: true, id: true, signal: true, fresh: true };
 
 /** Gets JWT-SVIDs; a {@link JwtSource} does. */
 export interface JwtSvidSource {
@@ -62,9 +75,10 @@ export class JwtSource extends Source<JwtBundles> implements JwtBundleSource, Jw
   /**
    * Starts watching the bundles; `ready()` tells when the first state has come.
    *
-   * @throws SpiffeError `ERR_SPIFFE_ENDPOINT`
+   * @throws SpiffeError `ERR_SPIFFE_ENDPOINT`, `ERR_SPIFFE_USAGE`
    */
   constructor(options: JwtSourceOptions = {}) {
+    onlyKnown("JwtSource", options, KNOWN);
     const held = holdClient(options);
     super(held.connection, JWT_BUNDLES);
     this.#held = held;
@@ -78,7 +92,8 @@ export class JwtSource extends Source<JwtBundles> implements JwtBundleSource, Jw
    * @throws SpiffeError `ERR_SPIFFE_TIMEOUT` with socket, phase and last error; or what {@link Source.ready} throws
    */
   static async open(options: JwtSourceOptions & OpenOptions = {}): Promise<JwtSource> {
-    const source = new JwtSource(options);
+    onlyKnown("JwtSource.open", options, OPEN);
+    const source = new JwtSource(plainOptions<JwtSourceOptions>(options, KNOWN));
     await whenReady(source.opening, options);
     return source;
   }
@@ -90,6 +105,7 @@ export class JwtSource extends Source<JwtBundles> implements JwtBundleSource, Jw
    *   `ERR_SPIFFE_ABORTED`; else as `WorkloadApiClient.fetchJwtSvids`
    */
   async fetch(options: JwtFetchOptions): Promise<JwtSvid> {
+    onlyKnown("JwtSource.fetch", options, FETCH);
     const { audience: asked } = options;
     const audience = typeof asked === "string" && asked !== "" ? [asked] : audienceList(asked);
     const { state } = this;

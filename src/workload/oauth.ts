@@ -1,5 +1,6 @@
 /** A JWT-SVID as proof towards an OAuth 2.0 authorization server: client assertion and token exchange. */
 
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { LIMITS } from "../base/limits.ts";
 import { isJsonObject, type JsonObject, parseJson } from "../encoding/strict-json.ts";
@@ -27,6 +28,8 @@ export interface ClientAssertionOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+const ASSERTION: OptionNames<ClientAssertionOptions> = { issuer: true, id: true, signal: true };
+
 /** Form parameters that authenticate a client. The assertion is a secret. */
 export interface ClientAssertion {
   readonly client_assertion_type: typeof ASSERTION_TYPE;
@@ -40,7 +43,7 @@ export interface ClientAssertion {
  * @param workload a `Workload`, or whatever has a `jwt` source
  * @param options `issuer`: the server's issuer identifier
  * @returns parameters to be added to a request to that server, and to no other
- * @throws SpiffeError what `JwtSource.fetch` throws
+ * @throws SpiffeError `ERR_SPIFFE_USAGE` for an option it does not know, and what `JwtSource.fetch` throws
  *
  * @example
  * ```ts
@@ -60,6 +63,7 @@ export async function clientAssertion(
   workload: { readonly jwt: JwtSvidSource },
   options: ClientAssertionOptions,
 ): Promise<ClientAssertion> {
+  onlyKnown("clientAssertion", options, ASSERTION);
   return assertionOf(await workload.jwt.fetch(wantedBy(options)));
 }
 
@@ -88,6 +92,19 @@ export interface TokenExchangeOptions extends ClientAssertionOptions {
   /** Sends the request; the platform's fetch by default. */
   readonly fetch?: SendRequest | undefined;
 }
+
+const EXCHANGE: OptionNames<TokenExchangeOptions> = {
+  ...ASSERTION,
+  endpoint: true,
+  subject: true,
+  audience: true,
+  resource: true,
+  scope: true,
+  requestedType: true,
+  client: true,
+  fetch: true,
+};
+const SUBJECT: OptionNames<NonNullable<TokenExchangeOptions["subject"]>> = { token: true, type: true };
 
 /** What the server gave. The token is shown by {@link ExchangedToken.accessToken} alone: not by JSON, inspection or errors. */
 export class ExchangedToken {
@@ -132,7 +149,8 @@ export class ExchangedToken {
  *
  * @param workload a `Workload`, or whatever has a `jwt` source
  * @param options token endpoint, issuer, and what is wanted
- * @throws SpiffeError `ERR_SPIFFE_USAGE` for an endpoint that is neither TLS nor this host; `ERR_SPIFFE_UPSTREAM` when the
+ * @throws SpiffeError `ERR_SPIFFE_USAGE` for an endpoint that is neither TLS nor this host, and for an option it does not
+ *   know; `ERR_SPIFFE_UPSTREAM` when the
  *   server refuses, with its error code, or answers with something else than a token; and what `JwtSource.fetch` throws
  *
  * @example
@@ -158,6 +176,8 @@ export async function tokenExchange(
   workload: { readonly jwt: JwtSvidSource },
   options: TokenExchangeOptions,
 ): Promise<ExchangedToken> {
+  onlyKnown("tokenExchange", options, EXCHANGE);
+  if (options.subject !== undefined) onlyKnown("tokenExchange({ subject })", options.subject, SUBJECT);
   const endpoint = endpointOf(options.endpoint);
   const send = options.fetch ?? ((...request) => fetch(...request));
   const wanted = wantedBy(options);

@@ -1,14 +1,17 @@
 /** The one handle most programs need: identity, tokens and bundles of this workload. */
+import { type OptionNames, onlyKnown, plainOptions } from "../base/check-options.ts";
 import type { SpiffeId } from "../id/index.ts";
 import { BundleSource } from "./bundle-source.ts";
-import type { IdentityChoice } from "./choice.ts";
+import { CHOICE_NAMES, type IdentityChoice } from "./choice.ts";
 import { type ClientOptions, connectionOf, WorkloadApiClient } from "./client.ts";
 import { JwtSource } from "./jwt-source.ts";
-import { type OpenOptions, whenReady } from "./open.ts";
+import { DIAL_NAMES, OPEN_NAMES, type OpenOptions, whenReady } from "./open.ts";
 import { X509Source } from "./x509-source.ts";
 
 /** Options of {@link Workload.open}. */
 export interface WorkloadOptions extends Omit<ClientOptions, "timeoutMs">, OpenOptions, IdentityChoice {}
+
+const KNOWN: OptionNames<WorkloadOptions> = { ...DIAL_NAMES, ...OPEN_NAMES, ...CHOICE_NAMES };
 
 /**
  * This workload as the Workload API knows it; everything in it is renewed by itself until it is closed.
@@ -51,11 +54,14 @@ export class Workload {
    *   wait, 30,000 by default, `Infinity` has to be written; `hint`, `id` or `pick`: which of several identities
    * @throws SpiffeError `ERR_SPIFFE_TIMEOUT` with socket, phase and last error; `ERR_SPIFFE_ENDPOINT` for a missing or
    *   malformed address; `ERR_SPIFFE_NO_IDENTITY` when no SVID has the hint or ID; `ERR_SPIFFE_PERMISSION` when Deno lacks a
-   *   permission; `ERR_SPIFFE_WORKLOAD_API` when the endpoint forbids to ask again; `ERR_SPIFFE_ABORTED`
+   *   permission; `ERR_SPIFFE_WORKLOAD_API` when the endpoint forbids to ask again; `ERR_SPIFFE_ABORTED`;
+   *   `ERR_SPIFFE_USAGE` for an option it does not know
    */
   static async open(options: WorkloadOptions = {}): Promise<Workload> {
-    const { hint, id, pick, timeoutMs, signal, ...client } = options;
-    const workload = new Workload(new WorkloadApiClient(client), { hint, id, pick });
+    onlyKnown("Workload.open", options, KNOWN);
+    const { hint, id, pick, timeoutMs, signal } = options;
+    const client = new WorkloadApiClient(plainOptions(options, DIAL_NAMES));
+    const workload = new Workload(client, { hint, id, pick });
     const opening = {
       connection: connectionOf(workload.#client),
       async ready(within: AbortSignal) {

@@ -1,16 +1,28 @@
 /** X.509 identity and bundles, kept current by the Workload API. */
+import { type OptionNames, onlyKnown, plainOptions } from "../base/check-options.ts";
 import { timeOf } from "../base/clock.ts";
 import { SpiffeError } from "../base/errors.ts";
 import type { TrustDomain } from "../id/index.ts";
 import type { X509Bundle, X509BundleSource, X509Svid, X509SvidSource } from "../x509/index.ts";
-import { type Chooser, type Chosen, chooserOf, type IdentityChoice } from "./choice.ts";
-import { type HeldClient, holdClient, type OpenOptions, type SourceOptions, whenReady } from "./open.ts";
+import { CHOICE_NAMES, type Chooser, type Chosen, chooserOf, type IdentityChoice } from "./choice.ts";
+import {
+  type HeldClient,
+  holdClient,
+  OPEN_NAMES,
+  type OpenOptions,
+  SOURCE_NAMES,
+  type SourceOptions,
+  whenReady,
+} from "./open.ts";
 import { X509_CONTEXT } from "./profiles.ts";
 import type { X509Context } from "./snapshot.ts";
 import { Source } from "./source.ts";
 
 /** Options of an {@link X509Source}: where its state comes from, and which of several identities it takes. */
 export interface X509SourceOptions extends SourceOptions, IdentityChoice {}
+
+const KNOWN: OptionNames<X509SourceOptions> = { ...SOURCE_NAMES, ...CHOICE_NAMES };
+const OPEN: OptionNames<X509SourceOptions & OpenOptions> = { ...KNOWN, ...OPEN_NAMES };
 
 /**
  * The workload's own X.509-SVID and every X.509 bundle it may trust.
@@ -43,6 +55,7 @@ export class X509Source extends Source<X509Context> implements X509BundleSource,
    * @throws SpiffeError `ERR_SPIFFE_ENDPOINT`, `ERR_SPIFFE_USAGE`, `ERR_SPIFFE_ID`
    */
   constructor(options: X509SourceOptions = {}) {
+    onlyKnown("X509Source", options, KNOWN);
     const chooser = chooserOf(options);
     const held = holdClient(options);
     super(held.connection, X509_CONTEXT);
@@ -56,7 +69,8 @@ export class X509Source extends Source<X509Context> implements X509BundleSource,
    * @throws SpiffeError `ERR_SPIFFE_TIMEOUT` with socket, phase and last error; or what {@link Source.ready} throws
    */
   static async open(options: X509SourceOptions & OpenOptions = {}): Promise<X509Source> {
-    const source = new X509Source(options);
+    onlyKnown("X509Source.open", options, OPEN);
+    const source = new X509Source(plainOptions<X509SourceOptions>(options, KNOWN));
     await whenReady(source.opening, options);
     return source;
   }

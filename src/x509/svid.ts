@@ -1,4 +1,5 @@
 /** A workload's own X.509-SVID: certificates and private key. */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { accept, LIMITS, refuse, unwrap, type Verdict } from "../base/index.ts";
 import { privateKeyMatches } from "../crypto/private-key.ts";
 import { splitDer } from "../encoding/der.ts";
@@ -16,6 +17,8 @@ export interface X509SvidOptions {
   /** The Workload API's hint of what the SVID is for. */
   readonly hint?: string | undefined;
 }
+
+const KNOWN: OptionNames<X509SvidOptions> = { hint: true };
 
 /**
  * A workload's certificate chain with the private key of its leaf.
@@ -62,15 +65,17 @@ export class X509Svid {
     privateKeyPkcs8: Uint8Array,
     options: X509SvidOptions = {},
   ): Promise<X509Svid> {
+    onlyKnown("X509Svid.parse", options, KNOWN);
     return unwrap(await X509Svid.safeParse(certificates, privateKeyPkcs8, options), "ERR_SPIFFE_X509_SVID");
   }
 
-  /** {@link parse} as a verdict. */
+  /** {@link parse} as a verdict. Throws `ERR_SPIFFE_USAGE` for an option it does not know. */
   static async safeParse(
     certificates: Uint8Array,
     privateKeyPkcs8: Uint8Array,
     options: X509SvidOptions = {},
   ): Promise<Verdict<X509Svid>> {
+    onlyKnown("X509Svid.safeParse", options, KNOWN);
     const elements = splitDer(certificates, LIMITS.chainLength);
     if (!elements.ok) {
       return {
@@ -110,15 +115,17 @@ export class X509Svid {
    * @throws SpiffeError `ERR_SPIFFE_X509_SVID`
    */
   static async fromPem(certificates: string, privateKey: string, options: X509SvidOptions = {}): Promise<X509Svid> {
+    onlyKnown("X509Svid.fromPem", options, KNOWN);
     return unwrap(await X509Svid.safeFromPem(certificates, privateKey, options), "ERR_SPIFFE_X509_SVID");
   }
 
-  /** {@link fromPem} as a verdict. */
+  /** {@link fromPem} as a verdict. Throws `ERR_SPIFFE_USAGE` for an option it does not know. */
   static async safeFromPem(
     certificates: string,
     privateKey: string,
     options: X509SvidOptions = {},
   ): Promise<Verdict<X509Svid>> {
+    onlyKnown("X509Svid.safeFromPem", options, KNOWN);
     const chain = blocksOf(certificates, "CERTIFICATE");
     if (!chain.ok) return chain;
     const keys = blocksOf(privateKey, "PRIVATE KEY");
@@ -154,6 +161,7 @@ export class X509Svid {
     privateKeyPath: string,
     options: X509SvidOptions = {},
   ): Promise<X509Svid> {
+    onlyKnown("X509Svid.load", options, KNOWN);
     const certificates = await readTextFile(certificatesPath);
     return X509Svid.fromPem(certificates, await readTextFile(privateKeyPath), options);
   }

@@ -1,4 +1,5 @@
 /** Verification of a peer's X.509-SVID (X509-SVID §5). */
+import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import { accept, type Clock, refuse, SpiffeError, systemClock, timeOf, type Verdict } from "../base/index.ts";
 import {
   type Backend,
@@ -42,6 +43,14 @@ export interface X509SyncVerifyOptions extends X509VerifyOptions {
   readonly verifier?: SyncSignatureVerifier | undefined;
 }
 
+const KNOWN: OptionNames<X509VerifyOptions> = {
+  lenientPeerKeyUsage: true,
+  lenientPeerExtKeyUsage: true,
+  clock: true,
+  verifier: true,
+  backend: true,
+};
+
 /** A presented chain: parsed certificates or their DER, leaf first, intermediates in any order. */
 export type PresentedChain = readonly (Certificate | Uint8Array)[];
 
@@ -83,7 +92,8 @@ function* verification(
  * @param chain leaf first, intermediates in any order; at most 10 certificates and 64 KiB
  * @param bundles where the authorities come from
  * @returns the peer's ID and the path that was used
- * @throws SpiffeError `ERR_SPIFFE_X509_VERIFY`; `reason` names the broken rule
+ * @throws SpiffeError `ERR_SPIFFE_X509_VERIFY`; `reason` names the broken rule; `ERR_SPIFFE_USAGE` for an option it does not
+ *   know
  * @example
  * ```ts
  * import { isSpiffeError, verifyX509Svid } from "spiffe-edge";
@@ -100,12 +110,14 @@ export async function verifyX509Svid(
   bundles: X509BundleSource,
   options: X509VerifyOptions = {},
 ): Promise<VerifiedX509Svid> {
-  return verified(await safeVerifyX509Svid(chain, bundles, options));
+  onlyKnown("verifyX509Svid", options, KNOWN);
+  return verified(await verify(chain, bundles, options));
 }
 
 /**
  * {@link verifyX509Svid} as a verdict: the index of a refusal is the certificate's place in the chain.
  *
+ * @throws SpiffeError `ERR_SPIFFE_USAGE` for an option it does not know
  * @example
  * ```ts
  * import { safeVerifyX509Svid } from "spiffe-edge";
@@ -118,6 +130,15 @@ export async function safeVerifyX509Svid(
   bundles: X509BundleSource,
   options: X509VerifyOptions = {},
 ): Promise<Verdict<VerifiedX509Svid>> {
+  onlyKnown("safeVerifyX509Svid", options, KNOWN);
+  return verify(chain, bundles, options);
+}
+
+function verify(
+  chain: PresentedChain,
+  bundles: X509BundleSource,
+  options: X509VerifyOptions,
+): Promise<Verdict<VerifiedX509Svid>> {
   const verifier = options.verifier ?? chooseVerifier(options.backend);
   return runChecks(verification(chain, bundles, options, issuerMemoOf(verifier)), verifier);
 }
@@ -125,7 +146,7 @@ export async function safeVerifyX509Svid(
 /**
  * {@link verifyX509Svid} at once, for callers that must decide before the next byte, such as a TLS listener.
  *
- * @throws SpiffeError `ERR_SPIFFE_X509_VERIFY`, or `ERR_SPIFFE_BACKEND` without a synchronous backend
+ * @throws SpiffeError `ERR_SPIFFE_X509_VERIFY`, `ERR_SPIFFE_USAGE`, or `ERR_SPIFFE_BACKEND` without a synchronous backend
  * @example
  * ```ts
  * import { isSpiffeError, verifyX509SvidSync } from "spiffe-edge";
@@ -141,7 +162,8 @@ export function verifyX509SvidSync(
   bundles: X509BundleSource,
   options: X509SyncVerifyOptions = {},
 ): VerifiedX509Svid {
-  return verified(safeVerifyX509SvidSync(chain, bundles, options));
+  onlyKnown("verifyX509SvidSync", options, KNOWN);
+  return verified(verifySync(chain, bundles, options));
 }
 
 /** {@link verifyX509SvidSync} as a verdict. */
@@ -149,6 +171,15 @@ export function safeVerifyX509SvidSync(
   chain: PresentedChain,
   bundles: X509BundleSource,
   options: X509SyncVerifyOptions = {},
+): Verdict<VerifiedX509Svid> {
+  onlyKnown("safeVerifyX509SvidSync", options, KNOWN);
+  return verifySync(chain, bundles, options);
+}
+
+function verifySync(
+  chain: PresentedChain,
+  bundles: X509BundleSource,
+  options: X509SyncVerifyOptions,
 ): Verdict<VerifiedX509Svid> {
   const verifier = options.verifier ?? chooseSyncVerifier(options.backend);
   return runChecksSync(verification(chain, bundles, options, issuerMemoOf(verifier)), verifier);

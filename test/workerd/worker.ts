@@ -1,9 +1,10 @@
-/** Runs in workerd: judges single cases, and whole sets of test vectors, and says with which verifiers. */
+/** Runs in workerd: judges single cases and whole sets of test vectors, says with which verifiers, and tries options. */
 import { SpiffeId } from "spiffe-edge";
 import { chooseVerifier } from "spiffe-edge/crypto";
 import { parsePolicy } from "spiffe-edge/policy";
 import { judge } from "../packed/judge.mjs";
 import type { JudgedCase } from "../support/cases.ts";
+import { PORTABLE_ENTRIES, triedOptions } from "../support/option-entries.ts";
 import { backends } from "../vectors/set.ts";
 import { judgeSet, SETS } from "../vectors/sets.ts";
 
@@ -26,6 +27,10 @@ export default {
       const { text, peer, path } = (await request.json()) as PolicyQuestion;
       const caller = { via: "x509", id: SpiffeId.parse(peer), expiresAt: new Date(2 ** 42) } as const;
       return Response.json(parsePolicy(text).decide(caller, { method: "GET", path }));
+    }
+    if (new URL(request.url).pathname === "/options") {
+      const tried = PORTABLE_ENTRIES.map(async (entry) => [entry.name, await triedOptions(entry)]);
+      return Response.json(await Promise.all(tried));
     }
     if (new URL(request.url).pathname === "/vectors") {
       const { set: name, contents } = (await request.json()) as SetQuestion;

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { type JudgedCase, judgedCases } from "../support/cases.ts";
+import { PORTABLE_ENTRIES } from "../support/option-entries.ts";
 import { skipMissing } from "../support/skip.ts";
 import { missing, readSet } from "../vectors/files.ts";
 import type { SetResult } from "../vectors/set.ts";
@@ -48,6 +49,12 @@ end: true
       const allowed = { verdict: "allow", reason: "policy.allowed", rule: "own", mode: "enforce" };
       assert.deepEqual(await ask("/of/acme/1"), allowed);
       assert.deepEqual(await ask("/of/other/1"), { verdict: "deny", reason: "policy.default-deny", mode: "enforce" });
+    });
+
+    it("takes the options that a function knows, and no others", async () => {
+      const tried = PORTABLE_ENTRIES.map(({ name }) => [name, []]);
+      assert.ok(tried.length > 0);
+      assert.deepEqual(await workerd.ask("/options", {}), tried);
     });
 
     for (const set of SETS) {

@@ -1,5 +1,6 @@
 /** A Workload API that does wrong on demand, on the real wire: HTTP/2 and gRPC over a unix socket. */
 import { constants } from "node:http2";
+import { type OptionNames, onlyKnown } from "../../base/check-options.ts";
 import { type Clock, systemClock } from "../../base/index.ts";
 import { openSocketDirectory, type SocketDirectory } from "../socket-directory.ts";
 import type { TestCa } from "../test-ca.ts";
@@ -28,6 +29,22 @@ export interface FakeWorkloadApiOptions {
   /** Called after X.509-SVIDs were written to a stream. */
   readonly onSent?: (sent: SentSvids) => void;
 }
+
+const KNOWN: OptionNames<FakeWorkloadApiOptions> = {
+  trustDomain: true,
+  identities: true,
+  x509TtlMs: true,
+  jwtTtlMs: true,
+  rotateEveryMs: true,
+  directory: true,
+  clock: true,
+  onSent: true,
+};
+const IDENTITY: OptionNames<FakeIdentity> = { id: true, hint: true };
+
+/** How a method fails. */
+type Failing = { method?: FakeMethod; message?: string; calls?: number };
+const FAILING: OptionNames<Failing> = { method: true, message: true, calls: true };
 
 const HOUR_MS = 3_600_000;
 /** How many states a flood alternates between: issuing one costs more than sending it. */
@@ -92,11 +109,13 @@ export class FakeWorkloadApi {
    * Starts one on a socket of its own.
    *
    * @throws SpiffeError `ERR_SPIFFE_ID` for a wrong trust domain or identity; `ERR_SPIFFE_AUTHORITY` when the socket
-   *   cannot be had
+   *   cannot be had; `ERR_SPIFFE_USAGE` for an option it does not know
    */
   static async start(options: FakeWorkloadApiOptions = {}): Promise<FakeWorkloadApi> {
+    onlyKnown("FakeWorkloadApi.start", options, KNOWN);
     const { trustDomain = "example.org", x509TtlMs = HOUR_MS, jwtTtlMs = HOUR_MS / 12, clock = systemClock } = options;
     const identities = options.identities ?? [{ id: `spiffe://${trustDomain}/workload` }];
+    for (const identity of identities) onlyKnown("an identity", identity, IDENTITY);
     const state = await FakeState.create({ trustDomain, x509TtlMs, jwtTtlMs, clock }, identities);
     const directory = await openSocketDirectory(options.directory);
     const [path, behind] = [await directory.claim("api"), await directory.claim("behind")];
@@ -179,6 +198,7 @@ export class FakeWorkloadApi {
 
   /** Gives the workload other identities, and says so on every open stream; what is left out is redacted. */
   async setIdentities(identities: readonly FakeIdentity[]): Promise<void> {
+    for (const identity of identities) onlyKnown("an identity", identity, IDENTITY);
     await this.#state.issue(identities);
     this.#service.publish("FetchX509SVID");
   }
@@ -223,7 +243,8 @@ export class FakeWorkloadApi {
    *
    * @param options.calls how many calls to answer so; 0: end the open streams only
    */
-  fail(code: GrpcCode, options: { method?: FakeMethod; message?: string; calls?: number } = {}): void {
+  fail(code: GrpcCode, options: Failing = {}): void {
+    onlyKnown("FakeWorkloadApi.fail", options, FAILING);
     const { method, message = "", calls = Number.POSITIVE_INFINITY } = options;
     if (calls > 0) this.#service.refusals.set(method ?? "all", { code, message, calls });
     for (const { call } of this.#service.streams(method)) call.end(code, message);

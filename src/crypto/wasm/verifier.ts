@@ -1,4 +1,5 @@
 /** The synchronous backend of the WebAssembly module: ECDSA with tables for keys that stay, and RSA up to 4,096 bits. */
+import { type OptionNames, onlyKnown } from "../../base/check-options.ts";
 import { SpiffeError } from "../../base/index.ts";
 import type { Curve, Hash, SignatureAlgorithm } from "../algorithms.ts";
 import { nativeDigest } from "../data-digest.ts";
@@ -24,6 +25,8 @@ export interface WasmVerifierOptions {
   /** Runs a task after a time; a timer that does not keep the process alive unless given. */
   readonly schedule?: Schedule | undefined;
 }
+
+const KNOWN: OptionNames<WasmVerifierOptions> = { module: true, schedule: true };
 
 /** What the module holds. */
 export interface WasmMemory {
@@ -89,8 +92,10 @@ export class WasmVerifier implements SyncSignatureVerifier<WasmKey> {
   readonly #pinned = new Map<object, readonly Entry[]>();
   #engine: Engine | undefined;
 
-  /** @throws SpiffeError `ERR_SPIFFE_BACKEND` where WebAssembly is missing or not allowed to compile, and for another module */
+  /** @throws SpiffeError `ERR_SPIFFE_BACKEND` where WebAssembly is missing or not allowed to compile, and for another module;
+   *   `ERR_SPIFFE_USAGE` for an option it does not know */
   constructor(options: WasmVerifierOptions = {}) {
+    onlyKnown("WasmVerifier", options, KNOWN);
     const engine = new Engine(options.module);
     if (options.module !== undefined && !answersRight(engine)) {
       throw new SpiffeError("ERR_SPIFFE_BACKEND", "Expected a module that checks signatures, got one that does not");

@@ -1,5 +1,6 @@
 /** `authorize()`: lets only named callers reach a handler. */
 import type { MiddlewareHandler } from "hono";
+import { type OptionNames, onlyKnown } from "../../base/check-options.ts";
 import { SpiffeError as Failure, type SpiffeError } from "../../base/index.ts";
 import type { JwtPeer, Peer, TokenIdentity, X509Peer } from "../../id/index.ts";
 import { explain, Policy, type Principals } from "../../policy/index.ts";
@@ -23,6 +24,8 @@ interface Named<Via extends "x509" | "jwt" | undefined> {
 export type AuthorizeOptions<Via extends "x509" | "jwt" | undefined = "x509" | "jwt" | undefined> = Named<Via> &
   ({ readonly ids?: undefined } | { readonly trustDomains?: undefined });
 
+const KNOWN: OptionNames<Named<undefined>> = { ids: true, trustDomains: true, via: true };
+
 const consoleLog: ErrorLog = { error: (message) => console.error(message) };
 
 /**
@@ -32,7 +35,7 @@ const consoleLog: ErrorLog = { error: (message) => console.error(message) };
  * `ids` and `trustDomains` mean the peer's own identity; with `via: "jwt"` they mean the token's, also beside a
  * certificate, and `c.var.peer.token` is typed as present.
  *
- * @throws `ERR_SPIFFE_CONFIG` when nobody is named or an ID is none
+ * @throws `ERR_SPIFFE_CONFIG` when nobody is named or an ID is none; `ERR_SPIFFE_USAGE` for an option it does not know
  *
  * @example
  * ```ts
@@ -55,7 +58,9 @@ export function authorize(
 export function authorize(who: AuthorizeOptions): MiddlewareHandler<SpiffeEnv>;
 // biome-ignore lint/suspicious/noExplicitAny: the overloads above are the types
 export function authorize(who: AuthorizeOptions): MiddlewareHandler<any> {
-  const { via, ...rest } = who;
+  onlyKnown("authorize()", who, KNOWN);
+  const { ids, trustDomains, via } = who;
+  const rest = { ...(ids !== undefined && { ids }), ...(trustDomains !== undefined && { trustDomains }) };
   const allow: Principals = via === undefined ? rest : { ...rest, via: [via] };
   let policy: Policy;
   try {

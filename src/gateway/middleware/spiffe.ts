@@ -1,9 +1,9 @@
 /** `spiffe()`: puts the verified caller into `c.var.peer`, or answers for the handler. */
 import type { Context, MiddlewareHandler, Next } from "hono";
+import { type OptionNames, onlyKnown } from "../../base/check-options.ts";
 import { type Clock, type SpiffeError, systemClock } from "../../base/index.ts";
 import type { Peer, X509Peer } from "../../id/index.ts";
 import { type JwtBundleSource, VerifiedTokens } from "../../jwt/index.ts";
-import { onlyKnown } from "../../tls/check-options.ts";
 import { connectionPeer } from "../../tls/peer.ts";
 import { type Authentication, authenticate, type JwtDoor } from "./authenticate.ts";
 import { refusal } from "./exception.ts";
@@ -43,6 +43,9 @@ interface NodeSocket {
   readonly localAddress?: string | undefined;
   readonly destroyed?: boolean;
 }
+
+const KNOWN: OptionNames<SpiffeOptions> = { jwt: true, clock: true, logger: true };
+const DOOR: OptionNames<JwtDoorOptions> = { audience: true, tokens: true };
 
 const consoleLog: ErrorLog = { error: (message) => console.error(message) };
 
@@ -131,11 +134,11 @@ export function spiffe(
 // biome-ignore lint/suspicious/noExplicitAny: the overloads above are the types
 export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): MiddlewareHandler<any> {
   // a misspelt door would be a closed one, and nobody told
-  onlyKnown("spiffe()", options, ["jwt", "clock", "logger"]);
+  onlyKnown("spiffe()", options, KNOWN);
   const { clock = systemClock, logger = consoleLog } = options;
   let door: JwtDoor | undefined;
   if (options.jwt !== undefined) {
-    onlyKnown("spiffe({ jwt })", options.jwt, ["audience", "tokens"]);
+    onlyKnown("spiffe({ jwt })", options.jwt, DOOR);
     const { audience = [], tokens = new VerifiedTokens() } = options.jwt;
     door = { judge: tokens.judge({ audience, clock }), bundles: workload.jwt };
   }
