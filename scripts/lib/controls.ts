@@ -7,6 +7,7 @@ import { DIAL_CONTROLS } from "./controls-dial.ts";
 import { GATEWAY_CONTROLS } from "./controls-gateway.ts";
 import { HTTP_CONTROLS } from "./controls-http.ts";
 import { JWT_CONTROLS } from "./controls-jwt.ts";
+import { OPTION_CONTROLS } from "./controls-options.ts";
 import { POLICY_CONTROLS } from "./controls-policy.ts";
 import { RATE_CONTROLS } from "./controls-rates.ts";
 import { READ_CONTROLS } from "./controls-read.ts";
@@ -1033,6 +1034,7 @@ export const CONTROLS: readonly Control[] = [
   ...GATEWAY_CONTROLS,
   ...HTTP_CONTROLS,
   ...JWT_CONTROLS,
+  ...OPTION_CONTROLS,
   ...POLICY_CONTROLS,
   ...RATE_CONTROLS,
   ...READ_CONTROLS,
