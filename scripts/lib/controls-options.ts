@@ -25,7 +25,7 @@ export const OPTION_CONTROLS: readonly Control[] = [
     own,
   ),
   control("options-array", check, " || Array.isArray(options)) throw noOptions", ") throw noOptions", own, all),
-  control("options-empty-kinds", check, 'if (empty && kindOf(options) !== "an Object")', "if (false)", own, all),
+  control("options-empty-kinds", check, "if (!plain)", "if (false)", own, all),
   control("options-kind-alone", check, '? "none" : kindOf(got)}', '? "none" : String(got)}', own, all),
   control(
     "options-plain",

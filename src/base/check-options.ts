@@ -22,7 +22,8 @@ export function onlyKnown(name: string, options: unknown, known: object): void {
     throw usage(`Expected options of ${name} among ${Object.keys(known).join(", ")}; got ${key}`);
   }
   // a promise that nobody awaited, a Map, a date: it has no names, and would mean every default
-  if (empty && kindOf(options) !== "an Object") throw noOptions(name, options);
+  const plain = !empty || Object.getPrototypeOf(options) === Object.prototype || kindOf(options) === "an Object";
+  if (!plain) throw noOptions(name, options);
 }
 
 /** The options as a plain object, for a spread: that alone would lose what an object inherits. */
