@@ -92,7 +92,10 @@ export class WorkloadApiClient {
     connectionOf = (client) => client.#connection;
   }
 
-  /** @throws SpiffeError `ERR_SPIFFE_ENDPOINT` for a missing or malformed address; `ERR_SPIFFE_USAGE` for a wrong time or an option it does not know */
+  /**
+   * @throws SpiffeError `ERR_SPIFFE_ENDPOINT` for a missing or malformed address; `ERR_SPIFFE_USAGE` for a wrong time or an
+   *   option it does not know
+   */
   constructor(options: ClientOptions = {}) {
     onlyKnown("WorkloadApiClient", options, KNOWN);
     const { socket, transport } = options;

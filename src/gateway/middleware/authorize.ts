@@ -24,7 +24,7 @@ interface Named<Via extends "x509" | "jwt" | undefined> {
 export type AuthorizeOptions<Via extends "x509" | "jwt" | undefined = "x509" | "jwt" | undefined> = Named<Via> &
   ({ readonly ids?: undefined } | { readonly trustDomains?: undefined });
 
-const KNOWN: OptionNames<Named<undefined>> = { ids: true, trustDomains: true, via: true };
+const KNOWN: OptionNames<AuthorizeOptions> = { ids: true, trustDomains: true, via: true };
 
 const consoleLog: ErrorLog = { error: (message) => console.error(message) };
 
