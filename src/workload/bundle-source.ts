@@ -11,7 +11,8 @@ import { readBundleDocument } from "./bundle-document.ts";
 import { type BundleFeed, type BundleState, DocumentFeed } from "./bundle-feed.ts";
 import { StreamedBundles } from "./bundle-streams.ts";
 import { type UrlOptions, urlFeed } from "./bundle-url.ts";
-import { OPEN_NAMES, type OpenOptions, SOURCE_NAMES, type SourceOptions } from "./open.ts";
+import type { OpenOptions, SourceOptions } from "./open.ts";
+import { OPEN_NAMES, SOURCE_NAMES } from "./open-names.ts";
 import type { JwtBundles, X509Bundles } from "./snapshot.ts";
 import type { Source, SourceCounters, SourceState } from "./source.ts";
 

@@ -9,7 +9,8 @@ import { FILE_NAMES, type IdentityFiles, locator, readIdentity } from "./file-id
 import { isMissing } from "./file-read.ts";
 import { followFiles } from "./file-watch.ts";
 import { asSpiffeError, Held } from "./held.ts";
-import { OPEN_NAMES, type OpenOptions } from "./open.ts";
+import type { OpenOptions } from "./open.ts";
+import { OPEN_NAMES } from "./open-names.ts";
 import { snapshot, type X509Context } from "./snapshot.ts";
 import type { SourceCounters, SourceState } from "./source.ts";
 import { sameX509Context } from "./x509-messages.ts";

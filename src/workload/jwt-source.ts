@@ -5,15 +5,8 @@ import { SpiffeId, type TrustDomain } from "../id/index.ts";
 import type { JwtBundle, JwtBundleSource, JwtSvid } from "../jwt/index.ts";
 import { audienceList } from "./client.ts";
 import { cacheKey, JwtCache } from "./jwt-cache.ts";
-import {
-  type HeldClient,
-  holdClient,
-  OPEN_NAMES,
-  type OpenOptions,
-  SOURCE_NAMES,
-  type SourceOptions,
-  whenReady,
-} from "./open.ts";
+import { type HeldClient, holdClient, type OpenOptions, type SourceOptions, whenReady } from "./open.ts";
+import { OPEN_NAMES, SOURCE_NAMES } from "./open-names.ts";
 import { JWT_BUNDLES } from "./profiles.ts";
 import { untilAborted } from "./signals.ts";
 import type { JwtBundles } from "./snapshot.ts";

@@ -1,5 +1,4 @@
 /** What opening has in common: whose client it is, and how long to wait for the first state. */
-import type { OptionNames } from "../base/check-options.ts";
 import { SpiffeError } from "../base/errors.ts";
 import { type ClientOptions, connectionOf, WorkloadApiClient } from "./client.ts";
 import type { Connection } from "./connection.ts";
@@ -17,18 +16,6 @@ export interface OpenOptions {
   /** Ends the wait; what was opened is closed again. */
   readonly signal?: AbortSignal | undefined;
 }
-
-/** Of a client that is made for what is opened. */
-export const DIAL_NAMES: OptionNames<Omit<ClientOptions, "timeoutMs">> = {
-  socket: true,
-  transport: true,
-  keepaliveMs: true,
-  redactionGraceMs: true,
-  clock: true,
-  logger: true,
-};
-export const SOURCE_NAMES: OptionNames<SourceOptions> = { ...DIAL_NAMES, client: true };
-export const OPEN_NAMES: OptionNames<OpenOptions> = { timeoutMs: true, signal: true };
 
 /** A client with its connection; `release` closes it if it was made here. */
 export interface HeldClient {

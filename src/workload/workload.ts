@@ -5,7 +5,8 @@ import { BundleSource } from "./bundle-source.ts";
 import { CHOICE_NAMES, type IdentityChoice } from "./choice.ts";
 import { type ClientOptions, connectionOf, WorkloadApiClient } from "./client.ts";
 import { JwtSource } from "./jwt-source.ts";
-import { DIAL_NAMES, OPEN_NAMES, type OpenOptions, whenReady } from "./open.ts";
+import { type OpenOptions, whenReady } from "./open.ts";
+import { DIAL_NAMES, OPEN_NAMES } from "./open-names.ts";
 import { X509Source } from "./x509-source.ts";
 
 /** Options of {@link Workload.open}. */

@@ -5,15 +5,8 @@ import { SpiffeError } from "../base/errors.ts";
 import type { TrustDomain } from "../id/index.ts";
 import type { X509Bundle, X509BundleSource, X509Svid, X509SvidSource } from "../x509/index.ts";
 import { CHOICE_NAMES, type Chooser, type Chosen, chooserOf, type IdentityChoice } from "./choice.ts";
-import {
-  type HeldClient,
-  holdClient,
-  OPEN_NAMES,
-  type OpenOptions,
-  SOURCE_NAMES,
-  type SourceOptions,
-  whenReady,
-} from "./open.ts";
+import { type HeldClient, holdClient, type OpenOptions, type SourceOptions, whenReady } from "./open.ts";
+import { OPEN_NAMES, SOURCE_NAMES } from "./open-names.ts";
 import { X509_CONTEXT } from "./profiles.ts";
 import type { X509Context } from "./snapshot.ts";
 import { Source } from "./source.ts";
