@@ -458,7 +458,11 @@ describe("proxy() in an app", () => {
     fault({ url: "https://orders:8443" }, /proxy\(\): https needs "id"/);
     fault({ url: "http://orders:80" }, /plaintext leaves this machine/);
     fault({ url: "ftp://orders" }, /no address of an upstream/);
-    fault({ url: "http://127.0.0.1:1", ulr: "" } as never, /unknown key \(did you mean "url"\?\)/);
+    const misspelt = { url: "http://127.0.0.1:1", ulr: "" } as Parameters<typeof proxy>[1];
+    assert.throws(() => proxy(workload, misspelt), {
+      code: "ERR_SPIFFE_USAGE",
+      message: /^Expected options of proxy\(\) among url, .*; got ulr$/,
+    });
     assert.equal(typeof proxy(workload, { url: "http://orders:80", unsafePlainUpstream: true }), "function");
   });
 });
