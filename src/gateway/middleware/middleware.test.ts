@@ -249,7 +249,10 @@ describe("an app without a socket", () => {
     config(() => authorize({ ids: [] }), /authorize\(\)\.ids: is empty/);
     config(() => authorize({ ids: undefined }), /does not say who/);
     config(() => authorize({ ids: ["example.org/web"] }), /did you mean "spiffe:\/\/example\.org\/web"/);
-    config(() => authorize({ id: [WEB] } as never), /^Expected options of authorize\(\) among ids, trustDomains, via; got id$/);
+    config(
+      () => authorize({ id: [WEB] } as never),
+      /^Expected options of authorize\(\) among ids, trustDomains, via; got id$/,
+    );
     config(() => authorize({ ids: [WEB], trustDomains: ["example.org"] } as never), /both ids and trustDomains/);
     config(() => authorize({ via: "mtls" as never }), /no kind of identity/);
   });
