@@ -24,3 +24,31 @@ describe("[S-23] the host of a request that a server hands out", () => {
     assert.equal(judge("http+unix://edge.example/a", "edge.example"), "accepted");
   });
 });
+
+describe("[S-18] credentials that a server has joined", () => {
+  const judge = (authorization: string) => {
+    const headers = new Headers({ host: "edge.example", authorization });
+    const request = { url: "http://edge.example/a", method: "GET", headers, body: null };
+    const verdict = checkFetchRequest(request as unknown as Request);
+    return verdict.ok ? "accepted" : verdict.reason;
+  };
+
+  it("are refused, but for a comma in a quoted string", () => {
+    assert.equal(judge('Digest username="a, Bearer b", realm="c"'), "accepted");
+    assert.equal(judge('Digest username="a\\", Bearer b", realm="c"'), "accepted");
+    for (const joined of [
+      "Bearer a, Bearer b",
+      'Digest username="a", Bearer b',
+      'Digest username="a\\\\", Bearer b',
+      'Digest username="a, Bearer b',
+      'Digest username="a, Bearer b\\"',
+      'Digest username="a, Bearer b\\',
+    ])
+      assert.equal(judge(joined), "request.authorization", joined);
+  });
+
+  it("are looked for once over the value, however many quotes it has", () => {
+    // again behind each quote it would take minutes
+    assert.equal(judge(`Digest username="${'\\"'.repeat(1 << 18)},b`), "accepted");
+  });
+});
