@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import {
+  type AddressInfo,
+  createServer as createPlainServer,
+  connect as dialPlain,
+  type Server as PlainServer,
+} from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
@@ -51,8 +56,10 @@ let gateway: Gateway;
 /** The gateway's configuration, with whom it lets in. */
 let config: (...names: string[]) => GatewayInput;
 let folder: string;
-const servers: Server[] = [];
+const servers: (PlainServer & { closeAllConnections?(): void })[] = [];
 let orders: TlsListener;
+/** Connections to `orders` that nothing goes over yet. */
+const held: (() => void)[] = [];
 const opened: Open[] = [];
 const log = requestLog();
 const clock = new ManualClock();
@@ -86,6 +93,20 @@ function take(request: IncomingMessage, socket: Duplex, head: Uint8Array): void 
   });
 }
 
+/** A way to `orders` that takes connections, and lets nothing through before it is told to. */
+async function slowWay(): Promise<number> {
+  const server = createPlainServer({ pauseOnConnect: true }, (socket) => {
+    socket.on("error", () => {});
+    held.push(() => {
+      const to = dialPlain(orders.port, "127.0.0.1").on("error", () => {});
+      socket.pipe(to).pipe(socket);
+    });
+  });
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return (server.address() as AddressInfo).port;
+}
+
 async function serve(place: number | string): Promise<Server> {
   const server = createServer((_request, response) => void response.end("plain"));
   server.on("upgrade", take);
@@ -117,12 +138,13 @@ before(async () => {
     secure: { url: secure, id: idOf("orders") },
     wrong: { url: secure, id: idOf("other") },
     none: { url: "http://127.0.0.1:1" },
+    slow: { url: `https://127.0.0.1:${await slowWay()}`, id: idOf("orders") },
   };
   const route = (name: string) => ({
     name,
     path: `/${name}/**`,
     upstream: name,
-    timeout: "5s",
+    timeout: name === "slow" ? "2s" : "5s",
     websocket: true as const,
   });
   config = (...names) => ({
@@ -145,7 +167,7 @@ after(async () => {
   await orders?.close({ deadlineMs: 0 });
   for (const server of servers) {
     server.close();
-    server.closeAllConnections();
+    server.closeAllConnections?.();
   }
   await rm(folder, { recursive: true, force: true });
 });
@@ -295,6 +317,22 @@ describe("WebSocket through the gateway", () => {
     await until(() => opened.length === 4);
     await clock.advance(5_000);
     assert.equal(statusOf(await waiting), 504);
+  });
+
+  it("an upstream that is reached after the time of the route is not asked, and its twin in time is", async () => {
+    const answer = refusalOf(web, request("/slow/chat"));
+    await until(() => held.length === 1);
+    await clock.advance(2_500);
+    held[0]!();
+    assert.equal(statusOf(await answer), 504);
+    assert.equal(opened.length, 0);
+    const twin = await open(web, "/slow/chat");
+    await until(() => held.length === 2);
+    await clock.advance(1_500);
+    held[1]!();
+    await until(() => twin.text.endsWith("hello "));
+    assert.equal(opened.length, 1);
+    twin.socket.destroy();
   });
 
   it("interim answers may come with the one that counts, and not without end", async () => {

@@ -132,7 +132,10 @@ class Upgrade {
           return this.#refused(unavailable(error), error);
         }
         if (this.#socket.destroyed) return this.#left();
-        const answer = await this.#ask(outgoing, tries.endpoint.target.authority).catch((error: unknown) => {
+        const { authority } = tries.endpoint.target;
+        // its time may have passed while the upstream was dialled: nothing would end what begins now
+        const asked = late ? Promise.reject(new Error("The connection came too late")) : this.#ask(outgoing, authority);
+        const answer = await asked.catch((error: unknown) => {
           // no word on the upstream, which was not asked
           if (error instanceof Unsendable) return error;
           tries.note(late ? "timeout" : "aborted");
