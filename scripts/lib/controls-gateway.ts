@@ -117,9 +117,30 @@ export const GATEWAY_CONTROLS: readonly Control[] = [
   control(
     "upgrade-left",
     "websocket.ts",
-    "        if (this.#socket.destroyed) return this.#left();\n        const answer",
-    "        const answer",
+    "        if (this.#socket.destroyed) return this.#left();\n        const { authority }",
+    "        const { authority }",
     "left-callers.test.ts",
+  ),
+  control(
+    "upgrade-late",
+    "websocket.ts",
+    'late ? Promise.reject(new Error("The connection came too late")) : this.#ask(outgoing, authority)',
+    "this.#ask(outgoing, authority)",
+    "websocket.test.ts",
+  ),
+  control(
+    "idle-request",
+    "exchange.ts",
+    '    else if (!this.#begun) this.failed(timeout("The request body stood still"));\n',
+    "    else if (!this.#begun) return;\n",
+    "idle-bodies.test.ts",
+  ),
+  control(
+    "idle-answer",
+    "exchange.ts",
+    '    else this.#cut(new Error("The answer stood still"));\n',
+    "",
+    "idle-bodies.test.ts",
   ),
   control("tunnel-pressure", "tunnel.ts", "if (!to.write(chunk)) from.pause();", "to.write(chunk);", "tunnel.test.ts"),
   control(
