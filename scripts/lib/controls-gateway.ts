@@ -122,6 +122,13 @@ export const GATEWAY_CONTROLS: readonly Control[] = [
     "left-callers.test.ts",
   ),
   control(
+    "rejudge-token-unasked",
+    "rejudge.ts",
+    'isForNow || peer?.via !== "x509" ? peer',
+    "true ? peer",
+    "reload.test.ts",
+  ),
+  control(
     "upgrade-late",
     "websocket.ts",
     'late ? Promise.reject(new Error("The connection came too late")) : this.#ask(outgoing, authority)',

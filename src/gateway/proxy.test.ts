@@ -1,9 +1,10 @@
-/** What `proxy()` reads ahead: no more than the other side takes. */
+/** What `proxy()` reads ahead: no more than the other side takes; and how it ends what one side gives up. */
 import assert from "node:assert/strict";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { Hono, type MiddlewareHandler } from "hono";
+import { ManualClock } from "../authority/testing.ts";
 import { spiffe } from "./middleware/index.ts";
 import { asPeer } from "./middleware/peer-env.ts";
 import { proxy } from "./proxy.ts";
@@ -80,5 +81,95 @@ describe("proxy() between two sides of which one does not go on", () => {
     await turns();
     assert.ok(written < CHUNKS / 2, `${written} chunks`);
     assert.equal((await answer.arrayBuffer()).byteLength, CHUNKS * CHUNK.byteLength);
+  });
+});
+
+describe("proxy() of what one side gives up", () => {
+  const clock = new ManualClock();
+  /** What the upstream has heard of each request, in order. */
+  const heard: { body: string; whole: boolean; closed: boolean }[] = [];
+  let server: Server;
+  let app: Hono;
+
+  before(async () => {
+    server = createServer((request, response) => {
+      const one = { body: "", whole: false, closed: false };
+      heard.push(one);
+      for (const side of [request, response]) side.on("error", () => {});
+      request.on("data", (chunk: Uint8Array) => {
+        one.body += new TextDecoder().decode(chunk);
+      });
+      request.on("end", () => {
+        one.whole = true;
+      });
+      response.on("close", () => {
+        one.closed = true;
+      });
+      if (request.url === "/ok") response.end("ok");
+      if (request.url === "/begun") response.write("begun");
+      if (request.url === "/odd") response.writeHead(600).end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const workload = await (await World.create()).identity("gateway");
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    app = new Hono();
+    app.use(spiffe(workload) as MiddlewareHandler).all("*", proxy(workload, { url, timeoutMs: 2_000, clock }));
+    app.onError((error, c) => c.text(error.message, 500));
+  });
+  after(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+
+  const ask = (path: string, init: RequestInit = {}) => app.request(path, init, asPeer(idOf("web")));
+  /** The last request, once it is there. */
+  async function asked(count: number): Promise<(typeof heard)[number]> {
+    await until(() => heard.length === count);
+    return heard[count - 1]!;
+  }
+
+  it("an upstream that does not answer in time, and one whose answer no Response can have", async () => {
+    const { length } = heard;
+    const late = ask("/silent");
+    const one = await asked(length + 1);
+    await clock.advance(2_100);
+    assert.equal((await late).status, 504);
+    await until(() => one.closed);
+    assert.equal((await ask("/odd")).status, 502);
+    assert.equal(await (await ask("/ok")).text(), "ok");
+  });
+
+  it("a reader that gives an answer up, and a caller that has left before", async () => {
+    const { length } = heard;
+    const answer = await ask("/begun");
+    const one = await asked(length + 1);
+    assert.equal(one.closed, false);
+    await answer.body?.cancel();
+    await until(() => one.closed);
+    const refused = await ask("/ok", { signal: AbortSignal.abort(new Error("left")) });
+    assert.equal(await refused.text(), "left");
+    assert.equal(await (await ask("/ok")).text(), "ok");
+    assert.equal(heard.length, length + 2);
+  });
+
+  it("a body whose source fails is no whole one for the upstream", async () => {
+    const { length } = heard;
+    let fail = (_error: Error) => {};
+    const body = new ReadableStream<Uint8Array>({
+      start(controller) {
+        controller.enqueue(new TextEncoder().encode("first"));
+        fail = (error) => controller.error(error);
+      },
+    });
+    const answer = ask("/silent", { method: "POST", body, duplex: "half" } as RequestInit);
+    const one = await asked(length + 1);
+    await until(() => one.body === "first");
+    fail(new Error("the source broke"));
+    assert.equal(await (await answer).text(), "the source broke");
+    await until(() => one.closed);
+    assert.equal(one.whole, false);
+    assert.equal(await (await ask("/ok", { method: "POST", body: "all" })).text(), "ok");
+    await until(() => heard.at(-1)?.whole === true);
+    assert.equal(heard.at(-1)?.body, "all");
   });
 });

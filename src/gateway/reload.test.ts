@@ -255,6 +255,23 @@ describe("reload", () => {
     assert.deepEqual(await Promise.all(bodies.slice(2)), ["whole begun done", "whole begun done"]);
   });
 
+  it("[S-9] [S-26] where a route takes no tokens any more, what one claims lets nobody go on, as it lets nobody in", async () => {
+    const policy = [
+      rule("web", { path: "/stream/claimed", claims: { role: "admin" } }),
+      { rule: "plain", allow: { ids: [idOf("web")] }, path: "/stream/plain" },
+    ];
+    await start(config({ policy }));
+    const bearer = { headers: { authorization: `Bearer ${await world.token("web", { role: "admin" })}` } };
+    const asked = [get(web, "/stream/claimed", bearer), get(web, "/stream/plain", bearer)];
+    const [claimed, plain] = (await Promise.all(asked)).map(bodyOf);
+    await until(() => open.length === 2);
+    await gateway!.reload(config({ routes: [{ name: "up", path: "/**", upstream: "up" }], policy }));
+    assert.equal(await endOf(claimed), "broken");
+    assert.equal((await get(web, "/stream/claimed", bearer)).status, 403);
+    for (const response of open) response.end("done");
+    assert.equal(await plain, "whole begun done");
+  });
+
   it("[S-26] a request that is judged while the policy changes is judged by the new one", async () => {
     const authorizer = await TestAuthorizer.start();
     const waiting = authorizer.hold();

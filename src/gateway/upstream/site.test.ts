@@ -68,6 +68,26 @@ describe("names of upstreams", () => {
     }
   });
 
+  it("that were given up while they were looked up keep no connection to what they lead to", async () => {
+    const { site } = make("https://orders.example", () => ({ addresses: ["10.0.0.1"], ttlMs: 7_000 }));
+    const given = make("https://orders.example", () => ({ addresses: ["10.0.0.1"], ttlMs: 7_000 }));
+    const retired: unknown[] = [];
+    const { retire } = Endpoint.prototype;
+    Endpoint.prototype.retire = function noted(this: Endpoint) {
+      retired.push(this);
+      retire.call(this);
+    };
+    try {
+      const waiting = [site.ready(), given.site.ready()];
+      given.site.retire();
+      await Promise.all(waiting);
+    } finally {
+      Endpoint.prototype.retire = retire;
+    }
+    assert.ok(retired.includes(given.site.endpoints[0]));
+    assert.ok(!retired.includes(site.endpoints[0]));
+  });
+
   it("lead to sixteen addresses at most", async () => {
     const addresses = Array.from({ length: 40 }, (_, i) => `10.0.0.${i}`);
     const { site, hosts } = make("https://orders.example", () => ({ addresses, ttlMs: undefined }));
