@@ -129,6 +129,17 @@ export const TCP_CONTROLS: readonly Control[] = [
     tests: ["src/gateway/config-tcp.test.ts"],
   },
   {
+    name: "tcp-egress-bound",
+    patches: [
+      {
+        file: "src/gateway/tcp/egress.ts",
+        find: "      if (!isLoopback(bound.address)) {",
+        replace: "      if (false) {",
+      },
+    ],
+    tests: ["src/gateway/tcp/egress.test.ts"],
+  },
+  {
     name: "tcp-egress-passed-socket",
     patches: [
       {

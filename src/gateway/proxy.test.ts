@@ -87,13 +87,13 @@ describe("proxy() between two sides of which one does not go on", () => {
 describe("proxy() of what one side gives up", () => {
   const clock = new ManualClock();
   /** What the upstream has heard of each request, in order. */
-  const heard: { body: string; whole: boolean; closed: boolean }[] = [];
+  const heard: { body: string; whole: boolean; closed: boolean; response: ServerResponse }[] = [];
   let server: Server;
   let app: Hono;
 
   before(async () => {
     server = createServer((request, response) => {
-      const one = { body: "", whole: false, closed: false };
+      const one = { body: "", whole: false, closed: false, response };
       heard.push(one);
       for (const side of [request, response]) side.on("error", () => {});
       request.on("data", (chunk: Uint8Array) => {
@@ -143,8 +143,14 @@ describe("proxy() of what one side gives up", () => {
     const { length } = heard;
     const answer = await ask("/begun");
     const one = await asked(length + 1);
+    // the time was for its beginning
+    await clock.advance(2_100);
+    one.response.write(" more");
+    const reader = answer.body!.getReader();
+    let text = "";
+    while (text !== "begun more") text += new TextDecoder().decode((await reader.read()).value);
     assert.equal(one.closed, false);
-    await answer.body?.cancel();
+    await reader.cancel();
     await until(() => one.closed);
     const refused = await ask("/ok", { signal: AbortSignal.abort(new Error("left")) });
     assert.equal(await refused.text(), "left");

@@ -15,14 +15,17 @@ import { connect, type NetConnectOpts } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { isSpiffeError } from "../../base/index.ts";
+import { isSpiffeError, systemClock } from "../../base/index.ts";
+import { silentLogger } from "../../telemetry/logger.ts";
 import { listen, peerOf, type TlsListener } from "../../tls/index.ts";
 import { Opened } from "../../tls/wire.testing.ts";
 import type { EgressInput } from "../config-tcp.ts";
 import type { GatewayInput } from "../config-types.ts";
 import { createGateway } from "../gateway.ts";
 import { type Changeable, GATEWAY, idOf, until, World } from "../world.testing.ts";
+import type { ByteUpstream } from "./byte-upstream.ts";
 import { afterAll, ByteServer, connectionLog, echo, payload, whole } from "./bytes.testing.ts";
+import { Egress } from "./egress.ts";
 
 let world: World;
 let home: string;
@@ -225,6 +228,30 @@ describe("the socket of an egress", () => {
     for (const address of ["127.0.0.1", "127.8.9.1", "::1", "localhost"]) {
       const { gateway } = await start(config({ address, port: 0 }));
       await gateway.close({ deadlineMs: 0 });
+    }
+  });
+
+  it("[S-18] [S-21] an address that turns out to be one that others reach is left again", async () => {
+    // what a name leads to shows only once it is bound
+    for (const [address, isRefused] of [
+      ["0.0.0.0", true],
+      ["127.0.0.1", false],
+    ] as const) {
+      const place = { address, port: 0 };
+      const way = new Egress(
+        { name: "out", upstream: "orders", idleMs: 1_000, maxConnections: 1, place },
+        { name: "orders" } as ByteUpstream,
+        { clock: systemClock, logger: silentLogger, metrics: { connection() {} } },
+      );
+      try {
+        const started = await way.start().then(
+          () => "open",
+          (error: unknown) => (isSpiffeError(error, "ERR_SPIFFE_CONFIG") ? error.message : String(error)),
+        );
+        assert.match(started, isRefused ? /^Expected egress out on loopback; .* others can reach$/ : /^open$/);
+      } finally {
+        await way.close(0);
+      }
     }
   });
 });
