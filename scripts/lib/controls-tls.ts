@@ -50,6 +50,13 @@ export const TLS_CONTROLS: readonly Control[] = [
     "kept-connections.test.ts",
   ),
   inTls(
+    "tls-entry-stream",
+    "entries.ts",
+    "const verdict = connectionPeer({ stream });\n    if (verdict?.accepted === true) {",
+    "const verdict = connectionPeer({ stream }) ?? { accepted: true };\n    if (true) {",
+    "entries.test.ts",
+  ),
+  inTls(
     "tls-head-of-upgrade",
     "entries.ts",
     "    if (!fits(request)) return void socket.destroy();\n",

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
+import { EventEmitter } from "node:events";
 import { createSecureServer, type Http2SecureServer } from "node:http2";
 import { after, before, describe, it } from "node:test";
 import type { TLSSocket } from "node:tls";
 import { TestCa } from "../authority/test-ca.ts";
-import { guardEntries } from "./entries.ts";
+import { guardEntries, type Rooms } from "./entries.ts";
 import { markConnection } from "./peer.ts";
 import {
   http1Done,
@@ -77,6 +78,26 @@ let marking: Marking = "none";
 let handled = 0;
 let stray = 0;
 
+const rooms: Rooms = {
+  handler: (_request, response) => {
+    handled++;
+    response.end("ok");
+  },
+  maxHeaderBytes: 4_096,
+  countsHttp1: true,
+  onUpgrade: (_request, socket) => {
+    handled++;
+    socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
+  },
+  begin: () => true,
+  goesOn() {},
+  upgraded: () => true,
+  session() {},
+  streamClosed() {},
+  stray: () => stray++,
+  failed: (error) => assert.fail(String(error)),
+};
+
 async function start(): Promise<void> {
   const ca = await TestCa.create();
   const { cert, key } = shown(await ca.issue({ id: "spiffe://example.org/orders" }));
@@ -86,25 +107,7 @@ async function start(): Promise<void> {
   server.prependListener("secureConnection", (socket: TLSSocket) => {
     if (marking !== "none") markConnection(socket, { accepted: marking === "accepted" });
   });
-  guardEntries(server, {
-    handler: (_request, response) => {
-      handled++;
-      response.end("ok");
-    },
-    maxHeaderBytes: 4_096,
-    countsHttp1: true,
-    onUpgrade: (_request, socket) => {
-      handled++;
-      socket.end("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n");
-    },
-    begin: () => true,
-    goesOn() {},
-    upgraded: () => true,
-    session() {},
-    streamClosed() {},
-    stray: () => stray++,
-    failed: (error) => assert.fail(String(error)),
-  });
+  guardEntries(server, rooms);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   port = (server.address() as { port: number }).port;
 }
@@ -134,6 +137,20 @@ describe("entry points", () => {
       assert.equal(stray, 0);
     });
   }
+
+  it("[S-1] a stream that came past the look at its session ends that without an acceptance, and not with one", () => {
+    for (const accepted of [undefined, false, true]) {
+      stray = 0;
+      let destroyed = 0;
+      const bare = new EventEmitter();
+      guardEntries(bare as unknown as Http2SecureServer, rooms);
+      const socket = {};
+      if (accepted !== undefined) markConnection(socket, { accepted });
+      const session = { socket, destroy: () => destroyed++ };
+      bare.emit("stream", Object.assign(new EventEmitter(), { session, endAfterHeaders: true }));
+      assert.deepEqual([stray, destroyed], accepted === true ? [0, 0] : [1, 1]);
+    }
+  });
 
   const upgrade = ["connection: upgrade", "upgrade: echo"];
   const ends = (seen: Buffer) => /^HTTP\/1\.1 101/.test(seen.toString()) || http1Done(seen);
