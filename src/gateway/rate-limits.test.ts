@@ -49,7 +49,14 @@ describe("rate limits", () => {
     assert.equal(limits.take(id("a")).ok, false);
     assert.equal(limits.rows, 2);
     await clock.advance(4_000);
-    assert.equal(passing(limits, id("c"), 5), 4);
+    // one row after the other, and none that is in use
+    for (const [name, shared] of [
+      ["c", false],
+      ["d", false],
+      ["e", true],
+    ] as const)
+      assert.deepEqual(limits.take(id(name)), { ok: true, shared }, name);
+    assert.equal(passing(limits, id("c"), 5), 3);
     assert.equal(limits.rows, 2);
   });
 
