@@ -161,6 +161,7 @@ export const REASONS = [
   "request.misdirected",
   "request.rate-limited",
   "request.client-cert",
+  "request.spiffe-id",
   "request.upgrade",
   "request.expectation",
   "request.grpc-timeout",

@@ -2,7 +2,8 @@
 import { getRequestListener } from "@hono/node-server";
 import type { Handler, ListenerRequest } from "../tls/index.ts";
 import { answerProblem } from "./answer.ts";
-import { isIdentityField } from "./headers.ts";
+import { IDENTITY_FIELD, isIdentityField } from "./headers.ts";
+import { noteClaims } from "./middleware/forwarded.ts";
 import type { Problem } from "./middleware/problem.ts";
 import { checkRequest } from "./target.ts";
 
@@ -14,15 +15,23 @@ export interface ServedApp {
 /** Bytes of an unwanted request body that are read so that the caller gets to see the answer. */
 const DISCARD_BYTES = 1_048_576;
 
-/** Takes away the fields that claim an identity: inside, it is `c.var.peer` (S-21). */
+/**
+ * Takes away the fields that claim an identity: inside, it is `c.var.peer` (S-21). What they said is kept where `spiffe()`
+ * alone finds it.
+ */
 function stripIdentity(request: ListenerRequest): void {
   const raw = request.rawHeaders;
+  let claims: string[] | undefined;
   for (let i = raw.length - 2; i >= 0; i -= 2) {
     const name = raw[i] as string;
     if (!isIdentityField(name)) continue;
+    const lower = name.toLowerCase();
+    // other spellings are nobody's word
+    if (lower === IDENTITY_FIELD) (claims ??= []).push(raw[i + 1] as string);
     raw.splice(i, 2);
-    delete request.headers[name.toLowerCase()];
+    delete request.headers[lower];
   }
+  if (claims !== undefined) noteClaims(request, claims);
 }
 
 /** Makes a handler of an app: what the checks refuse gets 400 before the app sees it (S-22, S-23). */

@@ -7,7 +7,8 @@ import { type JwtBundleSource, VerifiedTokens } from "../../jwt/index.ts";
 import { connectionPeer } from "../../tls/peer.ts";
 import { type Authentication, authenticate, type JwtDoor } from "./authenticate.ts";
 import { refusal } from "./exception.ts";
-import { assumedPeer, give, noListener, type SpiffeEnv, type SpiffeX509Env } from "./peer-env.ts";
+import { callerFrom, type ForwardedOptions } from "./forwarded.ts";
+import { assumedPeer, type ForwardedEnv, give, noListener, type SpiffeEnv, type SpiffeX509Env } from "./peer-env.ts";
 
 /** What `spiffe()` needs of a workload: the bundles that tokens are checked against. A `Workload` is one. */
 export interface SpiffeSources {
@@ -31,6 +32,8 @@ export interface JwtDoorOptions {
 export interface SpiffeOptions {
   /** Opens the second door: callers may show a JWT-SVID issued for this audience, alone or beside a certificate. */
   readonly jwt?: JwtDoorOptions | undefined;
+  /** Gateways in front that tell the first caller in `x-spiffe-id`; handlers get it as `c.var.caller`. */
+  readonly forwarded?: ForwardedOptions | undefined;
   /** Time for validity; the machine's clock by default. */
   readonly clock?: Clock | undefined;
   /** Told once when the app is wired so that no identity can reach it; `console` by default. */
@@ -44,7 +47,7 @@ interface NodeSocket {
   readonly destroyed?: boolean;
 }
 
-const KNOWN: OptionNames<SpiffeOptions> = { jwt: true, clock: true, logger: true };
+const KNOWN: OptionNames<SpiffeOptions> = { jwt: true, forwarded: true, clock: true, logger: true };
 const DOOR: OptionNames<JwtDoorOptions> = { audience: true, tokens: true };
 
 const consoleLog: ErrorLog = { error: (message) => console.error(message) };
@@ -105,12 +108,20 @@ function connectionOf(c: Context, jwt: boolean): Connection {
  * accepted as well (JWT-03, S-18): it must verify even over a good certificate; with both, the peer is the
  * certificate's and the token's identity is `peer.token`.
  *
- * Answers 401 without valid credentials, 400 for two `Authorization` fields, and 500 `ERR_SPIFFE_NO_LISTENER` with one
- * log line where the app is not served by a listener that verifies.
+ * With `forwarded`, `c.var.caller` is the ID that a peer of `from` wrote into `x-spiffe-id`, as this project's gateway does.
+ * That counts from a peer that proves its ID by its certificate on this very connection; from everybody else, and where the
+ * field is absent, `caller` is undefined. `c.var.peer`, and `authorize()` with it, stays the peer. A token beside the
+ * certificate is verified apart and says nothing of the caller. The field itself reaches no handler (S-21).
+ *
+ * Answers 401 without valid credentials, 400 for two `Authorization` fields and for a peer of `from` whose `x-spiffe-id` is
+ * doubled or no SPIFFE ID, and 500 `ERR_SPIFFE_NO_LISTENER` with one log line where the app is not served by a listener that
+ * verifies or, with `forwarded`, by one that leaves the field on a request: take `serve()`.
  *
  * @param workload the source of the JWT bundles, a `Workload`
- * @param options `jwt: { audience }` opens the door for tokens
- * @throws `ERR_SPIFFE_USAGE` when the audience is empty, and for an option it does not know
+ * @param options `jwt: { audience }` opens the door for tokens; `forwarded: { from }` names the gateways in front by their
+ *   exact SPIFFE IDs
+ * @throws `ERR_SPIFFE_USAGE` when the audience is empty, when `from` is not a list of SPIFFE IDs, and for an option it does not
+ *   know
  *
  * @example
  * ```ts
@@ -125,11 +136,19 @@ function connectionOf(c: Context, jwt: boolean): Connection {
  */
 export function spiffe(
   workload: SpiffeSources,
-  options: SpiffeOptions & { readonly jwt: JwtDoorOptions },
+  options: SpiffeOptions & { readonly jwt: JwtDoorOptions; readonly forwarded: ForwardedOptions },
+): MiddlewareHandler<SpiffeEnv & ForwardedEnv>;
+export function spiffe(
+  workload: SpiffeSources,
+  options: SpiffeOptions & { readonly jwt?: undefined; readonly forwarded: ForwardedOptions },
+): MiddlewareHandler<SpiffeX509Env & ForwardedEnv>;
+export function spiffe(
+  workload: SpiffeSources,
+  options: SpiffeOptions & { readonly jwt: JwtDoorOptions; readonly forwarded?: undefined },
 ): MiddlewareHandler<SpiffeEnv>;
 export function spiffe(
   workload: SpiffeSources,
-  options?: SpiffeOptions & { readonly jwt?: undefined },
+  options?: SpiffeOptions & { readonly jwt?: undefined; readonly forwarded?: undefined },
 ): MiddlewareHandler<SpiffeX509Env>;
 // biome-ignore lint/suspicious/noExplicitAny: the overloads above are the types
 export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): MiddlewareHandler<any> {
@@ -142,18 +161,23 @@ export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): Mi
     const { audience = [], tokens = new VerifiedTokens() } = options.jwt;
     door = { judge: tokens.judge({ audience, clock }), bundles: workload.jwt };
   }
+  const callerOf = options.forwarded === undefined ? undefined : callerFrom(options.forwarded);
   let told = false;
-  /** The connection below a request, or the fault of its wiring, told once. */
-  const lookAt = (c: Context, assumed: Peer | undefined, incoming: unknown): Connection => {
-    if (assumed?.via === "x509" && incoming === undefined) return { x509: assumed };
+  /** What a look at the wiring gives, or its fault, told once. */
+  const wired = <T>(look: () => T): T => {
     try {
-      return connectionOf(c, door !== undefined);
+      return look();
     } catch (error) {
       const { code, message, hint } = error as SpiffeError;
       if (!told) logger.error(`${code}: ${message}. ${hint}`);
       told = true;
       throw refusal({ status: 500, code, detail: message }, error);
     }
+  };
+  /** The connection below a request. */
+  const lookAt = (c: Context, assumed: Peer | undefined, incoming: unknown): Connection => {
+    if (assumed?.via === "x509" && incoming === undefined) return { x509: assumed };
+    return wired(() => connectionOf(c, door !== undefined));
   };
   const judge = (c: Context): Authentication | Promise<Authentication> => {
     const assumed = assumedPeer(c.env);
@@ -168,6 +192,15 @@ export function spiffe(workload: SpiffeSources, options: SpiffeOptions = {}): Mi
       const { status, reason, message: detail, challenge } = outcome;
       const code = status === 400 ? "ERR_SPIFFE_REQUEST" : "ERR_SPIFFE_NO_PEER";
       throw refusal({ status, code, reason, detail, challenge });
+    }
+    if (callerOf !== undefined) {
+      const caller = wired(() => callerOf(outcome.peer, c.env));
+      if (!caller.ok) {
+        const { reason, message: detail } = caller;
+        throw refusal({ status: 400, code: "ERR_SPIFFE_REQUEST", reason, detail });
+      }
+      // also where nobody is told: what somebody else has put there is not verified
+      c.set("caller", caller.value);
     }
     c.set("peer", give(outcome.peer));
     return next();
