@@ -27,8 +27,9 @@ export function outcomeOf({ status, body }: RawAnswer): string {
   return reason === undefined ? String(status) : `${status} ${reason}`;
 }
 
-async function dial(identity: TlsIdentity, port: number, alpn: string): Promise<Duplex> {
-  const { socket } = await connect(identity, { host: "127.0.0.1", port, peer: GATEWAY, alpn: [alpn] });
+/** A connection to whoever has to answer, the gateway by default. */
+export async function dial(identity: TlsIdentity, port: number, alpn: string, peer: string = GATEWAY): Promise<Duplex> {
+  const { socket } = await connect(identity, { host: "127.0.0.1", port, peer, alpn: [alpn] });
   socket.on("error", () => {});
   return socket;
 }
@@ -126,14 +127,18 @@ function answer2(stream: number) {
 }
 
 /** A client of HTTP/2; `fields` come behind the pseudo-header fields, and replace those they name. */
-export function raw2(identity: TlsIdentity, port: number): RawClient {
+export function raw2(
+  identity: TlsIdentity,
+  port: number,
+  open: () => Promise<Duplex> = () => dial(identity, port, "h2"),
+): RawClient {
   let socket: Duplex | undefined;
   let stream = 1;
   return {
     async ask(target, fields = [[":authority", "edge.example"]], method = "GET") {
       let opening = Buffer.alloc(0);
       if (socket === undefined || socket.destroyed) {
-        socket = await dial(identity, port, "h2");
+        socket = await open();
         stream = 1;
         opening = Buffer.concat([
           Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
