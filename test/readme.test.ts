@@ -5,7 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { Authority } from "../src/authority/index.ts";
+import { createGateway } from "../src/gateway/index.ts";
 import { runtime } from "../src/runtime/detect.ts";
+import { createFetch } from "../src/tls/index.ts";
+import { Workload } from "../src/workload/index.ts";
 import { type Ended, launcherNode, onThisRuntime, Program, root, runProgram, spiffeEdge } from "./support/programs.ts";
 import { skipWhen } from "./support/skip.ts";
 import { START_LINES } from "./support/start-lines.ts";
@@ -55,7 +58,7 @@ describe("examples", () => {
   let authority: Authority;
 
   before(async () => {
-    const entries = ["orders", "web", "guest"].map((name) => ({
+    const entries = ["orders", "web", "guest", "gateway"].map((name) => ({
       id: `spiffe://x0tta6bl4.local/${name}`,
       socket: name,
     }));
@@ -100,6 +103,40 @@ describe("examples", () => {
       assert.match(readFileSync(`${root}examples/${name}.ts`, "utf8"), /\/\/ 200 403$/m);
     });
   }
+
+  it("behind-gateway.ts hears of the first caller from the gateway, and from nobody else", async () => {
+    const id = (name: string) => `spiffe://x0tta6bl4.local/${name}`;
+    const server = new Program(onThisRuntime("examples/behind-gateway.ts"), env("orders", { PORT: "0" }));
+    const [, port = ""] = await server.until(SERVING);
+    const open = (name: string) => Workload.open({ socket: authority.socketFor(name) });
+    const [workload, web] = [await open("gateway"), await open("web")];
+    const url = `https://127.0.0.1:${port}`;
+    const gateway = await createGateway(
+      {
+        status: { port: 0 },
+        listen: { address: "127.0.0.1", port: 0 },
+        upstreams: { orders: { url, id: id("orders") } },
+        routes: [{ name: "orders", path: "/orders", upstream: "orders" }],
+        policy: [{ rule: "web", allow: { ids: [id("web")] } }],
+      },
+      { workload },
+    );
+    try {
+      const headers = { "x-spiffe-id": id("guest") };
+      const at = `https://127.0.0.1:${gateway.listeners[0]?.port}/orders`;
+      const told = await createFetch(web, { peer: id("gateway") })(at, { headers });
+      assert.equal(`${told.status} ${await told.text()}`, `200 {"gateway":"${id("gateway")}","caller":"${id("web")}"}`);
+      const direct = await createFetch(web, { peer: id("orders") })(`${url}/orders`, { headers });
+      assert.match(`${direct.status} ${await direct.text()}`, /^403 .*policy\.default-deny/);
+    } finally {
+      await gateway.close({ deadlineMs: 0 });
+      await web.close();
+      await workload.close();
+    }
+    const ended = await server.end("SIGTERM");
+    assert.equal(ended.code, 0, ended.stderr);
+    assert.equal(ended.stderr, "");
+  });
 
   it("gateway.yaml is accepted by the gateway, and not with an unknown key", async () => {
     const address = env("orders");

@@ -4,6 +4,7 @@ import { AHEAD_CONTROLS } from "./controls-ahead.ts";
 import { ATTACK_CONTROLS } from "./controls-attacks.ts";
 import { CRYPTO_CONTROLS } from "./controls-crypto.ts";
 import { DIAL_CONTROLS } from "./controls-dial.ts";
+import { FORWARDED_CONTROLS } from "./controls-forwarded.ts";
 import { GATEWAY_CONTROLS } from "./controls-gateway.ts";
 import { HTTP_CONTROLS } from "./controls-http.ts";
 import { JWT_CONTROLS } from "./controls-jwt.ts";
@@ -1033,6 +1034,7 @@ export const CONTROLS: readonly Control[] = [
   ...DIAL_CONTROLS,
   ...GATEWAY_CONTROLS,
   ...HTTP_CONTROLS,
+  ...FORWARDED_CONTROLS,
   ...JWT_CONTROLS,
   ...OPTION_CONTROLS,
   ...POLICY_CONTROLS,

@@ -88,7 +88,7 @@ before(async () => {
   gatewayIdentity = await world.identity("gateway");
   [web, guest] = await Promise.all([world.identity("web"), world.identity("guest")]);
   app = appOf(orders);
-  const options = { workload: orders, address: "127.0.0.1", port: 0 };
+  const options = { workload: orders, address: "127.0.0.1", port: 0, signals: [] };
   server = await serve(app, { ...options, clientCertificate: "optional" });
   open = await serve(app, { ...options, clientCertificate: "none" });
   const url = `https://127.0.0.1:${server.port}`;
@@ -529,7 +529,7 @@ describe("[S-21] where no caller is told", () => {
   it("what a test says counts for nothing on a real connection", async () => {
     const assumed = asPeer(GATEWAY, { caller: ADMIN });
     const wrapped = { fetch: (request: Request, env: object) => app.fetch(request, { ...env, ...assumed } as never) };
-    const options = { workload: await world.identity("orders"), address: "127.0.0.1", port: 0 };
+    const options = { workload: await world.identity("orders"), address: "127.0.0.1", port: 0, signals: [] };
     const sly = await serve(wrapped as never, options);
     try {
       for (const who of [gatewayIdentity, guest]) {
