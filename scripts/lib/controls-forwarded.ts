@@ -20,6 +20,21 @@ const byConnection = control(
 export const FORWARDED_CONTROLS: readonly Control[] = [
   control("peer", PART, " || !from.has(peer.id.uri)) return NOBODY;", ") return NOBODY;", WIRE),
   control("by-certificate", PART, 'if (peer.via !== "x509" || ', "if (", WIRE),
+  control(
+    "bytes",
+    PART,
+    "return speaksHttp(incoming) ? claimed(values) :",
+    "return true ? claimed(values) :",
+    UNIT,
+    WIRE,
+  ),
+  control(
+    "bytes-agreed",
+    PART,
+    'return agreed === "h2" || agreed === "http/1.1";',
+    "return agreed !== undefined;",
+    UNIT,
+  ),
   control("doubled", PART, "if (values.length !== 1) return", "if (values.length === 0) return", WIRE),
   control(
     "strict",

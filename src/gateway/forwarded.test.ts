@@ -1,5 +1,10 @@
 /** An app behind the project's own gateway knows the first caller, and hears of it from that gateway alone. */
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect as dialSocket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { Hono } from "hono";
 import { createFetch, listen, type TlsListener } from "../tls/index.ts";
@@ -49,6 +54,8 @@ let server: SpiffeServer;
 /** The same app for callers without a certificate. */
 let open: SpiffeServer;
 let gateway: Gateway;
+/** Where the gateway's egress has its socket. */
+let home: string;
 let told: Told[] = [];
 /** Requests that got as far as a handler which `authorize()` guards. */
 let guarded = 0;
@@ -83,6 +90,7 @@ function appOf(workload: Changeable) {
 }
 
 before(async () => {
+  home = mkdtempSync(join(tmpdir(), "forwarded-"));
   world = await World.create();
   const orders = await world.identity("orders");
   gatewayIdentity = await world.identity("gateway");
@@ -98,13 +106,20 @@ before(async () => {
       listen: [
         { name: "mesh", address: "127.0.0.1", port: 0 },
         { name: "edge", address: "127.0.0.1", port: 0, clientCertificate: "none" },
+        { name: "bytes", address: "127.0.0.1", port: 0, protocol: "tcp" },
       ],
-      upstreams: { one: { url, id: ORDERS }, two: { url, id: ORDERS, protocol: "h2" } },
+      egress: [{ name: "out", socket: join(home, "out.sock"), upstream: "bytes" }],
+      upstreams: {
+        one: { url, id: ORDERS },
+        two: { url, id: ORDERS, protocol: "h2" },
+        bytes: { url: `tls://127.0.0.1:${server.port}`, id: ORDERS },
+      },
       routes: [
         { name: "one", path: "/one/**", upstream: "one", audience: [GATEWAY] },
         { name: "two", path: "/two/**", upstream: "two", audience: [GATEWAY] },
         { name: "both", path: "/both", upstream: "one", audience: [ORDERS], unsafeForwardToken: true },
         { name: "guarded", path: "/guarded/**", upstream: "one", audience: [GATEWAY] },
+        { name: "bytes", listen: ["bytes"], upstream: "bytes" },
         { name: "socket", path: "/socket", upstream: "one", websocket: true, audience: [GATEWAY] },
       ],
       policy: [
@@ -125,9 +140,10 @@ after(async () => {
   await gateway?.close({ deadlineMs: 0 });
   await server?.close({ deadlineMs: 0 });
   await open?.close({ deadlineMs: 0 });
+  rmSync(home, { recursive: true, force: true });
 });
 
-const port = (name: "mesh" | "edge" = "mesh") => gateway.listeners.find((one) => one.name === name)!.port;
+const port = (name: "mesh" | "edge" | "bytes" = "mesh") => gateway.listeners.find((one) => one.name === name)!.port;
 const bearer = async (name: string, aud: string) => `Bearer ${await world.token(name, { aud: [aud] })}`;
 /** What one answer tells; an answer that is not the app's fails. */
 const read = (text: string): Told => JSON.parse(text.slice(text.indexOf("{"), text.lastIndexOf("}") + 1)) as Told;
@@ -257,6 +273,25 @@ describe("[S-21] the first caller behind the gateway", () => {
     await until(() => told.length === 1);
     const { peer, caller, fields: left } = told[0]!;
     assert.deepEqual([peer, caller, left], [GATEWAY, WEB, []]);
+  });
+
+  it("bytes that the gateway carries over its own mutual TLS name nobody, though its certificate is shown", async () => {
+    const plain = () =>
+      new Promise<Duplex>((resolve, reject) => {
+        const socket = dialSocket(join(home, "out.sock"), () => resolve(socket)).on("error", reject);
+      });
+    for (const [name, client] of [
+      ["egress", raw1(web, 0, plain)],
+      ["tcp", raw1(web, port("bytes"))],
+    ] as const) {
+      const ask = (...fields: RawField[]) => client.ask("/one/orders", [["Host", "orders.example"], ...fields]);
+      assert.equal(known(await ask()), `x509 ${GATEWAY} for null`, name);
+      assert.equal(known(await ask(["x_spiffe_id", ADMIN])), `x509 ${GATEWAY} for null`, name);
+      const before = told.length;
+      assert.equal(outcomeOf(await ask(["x-spiffe-id", ADMIN])), "400 request.spiffe-id", name);
+      assert.equal(told.length, before);
+      client.close();
+    }
   });
 
   it("authorize() lets the gateway in, and nobody who dials the app", async () => {

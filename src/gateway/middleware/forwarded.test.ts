@@ -168,8 +168,8 @@ describe("[S-21] whose word on the caller is taken", () => {
 
 describe("[S-21] a server that leaves the field on a request", () => {
   /** A request of a server, over a connection whose peer is the gateway. */
-  const request = (rawHeaders?: readonly string[]) => {
-    const socket = {};
+  const request = (rawHeaders?: readonly string[], alpnProtocol: unknown = "http/1.1") => {
+    const socket = { alpnProtocol };
     markConnection(socket, { accepted: true, peer: gatewayByCertificate });
     return { socket, ...(rawHeaders === undefined ? {} : { rawHeaders }) };
   };
@@ -200,6 +200,19 @@ describe("[S-21] a server that leaves the field on a request", () => {
     assert.equal(await ask(Object.create(stripped)), `${GATEWAY} for undefined`);
     assert.equal(await ask(request(["Host", "a"])), `${GATEWAY} for undefined`);
   });
+});
+
+it("[S-21] a connection that did not agree on HTTP is one of bytes, whoever has opened it", async () => {
+  const over = (...alpn: unknown[]) => {
+    const socket = { alpnProtocol: alpn[0] };
+    markConnection(socket, { accepted: true, peer: gatewayByCertificate });
+    const incoming = { socket, rawHeaders: ["Host", "a"] };
+    noteClaims(incoming, [WEB]);
+    return outcome(app().request("/", {}, { incoming }));
+  };
+  for (const agreed of ["http/1.1", "h2"]) assert.equal(await over(agreed), `${GATEWAY} for ${WEB}`);
+  for (const none of [false, null, undefined, "", "postgresql", "h3", true])
+    assert.equal(await over(none), "400 ERR_SPIFFE_REQUEST", String(none));
 });
 
 it("types: the caller is there where `forwarded` is given", () => {

@@ -38,7 +38,9 @@ export function callerFrom(options: ForwardedOptions): CallerOf {
     if (peer.via !== "x509" || !from.has(peer.id.uri)) return NOBODY;
     // without a connection the peer is a test's, and so is what it says
     if (incoming === undefined) return accept(assumedCaller(env));
-    return claimed(claims.get(incoming));
+    const values = claims.get(incoming);
+    if (values === undefined) return NOBODY;
+    return speaksHttp(incoming) ? claimed(values) : refuse("request.spiffe-id", UNAGREED);
   };
 }
 
@@ -66,9 +68,29 @@ function trusted(options: ForwardedOptions): ReadonlySet<string> {
   return ids;
 }
 
-/** One field with one SPIFFE ID, or no field; what a trusted peer says in another way is somebody's fault, not no caller. */
-function claimed(values: readonly string[] | undefined): Verdict<SpiffeId | undefined> {
-  if (values === undefined) return NOBODY;
+const UNAGREED = `A connection that did not agree on HTTP by ALPN says ${IDENTITY_FIELD}`;
+
+interface Socket {
+  readonly alpnProtocol?: string | false | null;
+}
+
+/**
+ * Whether the peer opened the connection for HTTP. One that carries bytes of others, as the gateway's `egress` does, agrees on
+ * nothing, and who wrote them could claim anybody.
+ */
+function speaksHttp(incoming: object): boolean {
+  const request = incoming as { stream?: { session?: { socket?: Socket } }; socket?: Socket };
+  try {
+    const agreed = (request.stream?.session?.socket ?? request.socket)?.alpnProtocol;
+    return agreed === "h2" || agreed === "http/1.1";
+  } catch {
+    // the socket of an ended HTTP/2 session
+    return false;
+  }
+}
+
+/** One field with one SPIFFE ID; what a trusted peer says in another way is somebody's fault, not no caller. */
+function claimed(values: readonly string[]): Verdict<SpiffeId> {
   if (values.length !== 1) return refuse("request.spiffe-id", `The request has more than one ${IDENTITY_FIELD}`);
   const id = SpiffeId.safeParse(values[0] as string);
   return id.ok ? id : refuse("request.spiffe-id", `${IDENTITY_FIELD} does not hold one SPIFFE ID (${id.reason})`);
