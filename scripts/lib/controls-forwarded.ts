@@ -71,6 +71,11 @@ export const FORWARDED_CONTROLS: readonly Control[] = [
     "  trusted(options);\n  return (peer, env) => {\n    const from = trusted(options);\n",
     UNIT,
   ),
+  // the others refuse such a head by themselves
+  {
+    ...control("field-count", "../tls/entries.ts", "request.rawHeaders.length <= 2 * MAX_FIELDS &&", "true &&", WIRE),
+    runtimes: ["deno"],
+  },
   {
     ...byConnection,
     patches: [

@@ -294,6 +294,22 @@ describe("[S-21] the first caller behind the gateway", () => {
     }
   });
 
+  it("[A-11] no caller goes missing behind more fields than a server takes", async () => {
+    const many = (count: number) => Array.from({ length: count }, (_, i) => `a${i}: b`);
+    for (const [count, through, direct] of [
+      [900, `x509 ${GATEWAY} for ${WEB}`, `x509 ${GATEWAY} for ${WEB}`],
+      // the gateway adds its own to those of the caller
+      [996, "431", `x509 ${GATEWAY} for ${WEB}`],
+      [1_100, "431", "431"],
+    ] as const) {
+      const one = await rawExchange(web, port(), rawRequest("/one/orders", many(count)));
+      assert.equal(known({ status: statusOf(one), body: one }), through, String(count));
+      const fields = [...many(count), `x-spiffe-id: ${WEB}`];
+      const two = await rawExchange(gatewayIdentity, server.port, rawRequest("/", fields), ORDERS);
+      assert.equal(known({ status: statusOf(two), body: two }), direct, String(count));
+    }
+  });
+
   it("authorize() lets the gateway in, and nobody who dials the app", async () => {
     const allowed = await throughGateway(web, "/guarded/1");
     assert.equal(`${allowed.status} ${allowed.body}`, `200 ${WEB}`);

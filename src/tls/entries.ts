@@ -54,6 +54,9 @@ export function attend(result: unknown, broken: (error: unknown) => void): void 
   if (result !== undefined) void Promise.resolve(result).then(undefined, broken);
 }
 
+/** Fields of a head. Above a thousand one runtime leaves out the rest without a word; a head that is so full may be such a one. */
+const MAX_FIELDS = 999;
+
 function ignore(): void {}
 
 function destroyBelow(request: ListenerRequest): void {
@@ -99,7 +102,8 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
   };
 
   const fits = (request: ListenerRequest): boolean =>
-    (request.httpVersionMajor === 1 && !rooms.countsHttp1) || headBytes(request) <= rooms.maxHeaderBytes;
+    request.rawHeaders.length <= 2 * MAX_FIELDS &&
+    ((request.httpVersionMajor === 1 && !rooms.countsHttp1) || headBytes(request) <= rooms.maxHeaderBytes);
 
   const entry = (go: Handler) => (request: ListenerRequest, response: ListenerResponse) => {
     const verdict = accepted(request);

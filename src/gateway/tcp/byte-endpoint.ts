@@ -53,7 +53,8 @@ export class ByteEndpoint extends Standing {
     if (id === undefined) return plain;
     try {
       const { host = "" } = this.#target;
-      // on the open socket, so that its reading can be stopped on every runtime
+      // on the open socket, so that its reading can be stopped on every runtime; without ALPN, which tells these bytes of others
+      // from requests of the gateway's own
       const { socket } = await connectVouched(identity, {
         socket: plain,
         peer: id,
