@@ -63,7 +63,7 @@ export const FORWARDED_CONTROLS: readonly Control[] = [
   control("exact", PART, 'if (exact === undefined || exact.path === "") {', "if (exact === undefined) {", UNIT),
   control("from-strict", PART, "? SpiffeId.safeParse(one)", "? SpiffeId.safeParseConfig(one)", UNIT),
   control("nobody", PART, "if (!Array.isArray(from) || from.length === 0) {", "if (!Array.isArray(from)) {", UNIT),
-  control("options", PART, '  onlyKnown("spiffe({ forwarded })", options, ["from"]);\n', "", UNIT),
+  control("options", PART, '  onlyKnown("spiffe({ forwarded })", options, KNOWN);\n', "", UNIT),
   control(
     "copied",
     PART,

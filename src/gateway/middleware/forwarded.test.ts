@@ -150,8 +150,8 @@ describe("[S-21] whose word on the caller is taken", () => {
     refused({ from: [SpiffeId.parse("spiffe://example.org")] }, exact);
     refused({ from: [GATEWAY], ids: [] }, /^Expected options of spiffe\(\{ forwarded \}\) among from; got ids$/);
     refused({}, list);
-    refused(null, /^Expected options for spiffe\(\{ forwarded \}\); got none$/);
-    refused(true, /^Expected options for spiffe\(\{ forwarded \}\); got none$/);
+    refused(null, /^Expected an object of options for spiffe\(\{ forwarded \}\); got /);
+    refused(true, /^Expected an object of options for spiffe\(\{ forwarded \}\); got /);
   });
 
   it("stays as it was said, whatever becomes of the list", async () => {

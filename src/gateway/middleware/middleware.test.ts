@@ -234,7 +234,10 @@ describe("an app without a socket", () => {
       assert.throws(make, (error: unknown) => isSpiffeError(error) && message.test(error.message));
     config(() => spiffe(workload, { jwt: { audience: "" } }), /audience/);
     const misspelt = { audience: GATEWAY } as object;
-    config(() => spiffe(workload, misspelt), /^Expected options of spiffe\(\) among jwt, clock, logger; got audience$/);
+    config(
+      () => spiffe(workload, misspelt),
+      /^Expected options of spiffe\(\) among jwt, forwarded, clock, logger; got audience$/,
+    );
     const door = { audience: GATEWAY, audiences: [] } as { audience: string };
     config(() => spiffe(workload, { jwt: door }), /^Expected options of spiffe\(\{ jwt \}\) .*; got audiences$/);
     assert.ok(spiffe(workload, { jwt: { audience: GATEWAY }, clock: systemClock, logger: errors() }));

@@ -109,13 +109,14 @@ function connectionOf(c: Context, jwt: boolean): Connection {
  * certificate's and the token's identity is `peer.token`.
  *
  * With `forwarded`, `c.var.caller` is the ID that a peer of `from` wrote into `x-spiffe-id`, as this project's gateway does.
- * That counts from a peer that proves its ID by its certificate on this very connection, agreed on for HTTP by ALPN; from everybody
- * else, and where the field is absent, `caller` is undefined. `c.var.peer`, and `authorize()` with it, stays the peer. A token beside the
- * certificate is verified apart and says nothing of the caller. The field itself reaches no handler (S-21).
+ * That counts from a peer that proves its ID by its certificate on this very connection, which was agreed on for HTTP by
+ * ALPN; from everybody else, and where the field is absent, `caller` is undefined. `c.var.peer`, and `authorize()` with it,
+ * stays the peer. A token beside the certificate is verified apart and says nothing of the caller. The field itself reaches
+ * no handler (S-21).
  *
  * Answers 401 without valid credentials, 400 for two `Authorization` fields and for a peer of `from` whose `x-spiffe-id` is
- * doubled, no SPIFFE ID or among bytes of others, and 500 `ERR_SPIFFE_NO_LISTENER` with one log line where the app is not served by a listener that
- * verifies or, with `forwarded`, by one that leaves the field on a request: take `serve()`.
+ * doubled, no SPIFFE ID or among bytes of others, and 500 `ERR_SPIFFE_NO_LISTENER` with one log line where the app is not
+ * served by a listener that verifies or, with `forwarded`, by one that leaves the field on a request: take `serve()`.
  *
  * @param workload the source of the JWT bundles, a `Workload`
  * @param options `jwt: { audience }` opens the door for tokens; `forwarded: { from }` names the gateways in front by their
