@@ -73,7 +73,13 @@ export const FORWARDED_CONTROLS: readonly Control[] = [
   ),
   // the others refuse such a head by themselves
   {
-    ...control("field-count", "../tls/entries.ts", "request.rawHeaders.length <= 2 * MAX_FIELDS &&", "true &&", WIRE),
+    ...control(
+      "field-count",
+      "../tls/entries.ts",
+      "if (request.rawHeaders.length > 2 * MAX_FIELDS) return false;",
+      "",
+      WIRE,
+    ),
     runtimes: ["deno"],
   },
   {

@@ -101,9 +101,10 @@ export function guardEntries(server: Http2SecureServer, rooms: Rooms): void {
     }
   };
 
-  const fits = (request: ListenerRequest): boolean =>
-    request.rawHeaders.length <= 2 * MAX_FIELDS &&
-    ((request.httpVersionMajor === 1 && !rooms.countsHttp1) || headBytes(request) <= rooms.maxHeaderBytes);
+  const fits = (request: ListenerRequest): boolean => {
+    if (request.rawHeaders.length > 2 * MAX_FIELDS) return false;
+    return (request.httpVersionMajor === 1 && !rooms.countsHttp1) || headBytes(request) <= rooms.maxHeaderBytes;
+  };
 
   const entry = (go: Handler) => (request: ListenerRequest, response: ListenerResponse) => {
     const verdict = accepted(request);
