@@ -128,6 +128,29 @@ describe("keepalive", () => {
     assert.equal(fake.connections.accepted, 1);
   });
 
+  it("a live connection stays although the process stalls, and an answer is not read in its time", async () => {
+    let sleeps = 0;
+    let stalls = 0;
+    const stalling: Clock = {
+      ...systemClock,
+      sleep(ms, signal) {
+        const slept = systemClock.sleep(ms, signal);
+        // both between the questions and behind one
+        if (++sleeps % 3 > 0) return slept;
+        for (const over = performance.now() + 110; performance.now() < over; );
+        stalls++;
+        return slept;
+      },
+    };
+    const seen: unknown[] = [];
+    void readOut(open(fake.socket, 100, stalling), seen);
+    await eventually(() => seen.length === 1, "the first message");
+    await eventually(() => stalls >= 8, "stalls");
+    await fake.rotate();
+    await eventually(() => seen.length === 2, "a message on the same stream");
+    assert.equal(fake.connections.accepted, 1);
+  });
+
   it("a suspicion asks at once: a live connection stays, a silent one ends", async () => {
     const proxy = await countingProxy(fake.path);
     const transport = open(proxy.socket, 1_000);

@@ -23,6 +23,8 @@ export interface KeptSessionsOptions {
 const FIRST_MS = 10_000;
 /** How long an answer may take; on one host it comes within a millisecond. */
 const ANSWER_MS = 5_000;
+/** The wait for it has so many parts, and what came meanwhile is read after each: a stall of this process takes only one. */
+const ANSWER_PARTS = 10;
 
 function ignore(): void {}
 
@@ -95,6 +97,8 @@ class Keepalive {
   #answered = false;
   #stop: AbortController | undefined;
   #asking: Promise<void> | undefined;
+  /** Aborted by whatever comes: the PING's answer may lie behind much else. */
+  #waiting: AbortController | undefined;
 
   constructor(session: Http2Session, options: KeptSessionsOptions) {
     this.#session = session;
@@ -116,6 +120,7 @@ class Keepalive {
   heard(): void {
     this.#quietSince = this.#options.clock.monotonic();
     this.#answered = true;
+    this.#waiting?.abort();
   }
 
   stop(): void {
@@ -144,28 +149,23 @@ class Keepalive {
   async #ask(): Promise<void> {
     const { clock, keepaliveMs, lost } = this.#options;
     const waiting = new AbortController();
-    const state = { answered: false };
     const session = this.#session;
+    this.#waiting = waiting;
     this.#quietSince = clock.monotonic();
     const onClose = () => waiting.abort();
     session.once("close", onClose);
     try {
-      session.ping((error) => {
-        state.answered = error === null;
-        if (state.answered) this.heard();
-        waiting.abort();
-      });
+      session.ping((error) => (error === null ? this.heard() : waiting.abort()));
     } catch {
       // It is closed already, and whoever uses it learns that from its end.
       waiting.abort();
     }
-    const late = await clock.sleep(Math.min(ANSWER_MS, keepaliveMs), waiting.signal).then(
-      () => true,
-      () => false,
-    );
+    for (let part = 0; part < ANSWER_PARTS && !waiting.signal.aborted; part++) {
+      await clock.sleep(Math.min(ANSWER_MS, keepaliveMs) / ANSWER_PARTS, waiting.signal).catch(ignore);
+      // Timers come before what was received, and after a stall they are all due.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
     session.off("close", onClose);
-    // After a stall of this process the answer may be there and not yet read.
-    if (late) await new Promise((resolve) => setTimeout(resolve, 1));
-    if (late && !state.answered && !session.destroyed) session.destroy(lost());
+    if (!waiting.signal.aborted && !session.destroyed) session.destroy(lost());
   }
 }
