@@ -94,7 +94,7 @@ export async function dial(identity: TlsIdentity, port: number): Promise<Duplex>
   const plain = dialPlain(port, "127.0.0.1");
   plain.on("error", () => {});
   try {
-    const { socket } = await connect(identity, { socket: plain, peer: GATEWAY });
+    const { socket } = await connect(identity, { socket: plain, peer: GATEWAY, timeoutMs: 60_000 });
     socket.allowHalfOpen = true;
     return socket;
   } catch (error) {
