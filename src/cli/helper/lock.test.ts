@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, it } from "node:test";
@@ -54,6 +55,22 @@ describe("the lock of a folder", () => {
       assert.deepEqual(readdirSync(folder), [NAME]);
       for (const lock of wanted) lock.release();
     }
+  });
+
+  it("is not taken from who came after the dead one was seen, however long that is ago", async () => {
+    await leftBehind();
+    const holder = createServer((socket) => socket.destroy());
+    await new Promise<void>((resolve) => holder.listen(join(folder, "other"), resolve));
+    try {
+      const late = lockOf(folder).hold();
+      // as another process does between two steps of this one
+      renameSync(join(folder, "other"), join(folder, NAME));
+      await assert.rejects(late, HELD);
+      assert.deepEqual(readdirSync(folder), [NAME]);
+    } finally {
+      holder.close();
+    }
+    await lockOf(folder).hold();
   });
 
   it("of a process that was killed is no hindrance, and of one that runs is one", async () => {

@@ -2,7 +2,7 @@
  * One writer for one folder. The lock is a socket in it that its holder listens on: who can be connected to is alive, in
  * whatever container, and the end of a process, however it came, ends its hold.
  */
-import { lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { type BigIntStats, lstatSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -44,10 +44,12 @@ export class FolderLock {
     this.#own = undefined;
     try {
       mkdirSync(this.#folder, { recursive: true, mode: 0o755 });
-      const there = lstatSync(join(this.#folder, NAME), { throwIfNoEntry: false });
-      if (there !== undefined && !there.isSocket()) throw new Error(`${NAME} is in the way: it is no socket`);
-      if (there !== undefined && (await withPath(this.#folder, NAME, isHeld))) throw this.#refusal();
-      await this.#take();
+      for (let taken = false; !taken; ) {
+        const there = this.#there();
+        if (there !== undefined && !there.isSocket()) throw new Error(`${NAME} is in the way: it is no socket`);
+        if (there !== undefined && (await withPath(this.#folder, NAME, isHeld))) throw this.#refusal();
+        taken = await this.#take(there);
+      }
     } catch (error) {
       throw error instanceof SpiffeError ? error : folderFault(this.#folder, error);
     }
@@ -63,14 +65,27 @@ export class FolderLock {
     this.#own = undefined;
   }
 
-  async #take(): Promise<void> {
+  /** What is at the lock's place, as the file system has it. */
+  #there(): BigIntStats | undefined {
+    return lstatSync(join(this.#folder, NAME), { bigint: true, throwIfNoEntry: false });
+  }
+
+  /** Takes the place of the dead one that was seen, or of none; not of who came since, which may be long ago for a stalled process. */
+  async #take(dead: BigIntStats | undefined): Promise<boolean> {
     const name = `${NAME}-${crypto.randomUUID().slice(0, 8)}`;
     const path = join(this.#folder, name);
     const server = await withPath(this.#folder, name, listenAt);
     try {
       const inode = lstatSync(path, { bigint: true }).ino;
+      const there = this.#there();
+      if (there?.ino !== dead?.ino || there?.mtimeNs !== dead?.mtimeNs) {
+        server.close();
+        rmSync(path, { force: true });
+        return false;
+      }
       renameSync(path, join(this.#folder, NAME));
       this.#own = { server, inode };
+      return true;
     } catch (error) {
       server.close();
       throw error;
@@ -79,8 +94,7 @@ export class FolderLock {
 
   #isOurs(): boolean {
     if (this.#own === undefined) return false;
-    const there = lstatSync(join(this.#folder, NAME), { bigint: true, throwIfNoEntry: false });
-    return there?.ino === this.#own.inode;
+    return this.#there()?.ino === this.#own.inode;
   }
 
   #refusal(): SpiffeError {
