@@ -9,6 +9,25 @@ describe("readBody", () => {
     assert.equal(await readBody(new Response("abcd"), 3), undefined);
   });
 
+  it("keeps no piece of it, however small they are", async () => {
+    const text = new TextEncoder().encode("0123456789".repeat(2_000));
+    let before = new Uint8Array();
+    let sent = 0;
+    const drip = new ReadableStream<Uint8Array>(
+      {
+        pull(controller) {
+          // What was read already is the sender's again.
+          before.fill(0);
+          if (sent === text.length) return controller.close();
+          before = text.slice(sent, ++sent);
+          controller.enqueue(before);
+        },
+      },
+      { highWaterMark: 0 },
+    );
+    assert.deepEqual(await readBody(new Response(drip), text.length), text);
+  });
+
   it("does not read on once there is too much", async () => {
     let pulled = 0;
     let cancelled = false;

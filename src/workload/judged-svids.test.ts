@@ -110,6 +110,16 @@ describe("SVIDs that come again", () => {
     assert.equal((await accepted(other)).bundles.get("example.org")?.authorities.length, 1);
   });
 
+  it("[S-11] are judged by the bundle of the first of their trust domain, though their own vouched for them before", async () => {
+    const both = Uint8Array.from([...ca.certificateDer, ...otherCa.certificateDer]);
+    const first = await issue({ id: "spiffe://example.org/api" }, otherCa);
+    const { accepted, refused } = connection();
+    await accepted(web);
+    await refused("x509.no-path", first, web);
+    const { bundles } = await accepted({ ...first, bundle: both }, web);
+    assert.equal(bundles.get("example.org")?.authorities.length, 2);
+  });
+
   it("[S-17] are refused when their time is over, and before it", async () => {
     const { accepted, refused, clock } = connection();
     await accepted(web);

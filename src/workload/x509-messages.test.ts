@@ -214,6 +214,7 @@ describe("X.509 messages", () => {
       { svids: [good, await svid({ id: "spiffe://example.org/second" })], federatedBundles: federated },
       { svids: [{ ...good, hint: "internal" }, second], federatedBundles: federated },
       { svids: [good, second], federatedBundles: more },
+      { svids: [good, second], federatedBundles: { "spiffe://other.example": partnerCa.certificateDer } },
       { svids: [good, second], federatedBundles: { "spiffe://partner.example": otherCa.certificateDer } },
       { svids: [good, second].map((one) => ({ ...one, bundle: bytes(own, otherCa.certificateDer) })) },
       { svids: [low] },
