@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { chmod, lstat, mkdir, mkdtemp, readdir, realpath, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, chown, lstat, mkdir, mkdtemp, readdir, realpath, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { skipWhen } from "../../test/support/skip.ts";
@@ -112,11 +112,52 @@ describe("sockets of the authority", () => {
   it("[S-28] refuses a directory that others can enter, and takes it once they cannot", async () => {
     const open = join(base, "open");
     await mkdir(open);
-    await chmod(open, 0o750);
-    await assert.rejects(start(open), REFUSED);
+    for (const mode of [0o750, 0o701, 0o720]) {
+      await chmod(open, mode);
+      await assert.rejects(start(open), REFUSED, mode.toString(8));
+    }
     assert.deepEqual(await readdir(open), []);
     await chmod(open, 0o700);
     await (await start(open)).close();
+  });
+
+  const others = "[S-28] refuses a directory of another user, and takes it once it is this one's";
+  it(others, skipWhen(others, process.getuid?.() === 0 ? undefined : "needs root, to give a directory away"), async () => {
+    const directory = join(base, "others");
+    await mkdir(directory, { mode: 0o700 });
+    await chown(directory, 65_534, 65_534);
+    await assert.rejects(start(directory), REFUSED);
+    assert.deepEqual(await readdir(directory), []);
+    await chown(directory, 0, 0);
+    await (await start(directory)).close();
+  });
+
+  it("are below XDG_RUNTIME_DIR by default, which has to be a directory", async () => {
+    const before = process.env.XDG_RUNTIME_DIR;
+    await writeFile(join(base, "file"), "");
+    try {
+      for (const wrong of ["file", "nowhere"]) {
+        process.env.XDG_RUNTIME_DIR = join(base, wrong);
+        await assert.rejects(start(), REFUSED, wrong);
+      }
+      process.env.XDG_RUNTIME_DIR = base;
+      const authority = await start();
+      assert.equal(dirname(authority.directory), base);
+      await authority.close();
+    } finally {
+      if (before === undefined) delete process.env.XDG_RUNTIME_DIR;
+      else process.env.XDG_RUNTIME_DIR = before;
+    }
+  });
+
+  it("leave nothing behind in the process, and what others put beside them", async () => {
+    const listeners = process.listenerCount("exit");
+    const authority = await start(join(base, "shared"));
+    assert.equal(process.listenerCount("exit"), listeners + 1);
+    await writeFile(join(authority.directory, "note"), "mine");
+    await authority.close();
+    assert.deepEqual(await readdir(authority.directory), ["note"]);
+    assert.equal(process.listenerCount("exit"), listeners);
   });
 
   it("[A-19] refuses a symbolic link anywhere in the path and leaves it alone", async () => {

@@ -49,7 +49,13 @@ export async function openSocketDirectory(directory?: string): Promise<SocketDir
 
 async function freshDirectory(): Promise<{ path: string; created: boolean }> {
   // the base is the system's own and may be reached through a link, as /tmp on macOS
-  const base = await realpath(process.env.XDG_RUNTIME_DIR || tmpdir());
+  const given = process.env.XDG_RUNTIME_DIR || tmpdir();
+  const base = await realpath(given).catch((cause: unknown) => {
+    throw refused(`${given}, below which sockets are put, cannot be looked at`, {
+      hint: "Give a directory, or correct XDG_RUNTIME_DIR.",
+      cause,
+    });
+  });
   const path = join(base, `spiffe-edge-${process.pid}`);
   try {
     await mkdir(path, { mode: 0o700 });

@@ -44,6 +44,10 @@ describe("BundleSource.fromJson", () => {
     await using pem = BundleSource.fromJson(`\n${first.x509.toPem()}`, { trustDomain: "example.org" });
     assert.ok(pem.x509BundleFor(OWN)?.equals(first.x509));
     assert.equal(pem.jwtBundleFor(OWN), undefined, "PEM says nothing of JWT keys");
+    for (const space of [" ", "\t", "\n", "\r"]) {
+      await using spaced = BundleSource.fromJson(space + first.toJson(), { trustDomain: OWN });
+      assert.ok(spaced.jwtBundleFor(OWN)?.equals(first.jwt), JSON.stringify(space));
+    }
   });
 
   const wrong: [what: string, document: string, trustDomain: string | undefined][] = [

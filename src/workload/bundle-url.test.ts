@@ -307,6 +307,16 @@ describe("BundleSource.fromUrl", () => {
     await assert.rejects(open({ maxAgeMs: 0 }), { code: "ERR_SPIFFE_USAGE" });
   });
 
+  it("trusts a bundle for 24 hours since it was last confirmed, unless told otherwise", async () => {
+    await using source = await open();
+    answers = [ok("", { status: 500 })];
+    await clock.advance(24 * 60 * MINUTE);
+    assert.deepEqual(held(source), ["first"]);
+    await clock.advance(1);
+    assert.equal(source.jwtBundleFor(OWN), undefined);
+    assert.equal(source.state, "expired");
+  });
+
   it("[A-17] a wall clock that steps ahead by a year ends the bundle, and has it asked for at once", async () => {
     await using source = await open();
     clock.step(365 * 24 * 60 * MINUTE);
@@ -358,6 +368,21 @@ describe("BundleSource.fromUrl", () => {
     assert.equal(await source.ready(), source.current);
     assert.deepEqual(held(source), ["b"]);
     assert.equal(asked.length, 4);
+  });
+
+  it("[FED-31] on demand: an answer that was overtaken by that of a later question does not count", async () => {
+    await using source = await open({ refresh: "on-demand", maxAgeMs: 4 * MINUTE });
+    await clock.advance(4 * MINUTE + 1);
+    let answerFirst: (response: Response) => void = () => {};
+    answers = [() => new Promise<Response>((resolve) => (answerFirst = resolve)), ok(document("new"))];
+    const first = source.ready();
+    await eventually(() => asked.length === 2, "the first caller's fetch");
+    await source.ready();
+    assert.deepEqual(held(source), ["new"]);
+    answerFirst(new Response(document("old")));
+    assert.equal(await first, source.current);
+    assert.deepEqual(held(source), ["new"]);
+    assert.equal(source.counters.updates, 2);
   });
 
   it("on demand: opening asks again until the first bundle is there", async () => {

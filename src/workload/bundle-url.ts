@@ -68,6 +68,9 @@ export class UrlFeed extends DocumentFeed {
   #sequence: bigint | undefined;
   #intervalMs: number = INTERVAL_MS;
   #failures = 0;
+  /** The number of the last fetch, and of the one that gave what is held: on demand, several go on at once. */
+  #asked = 0;
+  #taken = 0;
   /** Monotonic time from which the next fetch is due. */
   #dueAt = 0;
   /** When the endpoint last confirmed what is held, by both clocks: one of them may have stood still. */
@@ -132,6 +135,7 @@ export class UrlFeed extends DocumentFeed {
     // Taken before the fetch, which may never end.
     this.#dueAt = clock.monotonic() + FETCH_TIMEOUT_MS;
     held.reading();
+    const number = ++this.#asked;
     const link = linkSignals(signal, held.closing);
     try {
       const late = () => failed(this.#url, `it did not answer within ${FETCH_TIMEOUT_MS} ms`, "ERR_SPIFFE_TIMEOUT");
@@ -139,10 +143,14 @@ export class UrlFeed extends DocumentFeed {
       // A sender need not look at the signal.
       const fetching = (signal: AbortSignal) => untilAborted(fetchDocument(this.#url, this.#send, signal), signal);
       const document = await within(fetching, options);
+      // What a later fetch brought is newer.
+      if (number < this.#taken) return;
       this.#take(document);
+      this.#taken = number;
       this.#failures = 0;
       this.#dueAt = clock.monotonic() + this.#intervalMs;
     } catch (thrown) {
+      if (number < this.#taken) return;
       if (link.signal.aborted) this.#dueAt = clock.monotonic();
       else this.#fail(isSpiffeError(thrown) ? thrown : failed(this.#url, "it could not be reached", undefined, thrown));
     } finally {

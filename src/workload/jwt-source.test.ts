@@ -283,6 +283,8 @@ describe("JwtSource", () => {
     const tokens = new Set((await Promise.all(others)).map((svid) => svid.token));
     assert.equal(tokens.size, 1);
     assert.equal(calls.length, 1);
+    const late = source.fetch({ audience: "a", signal: abort.signal });
+    await assert.rejects(late, { code: "ERR_SPIFFE_ABORTED" }, "though a token is held");
   });
 
   it("a fetch that failed is not remembered", async () => {
@@ -320,11 +322,14 @@ describe("JwtSource", () => {
     await eventually(() => calls.length === 1, "the fetch");
     feed.push(new ConnectError("no identity", Code.PermissionDenied), jwks(key));
     await eventually(() => source.state === "revoked", "the redaction");
-    release();
-    await underWay;
     await clock.advance(1_000);
     await source.ready();
-    await source.fetch({ audience: "a" });
+    // who asks now does not get what was asked for before
+    const anew = source.fetch({ audience: "a" });
+    await eventually(() => calls.length === 2, "a fetch of its own");
+    release();
+    await underWay;
+    await anew;
   });
 
   it("[S-20] [A-12] fetches anew when the token's key has left the bundle", async () => {
