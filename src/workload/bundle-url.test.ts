@@ -7,7 +7,7 @@ import { TrustDomain } from "../id/index.ts";
 import { X509Bundle } from "../x509/index.ts";
 import { BundleSource, type BundleUrlOptions } from "./bundle-source.ts";
 
-const URL_TEXT = "https://bundles.example/spiffe?x=1";
+const URL_TEXT = "https://bundles.example/spiffe?token=secret";
 const OWN = TrustDomain.parse("example.org");
 const MINUTE = 60_000;
 
@@ -111,9 +111,14 @@ describe("BundleSource.fromUrl", () => {
     ["status 304", () => new Response(null, { status: 304 }), /status 304/],
     ["status 404", ok(document(), { status: 404 }), /status 404/],
     ["status 500", ok(document(), { status: 500 }), /status 500/],
-    ["no answer", () => Promise.reject(new TypeError("connection refused")), /not be reached \(connection refused\)/],
+    ["no answer", () => Promise.reject(new TypeError(`no route to ${URL_TEXT}`)), /not be reached \(no route to h/],
     ["a body that breaks off", () => new Response(broken()), /not be reached/],
     ["a body that is too large", ok(`{"keys":[],"x":"${"x".repeat(4_194_304)}"}`), /at most 4194304 bytes/],
+    [
+      "a body that is too large, where it was sent on to",
+      [redirect("https://cdn.example/bundle?signature=secret"), ok(`{"x":"${"x".repeat(4_194_304)}"}`)],
+      /at most 4194304 bytes from https:..cdn.example.bundle$/,
+    ],
     ["a body that is no bundle", ok("{}"), /keys/],
     ["a truncated body", ok(document().slice(0, -1)), /got the end at offset/],
     ["no keys member but a map", ok('{"trust_domains":{"example.org":{"keys":[]}}}'), /keys/],
@@ -121,11 +126,15 @@ describe("BundleSource.fromUrl", () => {
   ];
   for (const [what, answer, says] of wrong) {
     it(`refuses ${what}, keeps what it holds, and takes the next good answer`, async () => {
-      await using source = await open();
+      const lines: unknown[] = [];
+      const log = (...line: unknown[]) => void lines.push(line);
+      const logger = { debug: log, info: log, warn: log, error: log };
+      await using source = await open({ logger });
       const before = source.current;
       answers = [answer].flat();
       await clock.advance(5 * MINUTE);
       assert.match(source.lastError?.message ?? "", says);
+      assert.ok(lines.length > 1 && !JSON.stringify(lines).includes("secret"), "the query of a URL may be one");
       assert.equal(source.state, "stale");
       assert.equal(source.current, before);
       answers = [ok(document("b"))];
@@ -292,12 +301,16 @@ describe("BundleSource.fromUrl", () => {
     await clock.advance(7 * MINUTE);
     assert.deepEqual(held(source), ["first"]);
     await clock.advance(1);
+    assert.deepEqual(seen, [1, 0], "readers are told, whether or not anybody asks");
     assert.equal(source.jwtBundleFor(OWN), undefined);
     assert.equal(source.x509BundleFor(OWN), undefined);
     assert.equal(source.state, "expired");
     assert.equal(source.lastError?.code, "ERR_SPIFFE_EXPIRED");
+    const again = source.ready();
+    await clock.advance(0);
     answers = [ok()];
     await clock.advance(5 * MINUTE);
+    assert.equal(await again, source.current);
     assert.deepEqual(held(source), ["first"]);
     await source.close();
     await reading;
@@ -320,6 +333,7 @@ describe("BundleSource.fromUrl", () => {
   it("[A-17] a wall clock that steps ahead by a year ends the bundle, and has it asked for at once", async () => {
     await using source = await open();
     clock.step(365 * 24 * 60 * MINUTE);
+    assert.equal(source.state, "expired");
     assert.equal(source.jwtBundleFor(OWN), undefined);
     await eventually(() => asked.length === 2, "another fetch");
     await eventually(() => held(source)?.[0] === "first", "the confirmed bundle");

@@ -78,7 +78,7 @@ export class UrlFeed extends DocumentFeed {
   #rest: LinkedSignal | undefined;
 
   constructor(url: URL, trustDomain: TrustDomain, options: UrlOptions, deps: { clock: Clock; logger: Logger }) {
-    super(`the bundle endpoint ${url.href}`, deps);
+    super(`the bundle endpoint ${placeOf(url)}`, deps);
     this.#url = url;
     this.#trustDomain = trustDomain;
     this.#send = options.fetch ?? ((...request) => fetch(...request));
@@ -167,11 +167,11 @@ export class UrlFeed extends DocumentFeed {
 
   #take(document: Uint8Array): void {
     const verdict = SpiffeBundle.safeParse(this.#trustDomain, document);
-    if (!verdict.ok) throw refusal(`${this.#url.href}: ${verdict.message}`, verdict.reason);
+    if (!verdict.ok) throw refusal(`${placeOf(this.#url)}: ${verdict.message}`, verdict.reason);
     const { sequence, refreshHintMs } = verdict.value;
     // Without a sequence, and with the same one again, what was fetched last counts (FED-31).
     if (sequence !== undefined && this.#sequence !== undefined && sequence < this.#sequence) {
-      const expected = `Expected sequence ${this.#sequence} or a later one from ${this.#url.href}, got ${sequence}`;
+      const expected = `Expected sequence ${this.#sequence} or a later one from ${placeOf(this.#url)}, got ${sequence}`;
       throw refusal(expected, "bundle.sequence");
     }
     this.#sequence = sequence ?? this.#sequence;
@@ -180,7 +180,7 @@ export class UrlFeed extends DocumentFeed {
     this.#confirmed = { wall: clock.now(), monotonic: clock.monotonic() };
     this.held.set(stateOf([verdict.value]));
     const bundle = verdict.value.toJSON();
-    this.#logger.info("bundle fetched", { url: this.#url.href, bundle, warnings: verdict.value.warnings.length });
+    this.#logger.info("bundle fetched", { url: placeOf(this.#url), bundle, warnings: verdict.value.warnings.length });
   }
 
   #age(): number {
@@ -214,7 +214,7 @@ async function fetchDocument(endpoint: URL, send: SendRequest, signal: AbortSign
     if (status === 200 && !redirected) {
       const body = await readBody(response, LIMITS.bundle);
       if (body !== undefined) return body;
-      throw refusal(`Expected a bundle of at most ${LIMITS.bundle} bytes from ${url.href}`, "bundle.too-large");
+      throw refusal(`Expected a bundle of at most ${LIMITS.bundle} bytes from ${placeOf(url)}`, "bundle.too-large");
     }
     await response.body?.cancel();
     if (redirected) throw failed(url, "it was redirected, unchecked, by the given fetch");
@@ -236,6 +236,11 @@ function checked(url: URL, from?: URL): URL {
   throw failed(from, `it redirected to a URL that ${fault}`);
 }
 
+/** A URL as sentences and logs name it: what stands in a query may be a signature or a token, as in a redirect to a store. */
+function placeOf({ origin, pathname }: URL): string {
+  return `${origin}${pathname}`;
+}
+
 function refusal(sentence: string, reason: Reason): SpiffeError {
   return new SpiffeError("ERR_SPIFFE_BUNDLE", sentence, { reason, phase: "fetch-bundle" });
 }
@@ -246,12 +251,12 @@ function unfit(url: string, fault: string): SpiffeError {
 }
 
 function failed(
-  { origin, pathname }: URL,
+  url: URL,
   what: string,
   code: "ERR_SPIFFE_UPSTREAM" | "ERR_SPIFFE_TIMEOUT" = "ERR_SPIFFE_UPSTREAM",
   cause?: unknown,
 ): SpiffeError {
-  const said = cause instanceof Error ? ` (${cause.message})` : "";
-  const sentence = `Expected a bundle from ${origin}${pathname}, but ${what}${said}`;
+  const said = cause instanceof Error ? ` (${cause.message.replaceAll(url.href, placeOf(url))})` : "";
+  const sentence = `Expected a bundle from ${placeOf(url)}, but ${what}${said}`;
   return new SpiffeError(code, sentence, { phase: "fetch-bundle", retryable: true, cause });
 }
