@@ -343,8 +343,8 @@ export const WORKLOAD_CONTROLS: readonly Control[] = [
   control(
     "bundle-url-query",
     workload("bundle-url.ts"),
-    "return `${origin}${pathname}`;",
-    "return `${origin}${pathname}?token=secret`;",
+    "placeOf({ origin, pathname }: URL): string {\n  return `${origin}${pathname}`;",
+    "placeOf({ href }: URL): string {\n  return href;",
     workload("bundle-url.test.ts"),
   ),
   control(

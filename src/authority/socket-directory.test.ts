@@ -122,15 +122,19 @@ describe("sockets of the authority", () => {
   });
 
   const others = "[S-28] refuses a directory of another user, and takes it once it is this one's";
-  it(others, skipWhen(others, process.getuid?.() === 0 ? undefined : "needs root, to give a directory away"), async () => {
-    const directory = join(base, "others");
-    await mkdir(directory, { mode: 0o700 });
-    await chown(directory, 65_534, 65_534);
-    await assert.rejects(start(directory), REFUSED);
-    assert.deepEqual(await readdir(directory), []);
-    await chown(directory, 0, 0);
-    await (await start(directory)).close();
-  });
+  it(
+    others,
+    skipWhen(others, process.getuid?.() === 0 ? undefined : "needs root, to give a directory away"),
+    async () => {
+      const directory = join(base, "others");
+      await mkdir(directory, { mode: 0o700 });
+      await chown(directory, 65_534, 65_534);
+      await assert.rejects(start(directory), REFUSED);
+      assert.deepEqual(await readdir(directory), []);
+      await chown(directory, 0, 0);
+      await (await start(directory)).close();
+    },
+  );
 
   it("are below XDG_RUNTIME_DIR by default, which has to be a directory", async () => {
     const before = process.env.XDG_RUNTIME_DIR;
