@@ -265,6 +265,20 @@ describe("BundleSource.fromUrl", () => {
     assert.deepEqual(held(source), ["first"]);
   });
 
+  it("goes on whatever its logger throws", async () => {
+    const log = () => {
+      throw new Error("the disk is full");
+    };
+    await using source = await open({ logger: { debug: log, info: log, warn: log, error: log } });
+    assert.equal(source.state, "ready");
+    answers = [ok("", { status: 500 })];
+    await clock.advance(5 * MINUTE);
+    assert.match(source.lastError?.message ?? "", /status 500/);
+    answers = [ok(document("b"))];
+    await clock.advance(5 * MINUTE);
+    assert.deepEqual(held(source), ["b"]);
+  });
+
   it("gives up opening after its time, and names the last trouble", async () => {
     answers = [ok("", { status: 404 })];
     const opening = assert.rejects(open({ timeoutMs: 3_500 }), {

@@ -63,7 +63,6 @@ export class UrlFeed extends DocumentFeed {
   readonly #send: SendRequest;
   readonly #maxAgeMs: number;
   readonly #onDemand: boolean;
-  readonly #logger: Logger;
   /** The highest sequence seen; it never goes down, not even while no bundle is held. */
   #sequence: bigint | undefined;
   #intervalMs: number = INTERVAL_MS;
@@ -84,7 +83,6 @@ export class UrlFeed extends DocumentFeed {
     this.#send = options.fetch ?? ((...request) => fetch(...request));
     this.#maxAgeMs = checkTimeout(options.maxAgeMs ?? DAY_MS, "maxAgeMs");
     this.#onDemand = (options.refresh ?? (capabilities.lastingTimers.value ? "timer" : "on-demand")) === "on-demand";
-    this.#logger = deps.logger;
   }
 
   /** Waits for the first bundle. */
@@ -147,7 +145,6 @@ export class UrlFeed extends DocumentFeed {
       if (number < this.#taken) return;
       this.#take(document);
       this.#taken = number;
-      this.#failures = 0;
       this.#dueAt = clock.monotonic() + this.#intervalMs;
     } catch (thrown) {
       if (number < this.#taken) return;
@@ -180,7 +177,7 @@ export class UrlFeed extends DocumentFeed {
     this.#confirmed = { wall: clock.now(), monotonic: clock.monotonic() };
     this.held.set(stateOf([verdict.value]));
     const bundle = verdict.value.toJSON();
-    this.#logger.info("bundle fetched", { url: placeOf(this.#url), bundle, warnings: verdict.value.warnings.length });
+    this.held.log("info", "bundle fetched", { url: placeOf(this.#url), bundle, warnings: verdict.value.warnings.length });
   }
 
   #age(): number {

@@ -2,7 +2,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { ErrorCode } from "../base/codes.ts";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
-import type { Logger } from "../telemetry/logger.ts";
+import type { LogFields, Logger } from "../telemetry/logger.ts";
 import { Latest } from "./latest.ts";
 import { checkTimeout, within } from "./signals.ts";
 import type { SourceCounters, SourceState } from "./source.ts";
@@ -80,13 +80,22 @@ export class Held<T extends object> {
   /** Notes a trouble; the state that is held stays. */
   trouble(error: SpiffeError, invalid: boolean): void {
     if (invalid) this.#counters.invalid++;
-    const { origin, logger } = this.#options;
+    const { origin } = this.#options;
     // The same trouble again is worth a debug line only.
     const repeated = !this.#fresh && this.#lastError?.message === error.message;
     const { code, reason, phase, message } = error;
-    logger[repeated ? "debug" : "warn"]("no new state", { origin, phase, code, reason, error: message });
+    this.log(repeated ? "debug" : "warn", "no new state", { origin, phase, code, reason, error: message });
     this.#lastError = error;
     this.#fresh = false;
+  }
+
+  /** Writes a line; a logger that fails must not end the reading. */
+  log(level: keyof Logger, message: string, fields: LogFields): void {
+    try {
+      this.#options.logger[level](message, fields);
+    } catch {
+      // Nobody is left to be told.
+    }
   }
 
   /** Gives up what is held. */
