@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { after, afterEach, before, describe, it } from "node:test";
 import { Authority } from "../authority/testing.ts";
 import { systemClock } from "../base/clock.ts";
+import { SpiffeError } from "../base/errors.ts";
 import { safeValidateJwtSvid } from "../jwt/index.ts";
 import { createFetch, listen } from "../tls/index.ts";
 import { createJwtFetch, type SendRequest } from "./jwt-fetch.ts";
@@ -117,7 +118,14 @@ describe("createJwtFetch", () => {
     }
     assert.throws(() => createJwtFetch(workload, { audience: AUDIENCE, origin: [] }), { code: "ERR_SPIFFE_USAGE" });
     const call = make("https://orders.internal:8443");
-    for (const url of ["http://orders.internal:8443/", "https://u:p@orders.internal:8443/", "/orders", "orders"]) {
+    for (const url of [
+      "http://orders.internal:8443/",
+      "https://u:p@orders.internal:8443/",
+      "https://u@orders.internal:8443/",
+      "https://:p@orders.internal:8443/",
+      "/orders",
+      "orders",
+    ]) {
       await assert.rejects(call(url), { code: "ERR_SPIFFE_USAGE" }, url);
     }
     await call("https://orders.internal:8443/x");
@@ -219,6 +227,43 @@ describe("createJwtFetch", () => {
     assert.equal(recorder.seen.length, 1);
   });
 
+  it("when no other token comes, the 401 stands, unless the caller gave up", async () => {
+    const recorder = await serve();
+    recorder.answer = (_, response) => response.writeHead(401).end("no");
+    const svid = await workload.jwt.fetch({ audience: AUDIENCE });
+    const callWith = (code: "ERR_SPIFFE_NO_IDENTITY" | "ERR_SPIFFE_ABORTED") => {
+      let asked = 0;
+      const jwt = {
+        fetch: async () => {
+          if (asked++ > 0) throw new SpiffeError(code, "scripted");
+          return svid;
+        },
+      };
+      return createJwtFetch({ jwt }, { audience: AUDIENCE, origin: recorder.origin })(`${recorder.origin}/`);
+    };
+    assert.equal(await (await callWith("ERR_SPIFFE_NO_IDENTITY")).text(), "no");
+    await assert.rejects(callWith("ERR_SPIFFE_ABORTED"), { code: "ERR_SPIFFE_ABORTED" });
+  });
+
+  it("gives up what it does not read of an answer, and leaves the last one to its caller", async () => {
+    const cancelled: string[] = [];
+    const answers = [
+      { status: 401, headers: {} },
+      { status: 307, headers: { location: "/b" } },
+      { status: 200, headers: {} },
+    ];
+    const fetch: SendRequest = async (input) => {
+      const cancel = () => void cancelled.push(String(input));
+      return new Response(new ReadableStream({ cancel }), answers.shift());
+    };
+    const jwt = {
+      fetch: ({ fresh }: { fresh?: true | undefined }) => workload.jwt.fetch({ audience: fresh ? ["a", "b"] : "a" }),
+    };
+    const call = createJwtFetch({ jwt }, { audience: "a", origin: "https://orders.internal", fetch });
+    assert.equal((await call("https://orders.internal/a")).status, 200);
+    assert.deepEqual(cancelled, ["https://orders.internal/a", "https://orders.internal/a"]);
+  });
+
   it("[A-13] [S-20] follows a redirect within the origin, and none that leads elsewhere", async () => {
     const [here, there] = [await serve(), await serve()];
     const call = createJwtFetch(workload, { audience: AUDIENCE, origin: [here.origin, there.origin] });
@@ -303,6 +348,26 @@ describe("createJwtFetch", () => {
     assert.equal((await call(`${here.origin}/`, stream())).status, 307, "a stream can not be sent again");
   });
 
+  it("takes method, headers and redirect of a Request, and a method in small letters", async () => {
+    const here = await serve();
+    const call = createJwtFetch(workload, { audience: AUDIENCE, origin: here.origin });
+    const mine: unknown[] = [];
+    const request = (init: RequestInit) => new Request(`${here.origin}/`, { headers: { "x-mine": "kept" }, ...init });
+    here.answer = (incoming, response) => {
+      mine.push(incoming.headers["x-mine"]);
+      redirectTo(302, "/moved")(incoming, response);
+    };
+    assert.equal(await (await call(request({ method: "POST" }))).text(), "there");
+    assert.deepEqual(mine, ["kept", "kept"]);
+    assert.equal((await call(request({ redirect: "manual" }))).status, 302);
+    await assert.rejects(call(request({ redirect: "error" })), { code: "ERR_SPIFFE_UPSTREAM" });
+    await (await call(`${here.origin}/`, { method: "post", body: "x" })).text();
+    assert.deepEqual(
+      here.seen.map(({ method }) => method),
+      ["POST", "GET", "GET", "GET", "POST", "GET"],
+    );
+  });
+
   it('ends a chain of redirects, and takes none with redirect: "error"', async () => {
     const here = await serve();
     const call = createJwtFetch(workload, { audience: AUDIENCE, origin: here.origin });
@@ -321,5 +386,15 @@ describe("createJwtFetch", () => {
     await assert.rejects(call(`${origin}/`, { signal: reason }), { code: "ERR_SPIFFE_ABORTED" });
     await assert.rejects(call(new Request(`${origin}/`, { signal: reason })), { code: "ERR_SPIFFE_ABORTED" });
     await (await call(`${origin}/`, { signal: new AbortController().signal })).text();
+    const signals: (AbortSignal | null | undefined)[] = [];
+    const fetch: SendRequest = async (_, init) => {
+      signals.push(init?.signal);
+      return signals.length === 1 ? new Response(null, { status: 307, headers: { location: "/b" } }) : new Response();
+    };
+    const abort = new AbortController();
+    const sent = new Request("https://orders.internal/", { signal: abort.signal });
+    await createJwtFetch(workload, { audience: AUDIENCE, origin: "https://orders.internal", fetch })(sent);
+    abort.abort();
+    assert.equal(signals[1]?.aborted, true, "where a redirect led as well");
   });
 });
