@@ -72,7 +72,6 @@ export class Held<T extends object> {
     else {
       this.#counters.updates++;
       this.#current = state;
-      this.#gone = undefined;
       this.#latest.set(state);
     }
   }

@@ -167,6 +167,12 @@ describe("createJwtFetch", () => {
       assert.match(seen[1]!.body, /^text/);
     }
     seen.length = 0;
+    refuse = 1;
+    const fields = new FormData();
+    fields.set("name", "text");
+    assert.equal((await call(`${origin}/`, { method: "POST", body: fields })).status, 200);
+    assert.ok(seen.length === 2 && seen.every(({ body }) => body.includes("text")));
+    seen.length = 0;
     refuse = 2;
     const refused = await call(`${origin}/`);
     assert.equal(refused.status, 401);

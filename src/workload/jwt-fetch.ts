@@ -159,7 +159,7 @@ function isReplayable(body: unknown): boolean {
 
 function originOf(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || url.origin === "null" || url.href !== `${url.origin}/`) {
+  if (url === undefined || url.href !== `${url.origin}/`) {
     throw usage("an origin such as https://orders.example:8443", JSON.stringify(text.slice(0, 100)));
   }
   checkTokenTarget(url);

@@ -187,8 +187,18 @@ describe("OAuth 2.0", () => {
       aheadMs += 1_000;
     };
     server.unauthorized = 1;
-    await exchange();
+    const cancelled: boolean[] = [];
+    await exchange({
+      async fetch(input, init) {
+        const response = await fetch(input, init);
+        if (response.status !== 401) return response;
+        return new Response(new ReadableStream({ cancel: () => void cancelled.push(true) }), { status: 401 });
+      },
+    });
+    assert.deepEqual(cancelled, [true], "what is not read holds no connection");
     assert.equal(server.forms.length, 2);
+    const said = ["client_assertion", "client_assertion_type", "grant_type", "subject_token", "subject_token_type"];
+    assert.deepEqual([...(server.forms[1]?.keys() ?? [])].sort(), said, "and nothing that was not given");
     assert.notEqual(server.forms[0]?.get("client_assertion"), server.forms[1]?.get("client_assertion"));
     server.unauthorized = 2;
     await assert.rejects(exchange(), { code: "ERR_SPIFFE_UPSTREAM", message: /401: invalid_client/ });
