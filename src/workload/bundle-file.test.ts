@@ -108,6 +108,14 @@ describe("BundleSource.fromFile", () => {
     assert.equal(source.state, "closed");
   });
 
+  it("a change in place counts, though the file is as long as before", async () => {
+    writeFileSync(path, '{"trust_domains":{"example.org":{"keys":[]}}}');
+    await using source = await BundleSource.fromFile(path);
+    assert.ok(has(source, OWN));
+    writeFileSync(path, '{"trust_domains":{"example.com":{"keys":[]}}}');
+    await eventually(() => !has(source, OWN) && has(source, TrustDomain.parse("example.com")), "the other content");
+  });
+
   it("a broken file leaves the bundles as they are, with lastError; the next good one counts", async () => {
     replace(map);
     await using source = await BundleSource.fromFile(path);

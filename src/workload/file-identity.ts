@@ -107,7 +107,7 @@ export async function readIdentity(locate: () => Promise<Located>, clock: Clock)
   const svid = await readSvid(identity);
   const bundles = new Map<string, X509Bundle>();
   for (const [trustDomain, path] of paths) {
-    const bundle = await readBundle(trustDomain, path, svid.id.memberOf(trustDomain));
+    const bundle = await readBundle(trustDomain, path);
     if (bundle !== undefined) bundles.set(trustDomain.name, bundle);
   }
   const { trustDomain } = svid.id;
@@ -146,13 +146,13 @@ function splitCredentials(pem: string): Verdict<{ certificates: string; privateK
   return accept({ privateKey: write(key), certificates: chain.map(write).join("") });
 }
 
-/** A foreign bundle that is gone ends the trust in its trust domain; without the own one there is no identity. */
-async function readBundle(trustDomain: TrustDomain, path: string, own: boolean): Promise<X509Bundle | undefined> {
+/** A bundle that is gone ends the trust in its trust domain; without the own one there is no identity. */
+async function readBundle(trustDomain: TrustDomain, path: string): Promise<X509Bundle | undefined> {
   let document: Uint8Array;
   try {
     document = await readFileWhole(path);
   } catch (error) {
-    if (own || !isMissing(error)) throw error;
+    if (!isMissing(error)) throw error;
     return undefined;
   }
   const verdict = readBundleDocument(document, trustDomain);

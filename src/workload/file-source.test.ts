@@ -238,9 +238,35 @@ describe("FileSource", () => {
     });
   }
 
+  it("a folder may come later, and one that is removed takes the identity with it, until it is there again", async () => {
+    const { certPem, keyPem } = await issue();
+    const [there, away] = [at("there"), at("away")];
+    mkdirSync(away);
+    writeFileSync(join(away, "credential-bundle.pem"), keyPem + certPem);
+    writeFileSync(join(away, "example.org.spiffe-trust-bundle.pem"), bundleOf(ca));
+    const never = FileSource.open({ folder: there, clock: quick, timeoutMs: 500 });
+    await assert.rejects(never, { code: "ERR_SPIFFE_TIMEOUT", message: /ENOENT/ });
+    const opening = FileSource.open({ folder: there, clock: quick });
+    renameSync(away, there);
+    await using source = await opening;
+    renameSync(there, away);
+    await eventually(() => source.state === "revoked", "the removal");
+    renameSync(away, there);
+    await eventually(() => source.state === "ready", "the folder");
+    const own = "there/example.org.spiffe-trust-bundle.pem";
+    renameSync(at(own), at("own"));
+    await eventually(() => source.state === "revoked", "the removal of the own bundle");
+    renameSync(at("own"), at(own));
+    await eventually(() => source.state === "ready", "the own bundle");
+  });
+
   it("a foreign bundle that is removed ends the trust in its trust domain alone", async () => {
     await using source = await FileSource.open(files());
     unlinkSync(at("other.pem"));
+    mkdirSync(at("other.pem"));
+    await eventually(() => source.state === "stale", "what can not be read");
+    assert.ok(source.x509BundleFor(OTHER), "it is not gone, so the last good state stays");
+    rmSync(at("other.pem"), { recursive: true });
     await eventually(() => source.x509BundleFor(OTHER) === undefined, "the removal");
     assert.equal(source.state, "ready");
     assert.equal(source.x509Svid().id.uri, ID);

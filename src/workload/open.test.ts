@@ -24,6 +24,11 @@ for (const [name, open] of Object.entries(OPEN)) {
       assert.equal(fake.connections.open, 1);
       await source.close();
       await eventually(() => fake.connections.open === 0, "the end of the connection");
+      {
+        await using again = await open({ socket: fake.socket });
+        assert.ok(again.current && fake.connections.open === 1);
+      }
+      await eventually(() => fake.connections.open === 0, "the end of the block");
     });
 
     it("outlives it where it is a given client's", async () => {
