@@ -2,6 +2,7 @@
 import type { Control } from "./control-row.ts";
 import { AHEAD_CONTROLS } from "./controls-ahead.ts";
 import { ATTACK_CONTROLS } from "./controls-attacks.ts";
+import { AUTHORITY_CONTROLS } from "./controls-authority.ts";
 import { CRYPTO_CONTROLS } from "./controls-crypto.ts";
 import { DIAL_CONTROLS } from "./controls-dial.ts";
 import { FORWARDED_CONTROLS } from "./controls-forwarded.ts";
@@ -1043,5 +1044,6 @@ export const CONTROLS: readonly Control[] = [
   ...TCP_CONTROLS,
   ...TLS_CONTROLS,
   ...WHOLE_CONTROLS,
+  ...AUTHORITY_CONTROLS,
   ...WORKLOAD_CONTROLS,
 ];

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import * as http2 from "node:http2";
+import { connect } from "node:net";
 import { after, before, describe, it } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { skipWhen } from "../../test/support/skip.ts";
@@ -48,6 +50,27 @@ async function statusOf(
   );
 }
 
+/** Sends bytes under a content type, and gives the HTTP status and the length of the answer. */
+async function posted(endpoint: string, type: string, body: Uint8Array): Promise<{ status: number; length: number }> {
+  const session = http2.connect("http://localhost", {
+    createConnection: () => connect(endpoint.slice("unix://".length)),
+  });
+  try {
+    const path = "/SpiffeWorkloadAPI/FetchJWTSVID";
+    const stream = session.request({ ":method": "POST", ":path": path, "content-type": type, ...SECURITY });
+    const status = new Promise<number>((resolve, reject) => {
+      stream.once("response", (headers) => resolve(Number(headers[":status"])));
+      stream.once("error", reject);
+    });
+    stream.end(body);
+    let length = 0;
+    for await (const chunk of stream) length += (chunk as Uint8Array).length;
+    return { status: await status, length };
+  } finally {
+    session.close();
+  }
+}
+
 /** Ports that this process listens on, by the kernel's tables. */
 function listeningPorts(): string[] {
   const inodes = new Set(
@@ -93,10 +116,28 @@ describe("Workload API endpoint of the authority", () => {
   });
 
   it("[WE-01] answers no other protocol on these paths", async () => {
-    for (const type of ["application/json", "application/proto", "application/grpc-web+proto", "text/plain"]) {
-      assert.equal(await statusOf(endpoint, framed(good), { headers: { "content-type": type } }), "none", type);
+    const json = new TextEncoder().encode('{"audience":["orders"]}');
+    // each is a right request of its protocol, so that whoever spoke it would answer with a token
+    for (const [type, body] of [
+      ["application/json", json],
+      ["application/proto", good],
+      ["application/grpc-web+proto", framed(good)],
+      ["text/plain", framed(good)],
+    ] as const) {
+      assert.deepEqual(await posted(endpoint, type, body), { status: 415, length: 0 }, type);
     }
-    assert.equal(await statusOf(endpoint, framed(good), { headers: { "content-type": "application/grpc+proto" } }), OK);
+    const { status, length } = await posted(endpoint, "application/grpc+proto", framed(good));
+    assert.ok(status === 200 && length > good.length);
+  });
+
+  it("closes though a client keeps its half of a connection open", async () => {
+    const short = await Authority.start({ trustDomain: "example.org", entries: [web] });
+    const path = short.socketFor("web").slice("unix://".length);
+    const client = connect({ path, allowHalfOpen: true }).on("error", () => {});
+    await new Promise((resolve) => client.once("connect", resolve));
+    await short.close();
+    assert.equal(existsSync(path), false);
+    client.destroy();
   });
 
   it("[WE-03] is a unix socket that only its user may open", () => {
