@@ -327,13 +327,6 @@ export const WORKLOAD_CONTROLS: readonly Control[] = [
     workload("held.test.ts"),
   ),
   control(
-    "file-identity-own-bundle",
-    workload("file-identity.ts"),
-    "if (!bundles.has(trustDomain.name)) {",
-    "if (false) {",
-    workload("file-source.test.ts"),
-  ),
-  control(
     "token-beside-user",
     workload("bearer.ts"),
     'if (username === "" && password === "") return;',
