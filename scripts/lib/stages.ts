@@ -150,7 +150,7 @@ export const STAGES: readonly Stage[] = [
   {
     name: "unit",
     about: "the suite on each runtime",
-    run: suites("unit", ["src/**/*.test.ts", "test/**/*.test.ts"], 900_000),
+    run: suites("unit", ["src/**/*.test.ts", "test/**/*.test.ts"], 1_200_000),
   },
   { name: "docs", about: "examples in docstrings", run: docs },
   { name: "packed", about: "the package as a user installs it", run: packed },
