@@ -326,6 +326,8 @@ describe("JwtSource", () => {
     await source.ready();
     // who asks now does not get what was asked for before
     const anew = source.fetch({ audience: "a" });
+    // awaited below; until then it is the number of calls that tells
+    anew.catch(() => {});
     await eventually(() => calls.length === 2, "a fetch of its own");
     release();
     await underWay;
