@@ -4,9 +4,9 @@ import { inRange, type OptionNames, onlyKnown, usage, wholeInRange } from "../ba
 import { type Clock, systemClock } from "../base/index.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
+import { thatNeverThrows } from "../telemetry/quiet-logger.ts";
 import type { OwnPlace } from "../tls/listening.ts";
 import { markConnection } from "../tls/peer.ts";
-import { thatNeverThrows } from "../tls/quiet-logger.ts";
 import type { ServedApp } from "./app-handler.ts";
 import { closeOnSignal } from "./close-on-signal.ts";
 import { checkFetchRequest } from "./fetch-request.ts";

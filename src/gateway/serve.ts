@@ -2,8 +2,8 @@
 import { type OptionNames, onlyKnown } from "../base/check-options.ts";
 import type { Clock } from "../base/index.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
+import { thatNeverThrows } from "../telemetry/quiet-logger.ts";
 import { type Authorizer, type ClientCertificate, listen, type TlsIdentity, type TlsListener } from "../tls/index.ts";
-import { thatNeverThrows } from "../tls/quiet-logger.ts";
 import { appHandler, type ServedApp } from "./app-handler.ts";
 import { closeOnSignal } from "./close-on-signal.ts";
 

@@ -37,7 +37,8 @@ const NAMED = 3;
 function ruleWarnings({ identity, config }: View): string[] {
   if (identity === undefined) return [];
   return [...allowedDomains(config.policy)].flatMap(([domain, rules]) => {
-    const idle = rules.filter((rule) => !vouched(identity, domain, rule)).map(({ name }) => name);
+    const proofs = proofsOf(identity, domain);
+    const idle = rules.filter(({ via }) => !proofs.some((proof) => via?.has(proof) !== false)).map(({ name }) => name);
     if (idle.length === 0) return [];
     const [subject, verb] = idle.length === 1 ? ["rule", "allows"] : ["rules", "allow"];
     const more = idle.length > NAMED ? ` and ${idle.length - NAMED} more` : "";
@@ -64,12 +65,13 @@ function allowedDomains(policy: Policy): ReadonlyMap<string, readonly CheckedRul
   return domains;
 }
 
-/** Whether a caller of the trust domain could prove its identity in one of the ways that the rule takes. */
-function vouched(identity: GatewayIdentity, domain: string, { via }: CheckedRule): boolean {
-  const trustDomain = TrustDomain.safeParse(domain);
-  if (!trustDomain.ok) return false;
-  const x509 = via?.has("x509") !== false && bundleOf(identity, trustDomain.value)?.isEmpty === false;
-  return x509 || (via?.has("jwt") !== false && jwtBundleOf(identity, trustDomain.value)?.isEmpty === false);
+/** The ways in which a caller of the trust domain can prove its identity here. */
+function proofsOf(identity: GatewayIdentity, domain: string): ("x509" | "jwt")[] {
+  const trustDomain = TrustDomain.parse(domain);
+  return [
+    ...(bundleOf(identity, trustDomain)?.isEmpty === false ? (["x509"] as const) : []),
+    ...(jwtBundleOf(identity, trustDomain)?.isEmpty === false ? (["jwt"] as const) : []),
+  ];
 }
 
 /** The keys of a trust domain; a source that throws vouches for nobody. */

@@ -10,6 +10,7 @@ import { chooseSyncVerifier } from "../crypto/index.ts";
 import type { X509Peer } from "../id/peer.ts";
 import { capabilities } from "../runtime/capabilities.ts";
 import { type Logger, silentLogger } from "../telemetry/logger.ts";
+import { thatNeverThrows } from "../telemetry/quiet-logger.ts";
 import { authorizeAny } from "./authorizers.ts";
 import { ConnectionGate } from "./connection-gate.ts";
 import { Connection, type LifeLog } from "./connections.ts";
@@ -26,7 +27,6 @@ import { createServer, swapServerContext } from "./options.ts";
 import { ownIdentityLost } from "./own-identity.ts";
 import { type ConnectionVerdict, markConnection } from "./peer.ts";
 import { tellAddress } from "./proxy-gate.ts";
-import { thatNeverThrows } from "./quiet-logger.ts";
 import type { CertificateSource, ServerCertificate } from "./server-certificate.ts";
 import { takeListeners } from "./taken-listeners.ts";
 

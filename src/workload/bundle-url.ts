@@ -177,7 +177,7 @@ export class UrlFeed extends DocumentFeed {
     this.#confirmed = { wall: clock.now(), monotonic: clock.monotonic() };
     this.held.set(stateOf([verdict.value]));
     const bundle = verdict.value.toJSON();
-    this.held.log("info", "bundle fetched", {
+    this.held.logger.info("bundle fetched", {
       url: placeOf(this.#url),
       bundle,
       warnings: verdict.value.warnings.length,

@@ -2,7 +2,8 @@
 import type { Clock } from "../base/clock.ts";
 import type { ErrorCode } from "../base/codes.ts";
 import { isSpiffeError, SpiffeError } from "../base/errors.ts";
-import type { LogFields, Logger } from "../telemetry/logger.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import { thatNeverThrows } from "../telemetry/quiet-logger.ts";
 import { Latest } from "./latest.ts";
 import { checkTimeout, within } from "./signals.ts";
 import type { SourceCounters, SourceState } from "./source.ts";
@@ -21,6 +22,8 @@ export interface HeldOptions<T> {
 /** Whole states, replaced and never changed; whoever gets them somewhere puts them here. */
 export class Held<T extends object> {
   readonly clock: Clock;
+  /** Its failures do not end the reading. */
+  readonly logger: Logger;
   readonly #options: HeldOptions<T>;
   readonly #latest = new Latest<T>();
   readonly #closing = new AbortController();
@@ -33,6 +36,7 @@ export class Held<T extends object> {
   constructor(options: HeldOptions<T>) {
     this.#options = options;
     this.clock = options.clock;
+    this.logger = thatNeverThrows(options.logger);
   }
 
   get current(): T | undefined {
@@ -83,18 +87,9 @@ export class Held<T extends object> {
     // The same trouble again is worth a debug line only.
     const repeated = !this.#fresh && this.#lastError?.message === error.message;
     const { code, reason, phase, message } = error;
-    this.log(repeated ? "debug" : "warn", "no new state", { origin, phase, code, reason, error: message });
+    this.logger[repeated ? "debug" : "warn"]("no new state", { origin, phase, code, reason, error: message });
     this.#lastError = error;
     this.#fresh = false;
-  }
-
-  /** Writes a line; a logger that fails must not end the reading. */
-  log(level: keyof Logger, message: string, fields: LogFields): void {
-    try {
-      this.#options.logger[level](message, fields);
-    } catch {
-      // Nobody is left to be told.
-    }
   }
 
   /** Gives up what is held. */

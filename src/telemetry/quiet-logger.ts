@@ -1,5 +1,5 @@
 /** Loggers that can not harm what logs. */
-import type { LogFields, Logger } from "../telemetry/logger.ts";
+import type { LogFields, Logger } from "./logger.ts";
 
 /** A logger whose failures stay its own (S-8). */
 export function thatNeverThrows(logger: Logger): Logger {
